@@ -1,0 +1,180 @@
+// Package driver says what a broker must do to carry Kemi's bus.
+//
+// In: records with a topic, a partition and a key. Out: deliveries with a position and an epoch.
+// It promises nothing itself: bus/bustest holds every driver to the words below. Retries, dead letters,
+// metrics, tracing and encoding are the bus's, once for all brokers; a driver never retries a handler, never
+// looks into a value and never drops what it could not store.
+package driver
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors a driver returns (wrapped, with what it was doing).
+var (
+	// ErrClosed: the driver or feed was closed.
+	ErrClosed = errors.New("closed")
+	// ErrFenced: the epoch is over; another member owns the partition. Nothing was written.
+	ErrFenced = errors.New("fenced: the partition has a newer owner")
+	// ErrFull: the topic or the disk is full; nothing was written, try again later.
+	ErrFull = errors.New("full")
+	// ErrTooLarge: the record is over the broker's limit; nothing was sent and it never will be.
+	ErrTooLarge = errors.New("record too large")
+	// ErrNoTopic: the topic is not there; Ensure makes it.
+	ErrNoTopic = errors.New("no such topic")
+)
+
+// Kind is how a topic is consumed.
+type Kind int
+
+// The kinds of topic.
+const (
+	// Log is partitioned and ordered; a group has one owner per partition, and commits a position.
+	Log Kind = iota
+	// Latest is a Log whose newest record per key can be read as a snapshot; a nil value removes the key.
+	Latest
+	// Work is shared: any member of the group takes any record and acknowledges it by itself.
+	Work
+)
+
+// Topic is what the bus asks a driver to have.
+type Topic struct {
+	Name       string
+	Kind       Kind
+	Partitions int
+	// Keep is how long records stay, 0 for ever. The newest record of a key of a Latest topic stays as long as
+	// any record does.
+	Keep time.Duration
+	// MaxBytes bounds the topic; DropOldest says that the oldest go then, else Publish returns ErrFull.
+	MaxBytes   int64
+	DropOldest bool
+	// Sync: records are on the disk, not only with the operating system, before Publish returns.
+	Sync bool
+}
+
+// Header is one name and value that travels with a record.
+type Header struct{ Name, Value string }
+
+// Record is what is stored.
+type Record struct {
+	Topic     string
+	Partition int
+	// Key is what a Latest topic keeps the newest of; any bytes but NUL.
+	Key string
+	// ID is the identity of the record: a driver whose broker can drop a second record of one ID within a
+	// short time does so; no caller depends on it.
+	ID string
+	// Value nil removes the key of a Latest topic; in other topics it is the same as empty.
+	Value   []byte
+	Headers []Header
+}
+
+// Header returns the value of the first header of that name, "" when there is none.
+func (r *Record) Header(name string) string {
+	for _, h := range r.Headers {
+		if h.Name == name {
+			return h.Value
+		}
+	}
+	return ""
+}
+
+// Fence makes a Publish conditional: it is refused with ErrFenced once the partition has another owner.
+type Fence struct {
+	Topic, Group string
+	Partition    int
+	Epoch        uint64
+}
+
+// Driver is a broker.
+type Driver interface {
+	// Ensure creates the topics that are missing and reports, as an error that names topic, wanted and found,
+	// those that differ in a way that breaks the contract. It changes none that exists. Idempotent.
+	Ensure(ctx context.Context, topics []Topic) error
+	// Publish returns nil only when every record is stored at its topic's durability. On an error any part of
+	// them may be stored (the caller says them again). Records of one partition are stored in the given order.
+	// A nil fence means unconditional. Safe for concurrent use.
+	Publish(ctx context.Context, records []Record, fence *Fence) error
+	// Subscribe opens a feed. A feed survives loss and restart of the broker: Next blocks until it is back.
+	Subscribe(ctx context.Context, s Subscription) (Feed, error)
+	// Close ends every feed and releases everything. Closing twice is harmless.
+	Close() error
+}
+
+// Subscription says what a feed reads.
+type Subscription struct {
+	Topic string
+	// Group shares the topic between its members: of a Log or Latest topic each partition has one owner at a
+	// time, of a Work topic each record. An empty Group is a replay: it disturbs nobody and commits nothing.
+	Group string
+	// Start is where a replay begins, and a group that never committed.
+	Start Start
+	// Partitions limits a replay; nil is all.
+	Partitions []int
+	// Window bounds the records that were delivered and not yet acknowledged; 0 is the driver's default.
+	Window int
+	// Redeliver is after how long a Work record that was neither acknowledged nor put back is given to another
+	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner.
+	Redeliver time.Duration
+}
+
+// Start is where to begin. The zero Start is the oldest record.
+type Start struct {
+	// Snapshot delivers the newest record per key (not removed ones), then what follows. Latest topics only.
+	Snapshot bool
+	// End skips everything that is stored already.
+	End bool
+	// Time begins with the first record stored at or after it.
+	Time time.Time
+	// Position begins with the record at the position; with one partition only.
+	Position int64
+}
+
+// Feed delivers. One goroutine calls Next; Ack and Nack may be called from any.
+type Feed interface {
+	// Next blocks until there is something, or ctx ends, or the feed is closed (ErrClosed). It returns at least
+	// one delivery, in order per partition; the slice is the caller's.
+	Next(ctx context.Context) ([]Delivery, error)
+	// Ack says that the delivery was handled. In a partitioned group it commits everything of the partition up
+	// to and with it, and returns ErrFenced when the epoch is over. Of Work records it acknowledges this one.
+	Ack(ctx context.Context, d Delivery) error
+	// Nack gives a Work record back, to be delivered again after the delay. Other feeds return an error.
+	Nack(ctx context.Context, d Delivery, after time.Duration) error
+	// Close gives up what the feed owns. Closing twice is harmless.
+	Close() error
+}
+
+// Event is what a delivery tells.
+type Event int
+
+// The events of a feed.
+const (
+	// Data carries a record.
+	Data Event = iota
+	// Assigned begins an epoch: the feed owns Partition from Position on (the position after the last commit).
+	// All records of the epoch come after it.
+	Assigned
+	// Revoked ends an epoch: no record of it follows, no commit of it is accepted.
+	Revoked
+	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions.
+	CaughtUp
+)
+
+// Delivery is one thing a feed tells.
+type Delivery struct {
+	Event     Event
+	Partition int
+	// Epoch grows with every new owner of the partition in the group.
+	Epoch uint64
+	// Position of the record in its partition; grows, with gaps.
+	Position int64
+	Record   Record
+	// Stored is when the broker stored the record.
+	Stored time.Time
+	// Attempt counts the deliveries of a Work record from 1; 0 when the broker does not count.
+	Attempt int
+	// Token is the driver's own.
+	Token any
+}

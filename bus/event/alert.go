@@ -1,0 +1,62 @@
+package event
+
+import "time"
+
+// AlertState of an alert.
+type AlertState string
+
+// The states of an alert.
+const (
+	AlertFiring   AlertState = "firing"
+	AlertResolved AlertState = "resolved"
+)
+
+// Alert is one problem: deduplicated by rule and series, said on every transition.
+type Alert struct {
+	// ID is computed from rule and labels; see AlertID.
+	ID    string     `json:"id"`
+	Name  string     `json:"name"`
+	Rule  string     `json:"rule"`
+	State AlertState `json:"state"`
+	// Unknown says that there has been no data since the last verdict: the state is the last one known.
+	Unknown     bool              `json:"unknown,omitempty"`
+	Target      string            `json:"target"`
+	Team        string            `json:"team,omitempty"`
+	Domain      string            `json:"domain"`
+	Severity    string            `json:"severity,omitempty"`
+	Labels      Labels            `json:"labels"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Value       float64           `json:"value"`
+	StartsAt    time.Time         `json:"starts_at"`
+	EndsAt      time.Time         `json:"ends_at,omitzero"`
+	// Updated is when this transition became true.
+	Updated time.Time `json:"updated"`
+	// Finding is the identity of the finding that made the transition.
+	Finding string `json:"finding,omitempty"`
+	Reason  Reason `json:"reason"`
+}
+
+// AlertID is the identity of a problem, whatever the order, repetition, restart or source.
+func AlertID(rule string, labels Labels) string {
+	return ComputeID("alert", rule, labels.Fingerprint())
+}
+
+// Topic implements Event.
+func (a *Alert) Topic() Topic { return topicAlerts }
+
+// Identity implements Event: this transition of this alert.
+func (a *Alert) Identity() string {
+	return ComputeID("alert", a.ID, string(a.State), a.StartsAt.UTC().Format(time.RFC3339Nano), a.Updated.UTC().Format(time.RFC3339Nano))
+}
+
+// Key implements Event.
+func (a *Alert) Key() string { return a.ID }
+
+// Route implements Event.
+func (a *Alert) Route() string { return a.Domain }
+
+// Encode implements Event.
+func (a *Alert) Encode() ([]byte, error) { return encodeCloudEvent(a, "processors", a.Updated) }
+
+// Decode implements Word.
+func (a *Alert) Decode(data []byte) error { return decodeCloudEvent(data, topicAlerts.Word, a) }

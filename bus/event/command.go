@@ -1,0 +1,44 @@
+package event
+
+import "time"
+
+// CommandKind says what a person or program asks Kemi to do.
+type CommandKind string
+
+// The commands.
+const (
+	// AcceptShrink lets a CMDB source lose the targets it is held for; Subject is the source.
+	AcceptShrink CommandKind = "accept-shrink"
+	// PollNow asks for an immediate poll of the target in Subject.
+	PollNow CommandKind = "poll-now"
+)
+
+// Command is what people say to Kemi.
+type Command struct {
+	Kind    CommandKind       `json:"kind"`
+	Subject string            `json:"subject"`
+	By      string            `json:"by,omitempty"`
+	At      time.Time         `json:"at"`
+	Comment string            `json:"comment,omitempty"`
+	Args    map[string]string `json:"args,omitempty"`
+}
+
+// Topic implements Event.
+func (c *Command) Topic() Topic { return topicCommands }
+
+// Identity implements Event.
+func (c *Command) Identity() string {
+	return ComputeID("command", string(c.Kind), c.Subject, c.By, c.At.UTC().Format(time.RFC3339Nano))
+}
+
+// Key implements Event.
+func (c *Command) Key() string { return c.Subject }
+
+// Route implements Event.
+func (c *Command) Route() string { return c.Subject }
+
+// Encode implements Event.
+func (c *Command) Encode() ([]byte, error) { return encodeCloudEvent(c, "people", c.At) }
+
+// Decode implements Word.
+func (c *Command) Decode(data []byte) error { return decodeCloudEvent(data, topicCommands.Word, c) }

@@ -1,0 +1,64 @@
+package event
+
+import "time"
+
+// Verdict is what a rule says of a series: there are three states, not two, and a `for` time before the third.
+type Verdict string
+
+// The verdicts.
+const (
+	// VerdictPending: the condition is true, but not yet for as long as the rule asks.
+	VerdictPending Verdict = "pending"
+	VerdictFiring  Verdict = "firing"
+	// VerdictOK: the condition is false.
+	VerdictOK Verdict = "ok"
+	// VerdictUnknown: there is no data to judge by. It neither fires nor resolves anything.
+	VerdictUnknown Verdict = "unknown"
+)
+
+// RuleReachable is the built-in rule that says of every target whether it answers its polls: firing when it does
+// not. It makes no alert; it is how alerting knows the world. Said on change, and for every verifying poll.
+const RuleReachable = "kemi:reachable"
+
+// Finding is one rule's verdict on one series, said on change and refreshed while it fires.
+type Finding struct {
+	// Rule is "group/alert name" or a built-in name.
+	Rule string `json:"rule"`
+	// Alert is the alert's name; empty for built-in rules.
+	Alert   string  `json:"alert,omitempty"`
+	Verdict Verdict `json:"verdict"`
+	Target  string  `json:"target"`
+	Team    string  `json:"team,omitempty"`
+	Domain  string  `json:"domain"`
+	// Labels identify the series and carry the rule's labels (severity …); alertname is among them.
+	Labels      Labels            `json:"labels"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+	Value       float64           `json:"value"`
+	// Since is when the condition became true (pending, firing) or false (ok); At is the reading's slot.
+	Since time.Time `json:"since"`
+	At    time.Time `json:"at"`
+	// Reading is the identity of the reading that decided, AskedBy who asked for it when it was no scheduled one.
+	Reading string `json:"reading,omitempty"`
+	AskedBy string `json:"asked_by,omitempty"`
+	Reason  Reason `json:"reason"`
+}
+
+// Topic implements Event.
+func (f *Finding) Topic() Topic { return topicFindings }
+
+// Identity implements Event.
+func (f *Finding) Identity() string {
+	return ComputeID("finding", f.Rule, f.Labels.Fingerprint(), string(f.Verdict), f.At.UTC().Format(time.RFC3339Nano), f.Reading)
+}
+
+// Key implements Event.
+func (f *Finding) Key() string { return ComputeID(f.Rule, f.Labels.Fingerprint()) }
+
+// Route implements Event.
+func (f *Finding) Route() string { return f.Domain }
+
+// Encode implements Event.
+func (f *Finding) Encode() ([]byte, error) { return encodeCloudEvent(f, "processors", f.At) }
+
+// Decode implements Word.
+func (f *Finding) Decode(data []byte) error { return decodeCloudEvent(data, topicFindings.Word, f) }

@@ -1,0 +1,81 @@
+package event
+
+import (
+	"strconv"
+	"time"
+)
+
+// PageKind says what a page tells.
+type PageKind string
+
+// The kinds of page.
+const (
+	PageFiring   PageKind = "firing"
+	PageUpdate   PageKind = "update"
+	PageResolved PageKind = "resolved"
+)
+
+// PageStage is how far a page has come: the intent is written before anything is sent, the outcome after.
+type PageStage string
+
+// The stages of a page.
+const (
+	PageIntent PageStage = "intent"
+	// PageRetrying: an attempt failed, another will follow at NextTry.
+	PageRetrying PageStage = "retrying"
+	PageSent     PageStage = "sent"
+	// PageFailed: the receiver refused it for good, see Response.
+	PageFailed PageStage = "failed"
+)
+
+// Page is one line of the ledger: who is told what, by which way, and what came of it.
+type Page struct {
+	// ID is computed from incident, receiver, kind and sequence: see PageID.
+	ID       string    `json:"id"`
+	Incident string    `json:"incident"`
+	Domain   string    `json:"domain"`
+	Team     string    `json:"team"`
+	Receiver string    `json:"receiver"`
+	Kind     PageKind  `json:"kind"`
+	Stage    PageStage `json:"stage"`
+	// DedupKey is the same for every page of one incident to one receiver: providers fold by it.
+	DedupKey string `json:"dedup_key"`
+	Title    string `json:"title"`
+	Text     string `json:"text,omitempty"`
+	// Snapshot is the incident as it was when the page was decided: retries send the same words.
+	Snapshot *Incident `json:"snapshot,omitempty"`
+	Attempts int       `json:"attempts"`
+	// Response is the last answer of the provider or the error on the way there, shortened.
+	Response string    `json:"response,omitempty"`
+	NextTry  time.Time `json:"next_try,omitzero"`
+	// PossibleDuplicate: an attempt was under way when a process died and the provider folds nothing.
+	PossibleDuplicate bool      `json:"possible_duplicate,omitempty"`
+	Created           time.Time `json:"created"`
+	Updated           time.Time `json:"updated"`
+	Reason            Reason    `json:"reason"`
+}
+
+// PageID is the identity of a page: sequence tells apart the pages of one kind in one incident (re-opened).
+func PageID(incident, receiver string, kind PageKind, sequence int) string {
+	return ComputeID("page", incident, receiver, string(kind), strconv.Itoa(sequence))
+}
+
+// Topic implements Event.
+func (p *Page) Topic() Topic { return topicPages }
+
+// Identity implements Event: the page at this stage of this attempt.
+func (p *Page) Identity() string {
+	return ComputeID("page", p.ID, string(p.Stage), strconv.Itoa(p.Attempts))
+}
+
+// Key implements Event.
+func (p *Page) Key() string { return p.ID }
+
+// Route implements Event.
+func (p *Page) Route() string { return p.Domain }
+
+// Encode implements Event.
+func (p *Page) Encode() ([]byte, error) { return encodeCloudEvent(p, "alerting", p.Updated) }
+
+// Decode implements Word.
+func (p *Page) Decode(data []byte) error { return decodeCloudEvent(data, topicPages.Word, p) }

@@ -1,0 +1,134 @@
+package event
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"time"
+)
+
+// Lifecycle of a target.
+type Lifecycle string
+
+// The lifecycles.
+const (
+	Active      Lifecycle = "active"
+	Maintenance Lifecycle = "maintenance"
+	Retired     Lifecycle = "retired"
+)
+
+// Target is something that exists and is watched: a switch, a server, a VM, a service.
+type Target struct {
+	ID      string `json:"id"`
+	Class   string `json:"class"`
+	Address string `json:"address"`
+	// Team owns the target; its pages go there.
+	Team   string            `json:"team"`
+	Labels map[string]string `json:"labels,omitempty"`
+	Checks []Check           `json:"checks,omitempty"`
+	// Relations by kind (runs_on, connected_to, powered_by, depends_on); each need is satisfied by any one of
+	// its targets.
+	Relations map[string][]Need `json:"relations,omitempty"`
+	Lifecycle Lifecycle         `json:"lifecycle"`
+	// Source names where the target was read, for people: "file:targets/dc1.yaml:12".
+	Source string `json:"source,omitempty"`
+	// Version is computed from everything above but Source; it changes when the target does.
+	Version string    `json:"version"`
+	Updated time.Time `json:"updated"`
+}
+
+// Need is one thing a target needs: any one of the named targets is enough.
+type Need []string
+
+// The kinds of relation. ConnectedTo points towards the core: what a target needs in order to be reached. The
+// others point to what it needs in order to live.
+const (
+	RunsOn      = "runs_on"
+	ConnectedTo = "connected_to"
+	PoweredBy   = "powered_by"
+	DependsOn   = "depends_on"
+)
+
+// RelationKinds lists the kinds of relation, sorted.
+func RelationKinds() []string { return []string{ConnectedTo, DependsOn, PoweredBy, RunsOn} }
+
+// Check is one thing to ask of a target again and again.
+type Check struct {
+	// Name is unique among the target's checks; it is the kind unless there are several of one kind.
+	Name string `json:"name"`
+	// Kind names the poller.
+	Kind string `json:"kind"`
+	// Every is the interval; Cron, a cron expression, is used instead when it is set.
+	Every time.Duration `json:"every,omitempty"`
+	Cron  string        `json:"cron,omitempty"`
+	// Profile says what to read (SNMP); Credential names what to read it with. The credential itself stays with
+	// the poller.
+	Profile    string `json:"profile,omitempty"`
+	Credential string `json:"credential,omitempty"`
+	// Spec is the poller's own settings of this check, JSON.
+	Spec json.RawMessage `json:"spec,omitempty"`
+}
+
+// Zone is where the target can be polled from.
+func (t *Target) Zone() string { return labelOr(t.Labels, "zone", DefaultZone) }
+
+// Domain is the part of the world in which causes are sought together; see LabelDomain.
+func (t *Target) Domain() string { return labelOr(t.Labels, LabelDomain, DefaultDomain) }
+
+// LabelDomain is the target label that splits the world into parts that share no causes; most need none.
+const LabelDomain = "domain"
+
+// DefaultDomain is the domain of targets that name none.
+const DefaultDomain = "default"
+
+func labelOr(labels map[string]string, name, fallback string) string {
+	if v := labels[name]; v != "" {
+		return v
+	}
+	return fallback
+}
+
+// Topic implements Event.
+func (t *Target) Topic() Topic { return topicTargets }
+
+// Identity implements Event: the target in this version.
+func (t *Target) Identity() string { return ComputeID("target", t.ID, t.Version) }
+
+// Key implements Event.
+func (t *Target) Key() string { return t.ID }
+
+// Route implements Event.
+func (t *Target) Route() string { return t.ID }
+
+// Encode implements Event.
+func (t *Target) Encode() ([]byte, error) { return encodeCloudEvent(t, "cmdb", t.Updated) }
+
+// Decode implements Word.
+func (t *Target) Decode(data []byte) error { return decodeCloudEvent(data, topicTargets.Word, t) }
+
+// ComputeVersion derives Version from what the target is; order of labels and relations does not matter.
+func (t *Target) ComputeVersion() string {
+	parts := []string{t.ID, t.Class, t.Address, t.Team, string(t.Lifecycle)}
+	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
+		parts = append(parts, "label", k, t.Labels[k])
+	}
+	for _, k := range slices.Sorted(maps.Keys(t.Relations)) {
+		for _, need := range t.Relations[k] {
+			parts = append(parts, "need", k)
+			parts = append(parts, slices.Sorted(slices.Values(need))...)
+		}
+	}
+	for _, c := range t.Checks {
+		parts = append(parts, "check", c.Name, c.Kind, c.Every.String(), c.Cron, c.Profile, c.Credential, string(c.Spec))
+	}
+	return ComputeID(parts...)[:12]
+}
+
+// EffectiveLabels are the labels that every series and alert of the target carries: its own, and target, class
+// and team.
+func (t *Target) EffectiveLabels() Labels {
+	m := make(map[string]string, len(t.Labels)+3)
+	maps.Copy(m, t.Labels)
+	m["target"], m["class"], m["team"] = t.ID, t.Class, t.Team
+	return LabelsOf(m)
+}

@@ -1,0 +1,96 @@
+package event
+
+import "time"
+
+// Kind is how a topic is consumed.
+type Kind int
+
+// The kinds of topic.
+const (
+	// Log is partitioned, ordered per route and read by groups with one owner per partition.
+	Log Kind = iota
+	// Latest is a Log that also keeps the newest record of each key, readable as a snapshot.
+	Latest
+	// Work is shared: any member may take any record and acknowledges it by itself.
+	Work
+)
+
+// Durability says what an acknowledged record survives.
+type Durability int
+
+// The durabilities.
+const (
+	// Process survives kill -9 of every process.
+	Process Durability = iota
+	// Power survives loss of power too: it is on the disk before Publish returns.
+	Power
+)
+
+// Topic is where one word is published and how the bus keeps it.
+type Topic struct {
+	// Name ends in the version of the word; an incompatible word is a new topic.
+	Name string
+	// Word is the event's type as CloudEvents says it.
+	Word string
+	Kind Kind
+	// Partitions is how many owners a group can have at most.
+	Partitions int
+	// Keep is how long records stay; 0 is for ever.
+	Keep time.Duration
+	// MaxBytes bounds the topic on disk; when it is full publishing is refused, never dropped.
+	// A topic whose records may be forgotten early says so with DropOldest.
+	MaxBytes   int64
+	DropOldest bool
+	Durability Durability
+	// ContentType of the records.
+	ContentType string
+	// Compress says that large records are compressed with s2 on the wire.
+	Compress bool
+}
+
+const (
+	typeJSON     = "application/cloudevents+json"
+	typeProtobuf = "application/protobuf"
+	day          = 24 * time.Hour
+	mib          = 1 << 20
+)
+
+// The topics, one line each. Topics that share a route (domain) have equally many partitions, so that the owner
+// of a partition finds everything about its domains there.
+var (
+	topicTargets   = Topic{Name: "targets.v1", Word: "dev.kemi.target.v1", Kind: Latest, Partitions: 1, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
+	topicJobs      = Topic{Name: "jobs.v1", Word: "dev.kemi.job.v1", Kind: Work, Partitions: 8, Keep: time.Hour, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeProtobuf}
+	topicReadings  = Topic{Name: "readings.v1", Word: "dev.kemi.reading.v1", Kind: Log, Partitions: 8, Keep: 6 * time.Hour, MaxBytes: 4096 * mib, DropOldest: true, ContentType: typeProtobuf, Compress: true}
+	topicFindings  = Topic{Name: "findings.v1", Word: "dev.kemi.finding.v1", Kind: Log, Partitions: 4, Keep: 7 * day, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeJSON}
+	topicAlerts    = Topic{Name: "alerts.v1", Word: "dev.kemi.alert.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 1024 * mib, Durability: Power, ContentType: typeJSON}
+	topicIncidents = Topic{Name: "incidents.v1", Word: "dev.kemi.incident.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
+	topicPages     = Topic{Name: "pages.v1", Word: "dev.kemi.page.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
+	topicCommands  = Topic{Name: "commands.v1", Word: "dev.kemi.command.v1", Kind: Log, Partitions: 1, Keep: 90 * day, MaxBytes: 128 * mib, Durability: Power, ContentType: typeJSON}
+)
+
+// DefaultZone is the zone of targets that name none.
+const DefaultZone = "default"
+
+// JobsTopic is the topic of one zone's jobs: pollers take jobs of the zones they can reach.
+func JobsTopic(zone string) Topic {
+	if zone == "" {
+		zone = DefaultZone
+	}
+	t := topicJobs
+	t.Name += "." + zone
+	return t
+}
+
+// Topics lists the topic of every word, jobs in the given zones.
+func Topics(zones ...string) []Topic {
+	all := []Topic{
+		topicTargets, topicReadings, topicFindings, topicAlerts, topicIncidents, topicPages, topicCommands,
+	}
+	if len(zones) == 0 {
+		zones = []string{DefaultZone}
+	}
+	for _, z := range zones {
+		all = append(all, JobsTopic(z))
+	}
+	return all
+}
