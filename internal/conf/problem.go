@@ -1,0 +1,89 @@
+package conf
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// Problem is one mistake in a configuration file. Line and Column count from 1 and are 0 when the mistake has no place
+// in the file (for example when there is no file). What says what is wrong, Do says what to do about it.
+type Problem struct {
+	File         string
+	Line, Column int
+	What, Do     string
+}
+
+// String returns "file:line:column: what: do" and leaves out the parts that are not known.
+func (p Problem) String() string {
+	var b strings.Builder
+	if p.File != "" {
+		b.WriteString(p.File)
+		if p.Line > 0 {
+			b.WriteString(":" + strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column))
+		}
+		b.WriteString(": ")
+	}
+	b.WriteString(p.What)
+	if p.Do != "" {
+		b.WriteString(": " + p.Do)
+	}
+	return b.String()
+}
+
+// Problems are all the mistakes found; it is an error when it is not empty, see Err.
+type Problems []Problem
+
+// Err returns nil when there is no problem and the problems, sorted, otherwise.
+func (p Problems) Err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return p.sorted()
+}
+
+// Error returns one line for each problem, sorted by file, line and column.
+func (p Problems) Error() string {
+	lines := make([]string, 0, len(p))
+	for _, one := range p.sorted() {
+		lines = append(lines, one.String())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// sorted returns a sorted copy in which no problem is said twice.
+func (p Problems) sorted() Problems {
+	if len(p) == 0 {
+		return nil
+	}
+	out := slices.Clone(p)
+	slices.SortStableFunc(out, func(a, b Problem) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	seen := make(map[Problem]bool, len(out))
+	return slices.DeleteFunc(out, func(one Problem) bool {
+		was := seen[one]
+		seen[one] = true
+		return was
+	})
+}
+
+// Pos is a place in a configuration file. A struct with a field of type Pos gets its own place there when it is decoded,
+// so that checks across files can say later where the thing was written.
+type Pos struct {
+	File         string
+	Line, Column int
+}
+
+// Problem returns a problem at this place.
+func (p Pos) Problem(what, do string) Problem {
+	return Problem{File: p.File, Line: p.Line, Column: p.Column, What: what, Do: do}
+}
+
+// Complaint is what a Validate method says about its own struct. Field is the path below the struct as it is written in
+// the file, for example "path", "expect.status" or "checks.0.every"; an empty Field means the struct as a whole.
+type Complaint struct {
+	Field    string
+	What, Do string
+}
