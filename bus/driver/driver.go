@@ -113,7 +113,8 @@ type Subscription struct {
 	Start Start
 	// Partitions limits a replay; nil is all.
 	Partitions []int
-	// Window bounds the records that were delivered and not yet acknowledged; 0 is the driver's default.
+	// Window bounds the records that were delivered and not yet acknowledged, of a partitioned group in each
+	// partition, so that a slow partition holds up no other; 0 is the driver's default.
 	Window int
 	// Redeliver is after how long a Work record that was neither acknowledged nor put back is given to another
 	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner.

@@ -1,6 +1,10 @@
 package event
 
-import "time"
+import (
+	"fmt"
+	"strings"
+	"time"
+)
 
 // Kind is how a topic is consumed.
 type Kind int
@@ -93,4 +97,39 @@ func Topics(zones ...string) []Topic {
 		all = append(all, JobsTopic(z))
 	}
 	return all
+}
+
+// Parse decodes a record of the named topic into its word.
+func Parse(topic string, data []byte) (Event, error) {
+	word := func() interface {
+		Event
+		Decode([]byte) error
+	} {
+		switch {
+		case topic == topicTargets.Name:
+			return new(Target)
+		case topic == topicReadings.Name:
+			return new(Reading)
+		case topic == topicFindings.Name:
+			return new(Finding)
+		case topic == topicAlerts.Name:
+			return new(Alert)
+		case topic == topicIncidents.Name:
+			return new(Incident)
+		case topic == topicPages.Name:
+			return new(Page)
+		case topic == topicCommands.Name:
+			return new(Command)
+		case strings.HasPrefix(topic, topicJobs.Name+"."):
+			return new(Job)
+		}
+		return nil
+	}()
+	if word == nil {
+		return nil, fmt.Errorf("topic %s carries no word of Kemi", topic)
+	}
+	if err := word.Decode(data); err != nil {
+		return nil, err
+	}
+	return word, nil
 }

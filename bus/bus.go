@@ -1,0 +1,260 @@
+// Package bus is the hallway between the rooms: it carries events over a broker.
+//
+// In: events (bus/event), published by one room. Out: the same events, handed to every group that consumes them.
+// It promises at-least-once delivery, in order per route to one owner at a time, or to any worker for jobs; what
+// cannot be handled goes to dead.v1 with the reason and the original bytes. It does retry, dead letters, encoding,
+// compression and metrics once for all brokers; bus/driver says what is left to a broker.
+// It never drops a record silently and never decides what an event means.
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// The topics that are the bus's own.
+var (
+	topicDead  = event.Topic{Name: "dead.v1", Word: "dev.kemi.dead.v1", Partitions: 1, Keep: 30 * 24 * time.Hour, MaxBytes: 256 << 20, DropOldest: true}
+	topicState = event.Topic{Name: "state.v1", Word: "dev.kemi.state.v1", Kind: event.Latest, Partitions: 4, MaxBytes: 1 << 30}
+)
+
+// TopicDead and TopicState name the bus's own topics: what could not be handled, and what desks know.
+const (
+	TopicDead  = "dead.v1"
+	TopicState = "state.v1"
+)
+
+// Header names on records.
+const (
+	headerWord     = "kemi-word"
+	headerType     = "content-type"
+	headerEncoding = "content-encoding"
+	headerRoute    = "kemi-route"
+)
+
+// compressFrom is the size in bytes from which compression pays.
+const compressFrom = 1024
+
+// Bus carries events over one broker. It is safe for concurrent use.
+type Bus struct {
+	d      driver.Driver
+	topics map[string]event.Topic
+	scope  obs.Scope
+
+	published *prometheus.CounterVec
+	failed    *prometheus.CounterVec
+	handled   *prometheus.CounterVec
+	retried   *prometheus.CounterVec
+	dead      *prometheus.CounterVec
+	delay     *prometheus.GaugeVec
+}
+
+// New makes a bus over a driver, with the topics of every word and the jobs of the given zones.
+func New(d driver.Driver, zones []string, scope obs.Scope) *Bus {
+	scope = scope.For("bus")
+	b := &Bus{
+		d: d, topics: map[string]event.Topic{}, scope: scope,
+		published: scope.Counter("kemi_bus_published_total", "Events stored on a topic.", "topic"),
+		failed:    scope.Counter("kemi_bus_publish_failed_total", "Publish calls that returned an error.", "topic"),
+		handled:   scope.Counter("kemi_bus_handled_total", "Events handled by a group.", "topic", "group"),
+		retried:   scope.Counter("kemi_bus_retried_total", "Attempts of a group that failed and were made again.", "topic", "group"),
+		dead:      scope.Counter("kemi_bus_dead_total", "Events put on dead.v1.", "topic", "group"),
+		delay:     scope.Gauge("kemi_bus_delay_seconds", "Age of the newest handled event when it was taken.", "topic", "group"),
+	}
+	for _, t := range event.Topics(zones...) {
+		b.topics[t.Name] = t
+	}
+	b.topics[topicDead.Name], b.topics[topicState.Name] = topicDead, topicState
+	return b
+}
+
+// Open makes sure that every topic is there as it should be.
+func (b *Bus) Open(ctx context.Context) error {
+	all := make([]driver.Topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		all = append(all, driver.Topic{
+			Name: t.Name, Kind: driver.Kind(t.Kind), Partitions: t.Partitions, Keep: t.Keep,
+			MaxBytes: t.MaxBytes, DropOldest: t.DropOldest, Sync: t.Durability == event.Power,
+		})
+	}
+	return b.d.Ensure(ctx, all)
+}
+
+// Close closes the driver and with it every feed.
+func (b *Bus) Close() error { return b.d.Close() }
+
+// Topics lists the names of the topics the bus knows.
+func (b *Bus) Topics() []event.Topic {
+	all := make([]event.Topic, 0, len(b.topics))
+	for _, t := range b.topics {
+		all = append(all, t)
+	}
+	return all
+}
+
+// Publish stores the events, each on its topic: nil means that all are stored at their topics' durability. On an
+// error some may be stored; publishing the same events again does no harm.
+func (b *Bus) Publish(ctx context.Context, events ...event.Event) error {
+	return b.publish(ctx, nil, events)
+}
+
+func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.Event) error {
+	records := make([]driver.Record, 0, len(events))
+	for _, e := range events {
+		r, err := b.record(e)
+		if err != nil {
+			return err
+		}
+		records = append(records, r)
+	}
+	return b.store(ctx, records, fence)
+}
+
+// store publishes records and counts them.
+func (b *Bus) store(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	if len(records) == 0 {
+		return nil
+	}
+	if err := b.d.Publish(ctx, records, fence); err != nil {
+		b.failed.WithLabelValues(records[0].Topic).Inc()
+		return fmt.Errorf("publish %d to %s: %w", len(records), records[0].Topic, err)
+	}
+	for i := range records {
+		b.published.WithLabelValues(records[i].Topic).Inc()
+	}
+	return nil
+}
+
+// Remove takes the event's key out of its keep-latest topic.
+func (b *Bus) Remove(ctx context.Context, e event.Event) error {
+	t := e.Topic()
+	return b.store(ctx, []driver.Record{{
+		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(),
+		Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
+	}}, nil)
+}
+
+func (b *Bus) record(e event.Event) (driver.Record, error) {
+	t := e.Topic()
+	if _, known := b.topics[t.Name]; !known {
+		return driver.Record{}, fmt.Errorf("publish to %s: %w: this bus carries no such topic (is the zone configured?)", t.Name, driver.ErrNoTopic)
+	}
+	value, err := e.Encode()
+	if err != nil {
+		return driver.Record{}, err
+	}
+	r := driver.Record{
+		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(), ID: e.Identity(),
+		Headers: []driver.Header{
+			{Name: headerWord, Value: t.Word}, {Name: headerType, Value: t.ContentType}, {Name: headerRoute, Value: e.Route()},
+		},
+		Value: value,
+	}
+	if t.Compress && len(value) >= compressFrom {
+		r.Value = s2.Encode(nil, value)
+		r.Headers = append(r.Headers, driver.Header{Name: headerEncoding, Value: "s2"})
+	}
+	return r, nil
+}
+
+// maxRecord bounds what a record may unpack to: a broker takes 1 MiB, a thousandfold is an attack.
+const maxRecord = 64 << 20
+
+// unpack undoes the record's content encoding.
+func unpack(r *driver.Record) ([]byte, error) {
+	switch enc := r.Header(headerEncoding); enc {
+	case "":
+		return r.Value, nil
+	case "s2":
+		n, err := s2.DecodedLen(r.Value)
+		if err != nil {
+			return nil, fmt.Errorf("unpack s2: %w", err)
+		}
+		if n > maxRecord {
+			return nil, fmt.Errorf("unpack s2: %d bytes are over the limit of %d", n, maxRecord)
+		}
+		return s2.Decode(nil, r.Value)
+	default:
+		return nil, fmt.Errorf("content encoding %q is not known", enc)
+	}
+}
+
+// decode turns a record into its word.
+func decode[T any, W event.Word[T]](r *driver.Record) (*T, error) {
+	data, err := unpack(r)
+	if err != nil {
+		return nil, err
+	}
+	w := W(new(T))
+	if want, got := w.Topic().Word, r.Header(headerWord); got != "" && got != want {
+		return nil, fmt.Errorf("the record is a %s, expected a %s", got, want)
+	}
+	if err := w.Decode(data); err != nil {
+		return nil, err
+	}
+	return (*T)(w), nil
+}
+
+// Partition maps a route to one of n partitions with the hash of the Java Kafka clients (murmur2), so that other
+// producers keyed by the route meet ours.
+func Partition(route string, n int) int {
+	if n <= 1 {
+		return 0
+	}
+	return int(murmur2([]byte(route))&0x7fffffff) % n
+}
+
+// murmur2 is the 32-bit MurmurHash2 with the seed that Kafka uses. Source: Austin Appleby's MurmurHash2.
+func murmur2(data []byte) uint32 {
+	const m, seed = uint32(0x5bd1e995), uint32(0x9747b28c)
+	h := seed ^ uint32(len(data))
+	for ; len(data) >= 4; data = data[4:] {
+		k := uint32(data[0]) | uint32(data[1])<<8 | uint32(data[2])<<16 | uint32(data[3])<<24
+		k *= m
+		k ^= k >> 24
+		k *= m
+		h = h*m ^ k
+	}
+	switch len(data) {
+	case 3:
+		h ^= uint32(data[2]) << 16
+		fallthrough
+	case 2:
+		h ^= uint32(data[1]) << 8
+		fallthrough
+	case 1:
+		h = (h ^ uint32(data[0])) * m
+	}
+	h ^= h >> 13
+	h *= m
+	return h ^ h>>15
+}
+
+// permanent marks an error that trying again cannot mend.
+type permanent struct{ err error }
+
+func (p permanent) Error() string { return p.err.Error() }
+func (p permanent) Unwrap() error { return p.err }
+
+// Permanent says that trying again cannot help: the event goes to dead.v1 at once.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanent{err}
+}
+
+// IsPermanent reports whether err was marked by Permanent.
+func IsPermanent(err error) bool {
+	var p permanent
+	return errors.As(err, &p)
+}

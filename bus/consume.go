@@ -1,0 +1,242 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
+)
+
+// Message is one event as it was delivered.
+type Message[T any] struct {
+	// Event is nil when the key was removed.
+	Event *T
+	// Key is the record's key; of a removed event it is all there is.
+	Key       string
+	Partition int
+	Position  int64
+	// Stored is when the broker stored it.
+	Stored time.Time
+	// Attempt counts the deliveries of a job from 1.
+	Attempt int
+}
+
+// Removed reports whether the message takes its key out of a keep-latest topic.
+func (m *Message[T]) Removed() bool { return m.Event == nil }
+
+func message[T any, W event.Word[T]](d *driver.Delivery) (Message[T], error) {
+	m := Message[T]{Key: d.Record.Key, Partition: d.Partition, Position: d.Position, Stored: d.Stored, Attempt: d.Attempt}
+	if d.Record.Value == nil {
+		return m, nil
+	}
+	var err error
+	m.Event, err = decode[T, W](&d.Record)
+	return m, err
+}
+
+// Backoff between attempts: it doubles from the first to the last, with jitter of ±20 %.
+const (
+	backoffFirst = 100 * time.Millisecond
+	backoffLast  = 10 * time.Second
+)
+
+func backoff(attempt int) time.Duration {
+	d := backoffLast
+	if attempt < 7 {
+		d = min(backoffFirst<<attempt, backoffLast)
+	}
+	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
+}
+
+// pause waits or returns false when ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// subscribe opens a feed, trying until ctx ends: a broker that is away comes back.
+func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
+	for attempt := 0; ; attempt++ {
+		f, err := b.d.Subscribe(ctx, s)
+		switch {
+		case err == nil:
+			return f, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, driver.ErrNoTopic), errors.Is(err, driver.ErrClosed):
+			return nil, err
+		}
+		b.scope.Log().Warn("subscribe again", "topic", s.Topic, "group", s.Group, "err", err)
+		if !pause(ctx, backoff(attempt)) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// buryUntil puts a record on dead.v1, trying until that is stored or ctx ends: nothing is lost on the way.
+func (b *Bus) buryUntil(ctx context.Context, d *driver.Delivery, group string, attempts int, reason error) error {
+	r := driver.Record{
+		Topic: topicDead.Name, Key: d.Record.Key, ID: event.ComputeID("dead", d.Record.Topic, d.Record.ID, group),
+		Value: d.Record.Value, Headers: deadHeaders(d, group, attempts, reason),
+	}
+	for attempt := 0; ; attempt++ {
+		err := b.store(ctx, []driver.Record{r}, nil)
+		if err == nil {
+			b.dead.WithLabelValues(d.Record.Topic, group).Inc()
+			b.scope.Log().Error("put on dead.v1", "topic", d.Record.Topic, "group", group, "key", d.Record.Key, "reason", reason)
+			return nil
+		}
+		if errors.Is(err, driver.ErrTooLarge) {
+			// The headers made it too large: the reason alone is worth more than nothing.
+			r.Value = nil
+		}
+		if !pause(ctx, backoff(attempt)) {
+			return ctx.Err()
+		}
+	}
+}
+
+// Work takes jobs of a topic, any of them, in no order, at most n at once, each acknowledged by itself when handle
+// returns nil. An error gives the job back, to be taken again after a backoff; Permanent or the fifth failure puts it
+// on dead.v1. redeliver is after how long a job whose worker died goes to another.
+func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic, group string, n int, redeliver time.Duration, handle func(context.Context, Message[T]) error) error {
+	const maxAttempts = 5
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Window: n, Redeliver: redeliver})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer feed.Close()
+
+	slots := make(chan struct{}, n)
+	defer func() { // Leave only when every job in hand is done: their contexts have ended.
+		for range n {
+			slots <- struct{}{}
+		}
+	}()
+	one := func(d driver.Delivery) {
+		defer func() { <-slots }()
+		m, err := message[T, W](&d)
+		if err != nil {
+			err = Permanent(err)
+		} else {
+			b.delay.WithLabelValues(topic.Name, group).Set(time.Since(d.Stored).Seconds())
+			err = handle(ctx, m)
+		}
+		switch {
+		case err == nil:
+			b.handled.WithLabelValues(topic.Name, group).Inc()
+		case ctx.Err() != nil:
+			return // Neither acknowledged nor given back: another takes it after redeliver.
+		case IsPermanent(err) || d.Attempt >= maxAttempts:
+			if b.buryUntil(ctx, &d, group, d.Attempt, err) != nil {
+				return
+			}
+		default:
+			b.retried.WithLabelValues(topic.Name, group).Inc()
+			if err := feed.Nack(ctx, d, backoff(d.Attempt)); err != nil {
+				b.scope.Log().Warn("give back", "topic", topic.Name, "err", err)
+			}
+			return
+		}
+		if err := feed.Ack(ctx, d); err != nil && ctx.Err() == nil {
+			b.scope.Log().Warn("acknowledge", "topic", topic.Name, "err", err)
+		}
+	}
+	for {
+		batch, err := feed.Next(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		for _, d := range batch {
+			if d.Event != driver.Data {
+				continue
+			}
+			select {
+			case slots <- struct{}{}:
+				go one(d)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+}
+
+// ended turns the error of a feed into nil when it is only that ctx is over.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// From is where a replay begins.
+type From = driver.Start
+
+// Follow replays a topic and then goes on with what comes, for ever: handle is called in order per partition, by one
+// goroutine; caughtUp (may be nil) once, when all that was stored at the start has been handed over. It disturbs no
+// group. A record that cannot be decoded is skipped and counted: the group that owns it puts it on dead.v1.
+func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func()) error {
+	topic := W(new(T)).Topic()
+	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from}, handle, func() bool {
+		if caughtUp != nil {
+			caughtUp()
+		}
+		return true
+	})
+}
+
+// Snapshot hands over the newest event per key of the given partitions (none means all) of a keep-latest topic, and
+// returns when it has handed over everything that was stored when it began.
+func Snapshot[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Message[T]) error, partitions ...int) error {
+	topic := W(new(T)).Topic()
+	done := false
+	err := follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: From{Snapshot: true}, Partitions: partitions}, handle, func() bool {
+		done = true
+		return false
+	})
+	if err == nil && !done {
+		return ctx.Err()
+	}
+	return err
+}
+
+// follow feeds handle until ctx ends, handle errs or onCaughtUp says no.
+func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscription, handle func(Message[T]) error, onCaughtUp func() bool) error {
+	feed, err := b.subscribe(ctx, s)
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer feed.Close()
+	for {
+		batch, err := feed.Next(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		for i := range batch {
+			switch batch[i].Event {
+			case driver.CaughtUp:
+				if !onCaughtUp() {
+					return nil
+				}
+			case driver.Data:
+				m, err := message[T, W](&batch[i])
+				if err != nil {
+					b.scope.Log().Warn("skip a record that cannot be read", "topic", s.Topic, "position", batch[i].Position, "err", err)
+					continue
+				}
+				if err := handle(m); err != nil {
+					return err
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,321 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
+)
+
+// Handler is what owns one partition for one epoch. All its methods are called by one goroutine.
+type Handler[T any] interface {
+	// Handle takes events in order. Nil commits them; an error has the same events handed over again after a
+	// backoff, a Permanent one puts the event on dead.v1.
+	Handle(ctx context.Context, batch []Message[T]) error
+	// Tick is called about once a second: time passing is an input. An error is logged, the next tick comes.
+	Tick(ctx context.Context, now time.Time) error
+}
+
+// Ownership is one partition in one epoch, as its handler sees it.
+type Ownership struct {
+	Partition int
+	Epoch     uint64
+	// From is the position of the first event that will be handed over.
+	From  int64
+	bus   *Bus
+	topic event.Topic
+	group string
+}
+
+// Publish stores events as Bus.Publish does, but only while the epoch lasts: else driver.ErrFenced.
+func (o *Ownership) Publish(ctx context.Context, events ...event.Event) error {
+	return o.bus.publish(ctx, o.fence(), events)
+}
+
+func (o *Ownership) fence() *driver.Fence {
+	return &driver.Fence{Topic: o.topic.Name, Group: o.group, Partition: o.Partition, Epoch: o.Epoch}
+}
+
+// stateKey names a piece of the group's state of this partition.
+func (o *Ownership) stateKey(name string) string {
+	return fmt.Sprintf("%s/%s/%d/%s", o.group, o.topic.Name, o.Partition, name)
+}
+
+func (o *Ownership) statePartition() int { return Partition(o.stateKey(""), topicState.Partitions) }
+
+// SaveState keeps a piece of what the handler knows for whoever owns the partition next; nil forgets it. At most
+// 900 kB a piece.
+func (o *Ownership) SaveState(ctx context.Context, name string, data []byte) error {
+	return o.bus.store(ctx, []driver.Record{{
+		Topic: topicState.Name, Partition: o.statePartition(), Key: o.stateKey(name), Value: data,
+	}}, o.fence())
+}
+
+// LoadState returns what former owners of the partition saved, by name.
+func (o *Ownership) LoadState(ctx context.Context) (map[string][]byte, error) {
+	feed, err := o.bus.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{o.statePartition()}})
+	if err != nil {
+		return nil, err
+	}
+	defer feed.Close()
+	prefix, pieces := o.stateKey(""), map[string][]byte{}
+	for {
+		batch, err := feed.Next(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range batch {
+			if d.Event == driver.CaughtUp {
+				return pieces, nil
+			}
+			name, ours := cutPrefix(d.Record.Key, prefix)
+			switch {
+			case d.Event != driver.Data || !ours:
+			case d.Record.Value == nil:
+				delete(pieces, name)
+			default:
+				pieces[name] = d.Record.Value
+			}
+		}
+	}
+}
+
+func cutPrefix(s, prefix string) (string, bool) {
+	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
+		return "", false
+	}
+	return s[len(prefix):], true
+}
+
+// Replay hands over again what this partition stored since a time, up to From and without it: to warm up what
+// no state was saved of. It commits nothing.
+func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since time.Time, handle func(Message[T]) error) error {
+	errDone := errors.New("done")
+	s := driver.Subscription{Topic: o.topic.Name, Start: From{Time: since}, Partitions: []int{o.Partition}}
+	err := follow[T, W](ctx, o.bus, s, func(m Message[T]) error {
+		if m.Position >= o.From {
+			return errDone
+		}
+		return handle(m)
+	}, func() bool { return false })
+	if errors.Is(err, errDone) {
+		return nil
+	}
+	return err
+}
+
+// Options of Own.
+type Options struct {
+	// Batch is how many events are handed over at once at most; 0 is 256.
+	Batch int
+	// Attempts after which an event that keeps failing goes to dead.v1; 0 is never: the partition waits.
+	Attempts int
+	// Start is where a group that never committed begins; the zero From is the oldest event.
+	Start From
+}
+
+// Own consumes a topic as one of the group's members: for every partition that becomes ours, open makes the handler
+// (loading what it needs to know), which is dropped when the partition goes to another. It blocks until ctx ends.
+func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts Options, open func(context.Context, *Ownership) (Handler[T], error)) error {
+	topic := W(new(T)).Topic()
+	if opts.Batch == 0 {
+		opts.Batch = 256
+	}
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Start: opts.Start, Window: 4 * opts.Batch})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer feed.Close()
+
+	owned := map[int]*owner[T, W]{}
+	release := func(p int) {
+		if o := owned[p]; o != nil {
+			o.stop()
+			delete(owned, p)
+		}
+	}
+	defer func() {
+		for p := range owned {
+			release(p)
+		}
+	}()
+	for {
+		batch, err := feed.Next(ctx)
+		if err != nil {
+			return ended(ctx, err)
+		}
+		for _, d := range batch {
+			switch d.Event {
+			case driver.Assigned:
+				release(d.Partition)
+				o := &owner[T, W]{
+					Ownership: Ownership{Partition: d.Partition, Epoch: d.Epoch, From: d.Position, bus: b, topic: topic, group: group},
+					feed:      feed, opts: opts, wake: make(chan struct{}, 1), gone: make(chan struct{}),
+				}
+				owned[d.Partition] = o
+				var octx context.Context
+				octx, o.cancel = context.WithCancel(ctx)
+				go o.run(octx, open)
+			case driver.Revoked:
+				release(d.Partition)
+			case driver.Data:
+				if o := owned[d.Partition]; o != nil && o.Epoch == d.Epoch {
+					o.put(d)
+				}
+			}
+		}
+	}
+}
+
+// owner runs the handler of one partition. Its queue is bounded by the feed's window.
+type owner[T any, W event.Word[T]] struct {
+	Ownership
+	feed   driver.Feed
+	opts   Options
+	cancel context.CancelFunc
+	gone   chan struct{}
+	wake   chan struct{}
+
+	mu    sync.Mutex
+	queue []driver.Delivery
+}
+
+func (o *owner[T, W]) put(d driver.Delivery) {
+	o.mu.Lock()
+	o.queue = append(o.queue, d)
+	o.mu.Unlock()
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// take removes up to opts.Batch deliveries; more reports whether some are left.
+func (o *owner[T, W]) take() (batch []driver.Delivery, more bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := min(len(o.queue), o.opts.Batch)
+	batch = o.queue[:n:n]
+	o.queue = o.queue[n:]
+	if len(o.queue) == 0 {
+		o.queue = nil
+	}
+	return batch, len(o.queue) > 0
+}
+
+func (o *owner[T, W]) stop() {
+	o.cancel()
+	<-o.gone
+}
+
+func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Ownership) (Handler[T], error)) {
+	defer close(o.gone)
+	log := o.bus.scope.Log().With("topic", o.topic.Name, "group", o.group, "partition", o.Partition, "epoch", o.Epoch)
+	var h Handler[T]
+	for attempt := 0; ; attempt++ {
+		var err error
+		if h, err = open(ctx, &o.Ownership); err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Error("open partition", "err", err)
+		if !pause(ctx, backoff(attempt)) {
+			return
+		}
+	}
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if err := h.Tick(ctx, now); err != nil && ctx.Err() == nil {
+				log.Error("tick", "err", err)
+			}
+		case <-o.wake:
+			batch, more := o.take()
+			if more {
+				select {
+				case o.wake <- struct{}{}:
+				default:
+				}
+			}
+			if !o.handle(ctx, h, batch) {
+				return
+			}
+		}
+	}
+}
+
+// handle hands a batch over until it is committed; false means that the epoch or ctx is over.
+func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.Delivery) bool {
+	if len(batch) == 0 {
+		return true
+	}
+	msgs, from := make([]Message[T], 0, len(batch)), make([]*driver.Delivery, 0, len(batch))
+	for i := range batch {
+		m, err := message[T, W](&batch[i])
+		if err != nil {
+			if o.bus.buryUntil(ctx, &batch[i], o.group, 1, err) != nil {
+				return false
+			}
+			continue
+		}
+		msgs, from = append(msgs, m), append(from, &batch[i])
+	}
+	o.bus.delay.WithLabelValues(o.topic.Name, o.group).Set(time.Since(batch[len(batch)-1].Stored).Seconds())
+	if !o.try(ctx, h, msgs, from) {
+		return false
+	}
+	last := batch[len(batch)-1]
+	for attempt := 0; ; attempt++ {
+		err := o.feed.Ack(ctx, last)
+		switch {
+		case err == nil:
+			o.bus.handled.WithLabelValues(o.topic.Name, o.group).Add(float64(len(batch)))
+			return true
+		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced), errors.Is(err, driver.ErrClosed):
+			return false
+		}
+		if !pause(ctx, backoff(attempt)) {
+			return false
+		}
+	}
+}
+
+// try calls the handler until it takes the batch. A batch that fails for good is taken apart, so that one bad event
+// does not take its neighbours along.
+func (o *owner[T, W]) try(ctx context.Context, h Handler[T], msgs []Message[T], from []*driver.Delivery) bool {
+	for attempt := 1; len(msgs) > 0; attempt++ {
+		err := h.Handle(ctx, msgs)
+		switch {
+		case err == nil:
+			return true
+		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced):
+			return false
+		case IsPermanent(err) || (o.opts.Attempts > 0 && attempt >= o.opts.Attempts):
+			if len(msgs) == 1 {
+				return o.bus.buryUntil(ctx, from[0], o.group, attempt, err) == nil
+			}
+			for i := range msgs {
+				if !o.try(ctx, h, msgs[i:i+1], from[i:i+1]) {
+					return false
+				}
+			}
+			return true
+		}
+		o.bus.retried.WithLabelValues(o.topic.Name, o.group).Inc()
+		o.bus.scope.Log().Warn("handle again", "topic", o.topic.Name, "group", o.group, "attempt", attempt, "err", err)
+		if !pause(ctx, backoff(attempt-1)) {
+			return false
+		}
+	}
+	return true
+}
