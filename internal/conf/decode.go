@@ -1,10 +1,12 @@
 package conf
 
 import (
+	"cmp"
 	"encoding"
 	"fmt"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -69,10 +71,14 @@ func (d *decoder) seen(n Node) string {
 // value decodes n into v, which is addressable.
 func (d *decoder) value(n Node, v reflect.Value) {
 	t := v.Type()
-	switch t {
-	case nodeType:
+	if t == nodeType {
 		v.Set(reflect.ValueOf(n))
 		return
+	}
+	if n.v.bad {
+		return
+	}
+	switch t {
 	case secretType:
 		d.secret(n, v)
 		return
@@ -226,9 +232,8 @@ func (d *decoder) structure(n Node, v reflect.Value) {
 		default:
 			d.value(val, v.FieldByIndex(f.index))
 		}
-		if ok && len(d.problems) > before {
-			fail(f.key)
-			fail(f.fromOf)
+		if ok && (len(d.problems) > before || val.v.bad) {
+			fail(cmp.Or(f.fromOf, f.key))
 		}
 	}
 	d.key = outer
@@ -265,16 +270,22 @@ func (d *decoder) validate(n Node, v reflect.Value, failed map[string]bool) {
 		return
 	}
 	for _, c := range own.Validate() {
-		first, _, _ := strings.Cut(c.Field, ".")
-		if c.Field != "" && failed[first] {
+		at, exact := n.locate(c.Field)
+		first, _, nested := strings.Cut(c.Field, ".")
+		if failed[first] && (!nested || !exact || d.saidAt(at)) {
 			continue
 		}
-		d.complain(n.locate(c.Field), c.What, c.Do)
+		d.complain(at, c.What, c.Do)
 	}
 }
 
-// locate returns the node at a path below n, or the deepest one on the way there that exists.
-func (n Node) locate(path string) Node {
+func (d *decoder) saidAt(n Node) bool {
+	return slices.ContainsFunc(d.problems, func(p Problem) bool { return n.Problem(p.What, p.Do) == p })
+}
+
+// locate returns the node at a path below n; when it does not exist, exact is false and the node is the deepest one on
+// the way there.
+func (n Node) locate(path string) (at Node, exact bool) {
 	for path != "" {
 		var part string
 		part, path, _ = strings.Cut(path, ".")
@@ -286,17 +297,20 @@ func (n Node) locate(path string) Node {
 			next = n.Items()[i]
 		}
 		if next.IsZero() {
-			return n
+			return n, false
 		}
 		n = next
 	}
-	return n
+	return n, true
 }
 
 // secretFile reads the secret that the key x_file names the file of.
 func (d *decoder) secretFile(n, key, val Node, f field, v reflect.Value) {
 	if inline := n.Get(f.fromOf); !inline.IsZero() {
 		d.complain(key, fmt.Sprintf("%q and %q are both given, the other on line %d", f.key, f.fromOf, inline.Line()), "keep one of the two")
+		return
+	}
+	if val.v.bad {
 		return
 	}
 	if val.Kind() != Scalar || val.Text() == "" {

@@ -40,7 +40,8 @@ type value struct {
 	keys   []Node
 	vals   []Node // of a mapping (parallel to keys) or of a list
 	index  map[string]int
-	weight int // number of values when all aliases are written out, which bounds the work of decoding
+	bad    bool // already a problem; decoding it leaves the target alone and says nothing more
+	weight int  // number of values when all aliases are written out, which bounds the work of decoding
 }
 
 // indexFrom is the number of keys from which a mapping is indexed rather than searched.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/goccy/go-yaml/ast"
+	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
@@ -17,6 +18,50 @@ import (
 // maxWeight bounds the number of values a document may hold once its aliases are written out, so that a few lines of
 // aliases of aliases cannot exhaust memory.
 const maxWeight = 20_000_000
+
+// spacedOut replaces the tabs a JSON document is indented with by as many spaces, because the parser miscounts columns
+// after them. In YAML proper, indentation by tabs is a mistake and stays.
+func spacedOut(data []byte) []byte {
+	out, indent := bytes.Clone(data), true
+	for i, c := range out {
+		switch {
+		case c == '\t' && indent:
+			out[i] = ' '
+		case c == '\n':
+			indent = true
+		case c != ' ':
+			indent = false
+		}
+	}
+	return out
+}
+
+// maxDepth bounds how deep values may nest within one line or one pair of brackets: the parser's time grows with the
+// square of the depth. Nesting by indentation pays for its depth in spaces and needs no bound.
+const maxDepth = 200
+
+// tooDeep returns the token at which the nesting becomes too deep, or nil.
+func tooDeep(tokens token.Tokens) *token.Token {
+	brackets, dashes, line := 0, 0, 0
+	for _, tk := range tokens {
+		if tk.Position.Line != line {
+			dashes, line = 0, tk.Position.Line
+		}
+		switch tk.Type {
+		case token.SequenceStartType, token.MappingStartType:
+			brackets++
+		case token.SequenceEndType, token.MappingEndType:
+			brackets = max(0, brackets-1)
+		case token.SequenceEntryType, token.MappingKeyType, token.TagType, token.AnchorType:
+			dashes++
+		}
+		// Within brackets a line holds any number of entries, but none of these marks nests there except by brackets.
+		if brackets > maxDepth || brackets == 0 && dashes > maxDepth {
+			return tk
+		}
+	}
+	return nil
+}
 
 // reader turns the parser's tree into nodes.
 type reader struct {
@@ -29,6 +74,7 @@ type reader struct {
 func parse(file string, data []byte, lookup func(string) (string, bool)) (nodes []Node, problems Problems) {
 	start := Pos{File: file, Line: 1, Column: 1}
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf"))
+	data = bytes.ReplaceAll(data, []byte("\r\n"), []byte("\n")) // the parser counts some of them as two lines
 	if !utf8.Valid(data) {
 		line, column := firstInvalid(data)
 		return nil, Problems{Pos{File: file, Line: line, Column: column}.Problem("this is not UTF-8 text", "save the file as UTF-8")}
@@ -40,9 +86,17 @@ func parse(file string, data []byte, lookup func(string) (string, bool)) (nodes 
 			nodes, problems = nil, Problems{start.Problem("this cannot be read as YAML", "look for unbalanced quotes, brackets or indentation")}
 		}
 	}()
-	tree, err := parser.ParseBytes(data, 0, parser.AllowDuplicateMapKey())
+	if head := bytes.TrimLeft(data, " \t\n"); len(head) > 0 && (head[0] == '{' || head[0] == '[') {
+		data = spacedOut(data)
+	}
+	tokens := lexer.Tokenize(string(data))
+	if tk := tooDeep(tokens); tk != nil {
+		at := Pos{File: file, Line: tk.Position.Line, Column: tk.Position.Column}
+		return nil, Problems{at.Problem("this is nested far too deeply", "use fewer levels")}
+	}
+	tree, err := parser.Parse(tokens, 0, parser.AllowDuplicateMapKey())
 	if err != nil {
-		return nil, Problems{syntaxProblem(start, err)}
+		return nil, Problems{syntaxProblem(start, data, err)}
 	}
 	r := &reader{file: file, lookup: lookup}
 	for _, doc := range tree.Docs {
@@ -75,6 +129,12 @@ func (r *reader) at(tk *token.Token) Pos {
 
 func (r *reader) complain(at Pos, what, do string) {
 	r.problems = append(r.problems, at.Problem(what, do))
+}
+
+// bad complains about a value and returns what stands for it.
+func (r *reader) bad(at Pos, what, do string) *value {
+	r.complain(at, what, do)
+	return &value{pos: at, kind: Null, bad: true}
 }
 
 // read returns the value of a tree; at is where to say it is when the tree does not know.
@@ -123,8 +183,7 @@ func (r *reader) read(n ast.Node, at Pos) *value {
 	case *ast.TagNode:
 		return r.tagged(n, at)
 	default:
-		r.complain(at, "this cannot be used as a value", "write text, a number, a list or a mapping")
-		return &value{pos: at, kind: Null}
+		return r.bad(at, "this cannot be used as a value", "write text, a number, a list or a mapping")
 	}
 }
 
@@ -132,8 +191,7 @@ func (r *reader) bounded(v *value) *value {
 	if v.weight <= maxWeight {
 		return v
 	}
-	r.complain(v.pos, "aliases make this far too large", "write out the few values that are needed")
-	return &value{pos: v.pos, kind: Null}
+	return r.bad(v.pos, "aliases make this far too large", "write out the few values that are needed")
 }
 
 // text returns a scalar, with its variables expanded when that was asked for.
@@ -142,7 +200,7 @@ func (r *reader) text(s string, plain bool, at Pos) *value {
 	if r.lookup != nil && strings.Contains(s, "$") {
 		out, used, problems := expand(s, r.lookup, at)
 		r.problems = append(r.problems, problems...)
-		v.text, v.data = out, out
+		v.text, v.data, v.bad = out, out, len(problems) > 0
 		if used {
 			v.source = s
 		}
@@ -190,8 +248,7 @@ func (r *reader) alias(n *ast.AliasNode, at Pos) *value {
 		if near := Nearest(name, known); near != "" {
 			do = "did you mean *" + near + "?"
 		}
-		r.complain(at, "unknown alias *"+name, do)
-		return &value{pos: at, kind: Null}
+		return r.bad(at, "unknown alias *"+name, do)
 	}
 	here := *target // the children are shared; only the place is that of the alias
 	here.pos = at
@@ -209,7 +266,7 @@ func (r *reader) tagged(n *ast.TagNode, at Pos) *value {
 		}
 	case "!!int", "!!float", "!!bool", "!!null", "!!map", "!!seq":
 	default:
-		r.complain(at, fmt.Sprintf("the tag %s is not supported", tag), "remove the tag and write the value itself")
+		return r.bad(at, fmt.Sprintf("the tag %s is not supported", tag), "remove the tag and write the value itself")
 	}
 	return v
 }
@@ -224,6 +281,9 @@ func (r *reader) mapping(pairs []*ast.MappingValueNode, at Pos, flow bool) *valu
 	for _, pair := range pairs {
 		keyAt := r.at(pair.Key.GetToken())
 		val := r.read(pair.Value, keyAt)
+		if pair.Value.GetToken().Type == token.ImplicitNullType {
+			val.pos = keyAt // there is nothing after the colon to point at
+		}
 		if pair.Key.IsMergeKey() {
 			merged = append(merged, val)
 			continue
@@ -266,6 +326,9 @@ func (r *reader) key(k ast.MapKeyNode, at Pos) (*value, bool) {
 }
 
 func (r *reader) merge(into, from *value) {
+	if from.bad {
+		return
+	}
 	switch from.kind {
 	case Map:
 		for i, key := range from.keys {
@@ -275,7 +338,7 @@ func (r *reader) merge(into, from *value) {
 		}
 	case List:
 		for _, one := range from.vals {
-			if one.Kind() == Map {
+			if one.Kind() == Map || one.v.bad {
 				r.merge(into, one.v)
 			} else {
 				r.complain(one.Pos(), "<< can only merge mappings", "name mappings, like <<: [*base, *more]")
@@ -287,7 +350,7 @@ func (r *reader) merge(into, from *value) {
 }
 
 // syntaxProblem turns the parser's first error into a problem with advice.
-func syntaxProblem(at Pos, err error) Problem {
+func syntaxProblem(at Pos, data []byte, err error) Problem {
 	var pretty yaml.Error
 	if !errors.As(err, &pretty) {
 		return at.Problem(err.Error(), "correct the YAML")
@@ -295,10 +358,13 @@ func syntaxProblem(at Pos, err error) Problem {
 	if tk := pretty.GetToken(); tk != nil && tk.Position != nil {
 		at.Line, at.Column = tk.Position.Line, max(tk.Position.Column, 1)
 	}
-	what := pretty.GetMessage()
+	what := strings.ReplaceAll(pretty.GetMessage(), "\t", "\\t")
+	if strings.Contains(what, "'}'") && bytes.Contains(line(data, at.Line), []byte("${")) {
+		return at.Problem(what, "within { } and [ ], put ${NAME} in quotes")
+	}
 	for _, hint := range [...]struct{ part, do string }{
 		{"tab", "indent with spaces"},
-		{"'\\t'", "indent with spaces"},
+		{`'\t'`, "indent with spaces"},
 		{"']'", "close the list with ] and separate its entries with commas"},
 		{"'}'", "close the mapping with } and separate its entries with commas"},
 		{"end of double-quoted", "close the text with a quote"},
@@ -307,7 +373,7 @@ func syntaxProblem(at Pos, err error) Problem {
 		{"cannot start any token", "put the text in quotes"},
 		{"non-map value", "write key: value, or indent the line to belong to the one above"},
 		{"pre-defined", "put the text in quotes, or give this line the indentation of the one above"},
-		{"mapping value is not allowed", "put text that holds a colon in quotes"},
+		{"mapping value is not allowed", "put text that holds a colon in quotes, or correct the indentation of the next line"},
 		{"unexpected key name", "write key: value on a line of its own"},
 		{"alias", "write *name for an anchor &name defined above"},
 		{"anchor", "write &name before the value"},
@@ -318,6 +384,14 @@ func syntaxProblem(at Pos, err error) Problem {
 		}
 	}
 	return at.Problem(what, "correct the YAML on this line or the one above")
+}
+
+func line(data []byte, number int) []byte {
+	for ; number > 1; number-- {
+		_, data, _ = bytes.Cut(data, []byte("\n"))
+	}
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	return line
 }
 
 func firstInvalid(data []byte) (line, column int) {
