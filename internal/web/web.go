@@ -1,0 +1,181 @@
+// Package web guards Kemi's HTTP listener.
+//
+// In: requests from anywhere. Out: those that may pass, handed to the real handler.
+// It promises that nothing but loopback is served unless tokens or an explicit "insecure" say so, that a page of
+// another origin cannot act (cross-origin POSTs are refused) nor read by DNS rebinding (the Host header is checked),
+// and that tokens are compared in constant time and never logged.
+// It never decides what a caller may do beyond "in or out".
+package web
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/internal/conf"
+)
+
+// Auth says who may come in: bearer tokens from a file, and optionally TLS.
+type Auth struct {
+	// TokensFile has one "name token" per line; empty lines and lines with # are skipped. A browser gives the name as
+	// user and the token as password.
+	TokensFile string `yaml:"tokens_file"`
+	// TLS serves HTTPS with this certificate and key (PEM files).
+	TLS *TLS `yaml:"tls"`
+}
+
+// TLS names the server's certificate.
+type TLS struct {
+	Cert string `yaml:"cert"`
+	Key  string `yaml:"key"`
+}
+
+// Validate implements conf.Validator.
+func (a *Auth) Validate() []conf.Complaint {
+	var cs []conf.Complaint
+	if a.TokensFile == "" {
+		cs = append(cs, conf.Complaint{Field: "tokens_file", What: "no tokens", Do: `name a file with one "name token" per line`})
+	}
+	if a.TLS != nil && (a.TLS.Cert == "" || a.TLS.Key == "") {
+		cs = append(cs, conf.Complaint{Field: "tls", What: "cert and key go together", Do: "give both"})
+	}
+	return cs
+}
+
+// CheckListen refuses an address that the world can reach unless auth or insecure says that this is meant.
+func CheckListen(addr string, auth *Auth, insecure bool) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen address %q: %w", addr, err)
+	}
+	if auth != nil || insecure || host == "localhost" {
+		return nil
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("listening on %s would let everybody in: listen on 127.0.0.1, or give auth: {tokens_file: …}, or say insecure: true", addr)
+}
+
+// Guard lets requests through to next: see the package comment. externalURL, if not empty, names the host that a
+// reverse proxy in front is called by. open lists paths that need no token.
+type Guard struct {
+	tokens [][sha256.Size]byte
+	host   string
+	open   map[string]bool
+	next   http.Handler
+}
+
+// NewGuard reads the tokens.
+func NewGuard(auth *Auth, externalURL string, open []string, next http.Handler) (*Guard, error) {
+	g := &Guard{open: map[string]bool{}, next: http.NewCrossOriginProtection().Handler(next)}
+	for _, p := range open {
+		g.open[p] = true
+	}
+	if u, err := url.Parse(externalURL); err == nil {
+		g.host = u.Hostname()
+	}
+	if auth == nil {
+		return g, nil
+	}
+	data, err := os.ReadFile(auth.TokensFile)
+	if err != nil {
+		return nil, fmt.Errorf("read tokens: %w", err)
+	}
+	for i, line := range strings.Split(string(data), "\n") {
+		line = strings.TrimSpace(line)
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		fields := strings.Fields(line)
+		if len(fields) != 2 || len(fields[1]) < 16 {
+			return nil, fmt.Errorf(`%s:%d: expected "name token" with a token of 16 characters or more`, auth.TokensFile, i+1)
+		}
+		g.tokens = append(g.tokens, sha256.Sum256([]byte(fields[1])))
+	}
+	if len(g.tokens) == 0 {
+		return nil, fmt.Errorf("%s: no token in it: nobody could come in", auth.TokensFile)
+	}
+	return g, nil
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !g.knownHost(r.Host) {
+		http.Error(w, "this Host is not served here; set external_url to the name you use", http.StatusMisdirectedRequest)
+		return
+	}
+	if g.tokens != nil && !g.open[r.URL.Path] && !g.authentic(r) {
+		w.Header().Set("WWW-Authenticate", `Basic realm="kemi"`)
+		http.Error(w, "a token is needed: Authorization: Bearer …", http.StatusUnauthorized)
+		return
+	}
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	g.next.ServeHTTP(w, r)
+}
+
+// knownHost accepts what a rebinding attacker cannot use: addresses, localhost, this machine's own name and the
+// external name.
+func (g *Guard) knownHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.Trim(host, "[]")
+	if _, err := netip.ParseAddr(host); err == nil {
+		return true
+	}
+	own, _ := os.Hostname()
+	for _, name := range []string{"localhost", g.host, own} {
+		if name != "" && strings.EqualFold(host, name) {
+			return true
+		}
+	}
+	return false
+}
+
+func (g *Guard) authentic(r *http.Request) bool {
+	token, bearer := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !bearer {
+		_, password, ok := r.BasicAuth()
+		if !ok {
+			return false
+		}
+		token = password
+	}
+	given := sha256.Sum256([]byte(token))
+	found := 0
+	for i := range g.tokens {
+		found |= subtle.ConstantTimeCompare(given[:], g.tokens[i][:])
+	}
+	return found == 1
+}
+
+// Server makes the HTTP server: no write timeout, since tails stream; slow headers are cut off.
+func Server(h http.Handler) *http.Server {
+	return &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+}
+
+// Listen opens the listener; the error of a taken port says what to do.
+func Listen(addr string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", addr)
+	if err == nil {
+		return ln, nil
+	}
+	var op *net.OpError
+	if errors.As(err, &op) && strings.Contains(op.Err.Error(), "address already in use") {
+		return nil, fmt.Errorf("listen on %s: the port is taken: is another Kemi running? choose another with listen:", addr)
+	}
+	return nil, fmt.Errorf("listen on %s: %w", addr, err)
+}
