@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"encoding"
 	"fmt"
-	"path/filepath"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 )
@@ -260,74 +258,6 @@ func (d *decoder) unknown(key Node, p *plan) string {
 	}
 	d.complain(key, fmt.Sprintf("unknown key %q", key.v.text), do)
 	return near
-}
-
-// validate asks v what is wrong with it. Complaints about fields that have failed already are left out: they would say
-// that a value is missing which is only misspelt.
-func (d *decoder) validate(n Node, v reflect.Value, failed map[string]bool) {
-	own, ok := v.Addr().Interface().(Validator)
-	if !ok {
-		return
-	}
-	for _, c := range own.Validate() {
-		at, exact := n.locate(c.Field)
-		first, _, nested := strings.Cut(c.Field, ".")
-		if failed[first] && (!nested || !exact || d.saidAt(at)) {
-			continue
-		}
-		d.complain(at, c.What, c.Do)
-	}
-}
-
-func (d *decoder) saidAt(n Node) bool {
-	return slices.ContainsFunc(d.problems, func(p Problem) bool { return n.Problem(p.What, p.Do) == p })
-}
-
-// locate returns the node at a path below n; when it does not exist, exact is false and the node is the deepest one on
-// the way there.
-func (n Node) locate(path string) (at Node, exact bool) {
-	for path != "" {
-		var part string
-		part, path, _ = strings.Cut(path, ".")
-		next := n.Get(part)
-		if next.IsZero() {
-			next = n.Get(part + "_file")
-		}
-		if i, err := strconv.Atoi(part); err == nil && i >= 0 && i < len(n.Items()) {
-			next = n.Items()[i]
-		}
-		if next.IsZero() {
-			return n, false
-		}
-		n = next
-	}
-	return n, true
-}
-
-// secretFile reads the secret that the key x_file names the file of.
-func (d *decoder) secretFile(n, key, val Node, f field, v reflect.Value) {
-	if inline := n.Get(f.fromOf); !inline.IsZero() {
-		d.complain(key, fmt.Sprintf("%q and %q are both given, the other on line %d", f.key, f.fromOf, inline.Line()), "keep one of the two")
-		return
-	}
-	if val.v.bad {
-		return
-	}
-	if val.Kind() != Scalar || val.Text() == "" {
-		d.wrong(val, "the path of a file", "write the path of a file that holds nothing but the secret")
-		return
-	}
-	path := val.Text()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(n.File()), path)
-	}
-	s, err := SecretFile(path)
-	if err != nil {
-		what, do := secretTrouble(err)
-		d.complain(val, fmt.Sprintf("the secret file %s: %s", path, what), do)
-		return
-	}
-	v.Set(reflect.ValueOf(s))
 }
 
 // plainValue returns the node as plain Go values: nil, bool, int, uint64, float64, string, []any, map[string]any.

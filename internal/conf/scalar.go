@@ -2,7 +2,6 @@ package conf
 
 import (
 	"encoding"
-	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -160,21 +159,4 @@ func (d *decoder) unmarshalText(n Node, own encoding.TextUnmarshaler) {
 		}
 		d.complain(n, fmt.Sprintf("%s cannot be read: %s", about, err), "correct the value")
 	}
-}
-
-// secret decodes a secret given in the file itself. Messages never show it.
-func (d *decoder) secret(n Node, v reflect.Value) {
-	if n.Kind() != Scalar {
-		d.wrong(n, "text", textAdvice(n))
-		return
-	}
-	v.Set(reflect.ValueOf(NewSecret(n.v.text)))
-}
-
-// secretTrouble says why a secret file could not be read and what helps.
-func secretTrouble(err error) (what, do string) {
-	if errors.Is(err, errEmptySecret) {
-		return errEmptySecret.Error(), "write the secret into it"
-	}
-	return fileTrouble(err)
 }

@@ -3,6 +3,7 @@ package conf
 import (
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -55,7 +56,7 @@ func (s Secret) Reload() error {
 	return nil
 }
 
-var errEmptySecret = fmt.Errorf("the file is empty")
+var errEmptySecret = errors.New("the file is empty")
 
 // Reveal returns the text. Call it where the secret is used and keep no copy, so that Reload takes effect.
 func (s Secret) Reveal() string {
