@@ -1,0 +1,182 @@
+package bustest
+
+import (
+	"fmt"
+	"time"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+var replaying = []clause{
+	{"a snapshot is the newest per key, then caught up, then what follows", snapshot},
+	{"an empty snapshot is caught up too", emptySnapshot},
+	{"a group may begin with a snapshot", groupSnapshot},
+	{"replay of everything, by position, by time and of what comes", replay},
+	{"a replay disturbs no group and commits nothing", replayBeside},
+	{"a replay may be limited to partitions", replayPartitions},
+	{"work can be replayed", replayWork},
+}
+
+func snapshot(e *env) {
+	for _, t := range []driver.Topic{
+		{Name: "ever", Kind: driver.Latest, Partitions: 2, Sync: true},
+		{Name: "hour", Kind: driver.Latest, Partitions: 2, Keep: time.Hour},
+	} {
+		t := e.topic(t)
+		for round := range 3 {
+			for k := range 20 {
+				e.publish(e.d, record(t, k%2, fmt.Sprint("k", k), fmt.Sprint(round)))
+			}
+		}
+		for k := range 5 {
+			e.publish(e.d, driver.Record{Topic: t.Name, Partition: k % 2, Key: fmt.Sprint("k", k)})
+		}
+		e.publish(e.d, record(t, 1, "k3", "again"))
+		f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}})
+		got := map[string]string{}
+		for _, d := range f.everything() {
+			if _, twice := got[d.Record.Key]; twice {
+				e.Fatalf("%s: key %s came twice", t.Name, d.Record.Key)
+			}
+			got[d.Record.Key] = string(d.Record.Value)
+		}
+		if len(got) != 16 || got["k3"] != "again" || got["k5"] != "2" {
+			e.Fatalf("%s: got %v; want 15 untouched keys and k3", t.Name, got)
+		}
+		e.publish(e.d, driver.Record{Topic: t.Name, Partition: 1, Key: "k3"}, record(t, 1, "k21", "new"))
+		follow := f.data(2)
+		if follow[0].Record.Key != "k3" || follow[0].Record.Value != nil || string(follow[1].Record.Value) != "new" {
+			e.Fatalf("%s: followed by %s; want the removal of k3, then k21", t.Name, brief(follow))
+		}
+	}
+}
+
+func emptySnapshot(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Latest, Partitions: 2})
+	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}})
+	e.same(f.everything())
+	e.publish(e.d, driver.Record{Topic: t.Name, Partition: 1, Key: "a"})
+	if got := f.data(1); got[0].Record.Value != nil {
+		e.Fatalf("got %s; want a removal", brief(got))
+	}
+	// Nothing but removals is empty too.
+	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}}).everything())
+	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{End: true}}).everything())
+}
+
+func groupSnapshot(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Latest, Keep: time.Hour})
+	for i := range 3 {
+		e.publish(e.d, record(t, 0, "a", fmt.Sprint("a", i)), record(t, 0, "b", fmt.Sprint("b", i)))
+	}
+	e.publish(e.d, driver.Record{Topic: t.Name, Key: "b"})
+	s := driver.Subscription{Topic: t.Name, Group: "g", Start: driver.Start{Snapshot: true}}
+	f := e.subscribe(e.d, s)
+	got := f.data(1)
+	e.same(got, "a2")
+	f.ack(got...)
+	e.publish(e.d, record(t, 0, "a", "a3"))
+	got = f.data(1)
+	if string(got[0].Record.Value) == "" { // The removal of b came first: that is what follows the commit.
+		got = f.data(1)
+	}
+	e.same(got, "a3")
+	f.ack(got...)
+	f.Close()
+	e.publish(e.d, record(t, 0, "a", "a4"), record(t, 0, "a", "a5"))
+	// It goes on where it was: everything since, not a second snapshot.
+	e.same(e.subscribe(e.d, s).data(2), "a4", "a5")
+}
+
+func replay(e *env) {
+	t := e.topic(driver.Topic{})
+	e.publish(e.d, numbered(t, 0, "k", 10)...)
+	all := e.subscribe(e.d, driver.Subscription{Topic: t.Name}).everything()
+	e.same(all, count(0, 10)...)
+	// Brokers store times in milliseconds at least; wait for the next one.
+	border := time.Now().Add(20 * time.Millisecond)
+	e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{End: true}}).pullNothing(time.Until(border.Add(20 * time.Millisecond)))
+	e.publish(e.d, record(t, 0, "k", "10"), record(t, 0, "k", "11"))
+
+	at := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Position: all[7].Position}})
+	e.same(at.everything(), count(7, 12)...)
+	since := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Time: border}})
+	e.same(since.everything(), "10", "11")
+	end := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{End: true}})
+	e.same(end.everything())
+	future := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Time: time.Now().Add(-time.Hour)}})
+	e.same(future.everything(), count(0, 12)...)
+	e.publish(e.d, record(t, 0, "k", "12"))
+	for _, f := range []*feed{at, since, end, future} {
+		e.same(f.data(1), "12")
+	}
+}
+
+// pullNothing reads a feed that has nothing to tell but CaughtUp.
+func (f *feed) pullNothing(within time.Duration) {
+	deadline := time.Now().Add(within)
+	for {
+		d, ok := f.pull(time.Until(deadline))
+		if !ok {
+			return
+		}
+		if d.Event != driver.CaughtUp {
+			f.e.Fatalf("got %s; want nothing", brief([]driver.Delivery{d}))
+		}
+	}
+}
+
+func replayBeside(e *env) {
+	t := e.topic(driver.Topic{})
+	e.publish(e.d, numbered(t, 0, "k", 10)...)
+	g := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"})
+	first := g.data(5)
+	g.ack(first[4])
+	r := e.subscribe(e.d, driver.Subscription{Topic: t.Name})
+	all := r.everything()
+	e.same(all, count(0, 10)...)
+	r.ack(all...)
+	if err := r.Nack(e.ctx, all[0], 0); err == nil {
+		e.Fatal("a replay gave a record back")
+	}
+	r.Close()
+	e.same(g.data(5), count(5, 10)...)
+	g.quiet("the group has had everything")
+	g.Close()
+	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"}).data(5), count(5, 10)...)
+}
+
+func replayPartitions(e *env) {
+	t := e.topic(driver.Topic{Partitions: 4})
+	for p := range 4 {
+		e.publish(e.d, numbered(t, p, fmt.Sprint("k", p), 3)...)
+	}
+	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{1, 3}})
+	got := f.everything()
+	if len(got) != 6 {
+		e.Fatalf("got %s; want 3 records of 2 partitions each", brief(got))
+	}
+	for _, d := range got {
+		if d.Partition != 1 && d.Partition != 3 {
+			e.Fatalf("got a record of partition %d", d.Partition)
+		}
+	}
+	e.publish(e.d, record(t, 0, "k0", "no"), record(t, 3, "k3", "yes"))
+	e.same(f.data(1), "yes")
+	one := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{3}, Start: driver.Start{Position: got[len(got)-1].Position}})
+	if last := got[len(got)-1]; last.Partition == 3 {
+		e.same(one.everything(), "2", "yes")
+	}
+	if _, err := e.d.Subscribe(e.ctx, driver.Subscription{Topic: t.Name, Partitions: []int{4}}); err == nil {
+		e.Fatal("a partition that is not there was opened")
+	}
+}
+
+func replayWork(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 2})
+	e.publish(e.d, record(t, 0, "a", "0"), record(t, 1, "b", "1"), record(t, 0, "a", "2"))
+	g := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"})
+	g.ack(g.data(3)...)
+	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name}).everything(), "0", "1", "2")
+	g.quiet("everything was acknowledged")
+}
