@@ -357,6 +357,7 @@ func TestANewOwnerFindsStateAndReplaysWhatCameBefore(t *testing.T) {
 			done := make(chan error)
 			go func() { done <- bus.Own(ctx, b, "g", bus.Options{}, k.open) }()
 			time.Sleep(3 * time.Second)
+			synctest.Wait()
 			during()
 			cancel()
 			if err := <-done; err != nil {
