@@ -134,13 +134,17 @@ func (b *Bus) store(ctx context.Context, records []driver.Record, fence *driver.
 	return nil
 }
 
-// Remove takes the event's key out of its keep-latest topic.
-func (b *Bus) Remove(ctx context.Context, e event.Event) error {
-	t := e.Topic()
-	return b.store(ctx, []driver.Record{{
-		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(),
-		Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
-	}}, nil)
+// Remove takes the keys of the events out of their keep-latest topics.
+func (b *Bus) Remove(ctx context.Context, events ...event.Event) error {
+	records := make([]driver.Record, 0, len(events))
+	for _, e := range events {
+		t := e.Topic()
+		records = append(records, driver.Record{
+			Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(),
+			Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
+		})
+	}
+	return b.store(ctx, records, nil)
 }
 
 func (b *Bus) record(e event.Event) (driver.Record, error) {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -32,7 +33,10 @@ type Target struct {
 	Lifecycle Lifecycle         `json:"lifecycle"`
 	// Source names where the target was read, for people: "file:targets/dc1.yaml:12".
 	Source string `json:"source,omitempty"`
-	// Version is computed from everything above but Source; it changes when the target does.
+	// Origin names the configured CMDB source that the target came from ("file:targets/*.yaml"), which is what
+	// AcceptShrink speaks of.
+	Origin string `json:"origin,omitempty"`
+	// Version is computed from everything above but Source and Origin; it changes when the target does.
 	Version string    `json:"version"`
 	Updated time.Time `json:"updated"`
 }
@@ -91,8 +95,11 @@ func labelOr(labels map[string]string, name, fallback string) string {
 // Topic implements Event.
 func (t *Target) Topic() Topic { return topicTargets }
 
-// Identity implements Event: the target in this version.
-func (t *Target) Identity() string { return ComputeID("target", t.ID, t.Version) }
+// Identity implements Event: that the target became this version at that time. The time is part of it because a target
+// may become again what it was a minute ago, which a broker that drops repeated identities must not take for a repetition.
+func (t *Target) Identity() string {
+	return ComputeID("target", t.ID, t.Version, strconv.FormatInt(millis(t.Updated), 10))
+}
 
 // Key implements Event.
 func (t *Target) Key() string { return t.ID }
