@@ -238,6 +238,9 @@ func TestNetSNMPReadsWhatGosnmpReads(t *testing.T) {
 					t.Fatalf("%s: %s saw %d objects, the tree has %d:\n%s", d.ID, tool, len(got), len(want), out)
 				}
 				compareWithGosnmp(t, path, d)
+				if tool == "snmpwalk" {
+					walkVersion1(t, path, d, f.byID[d.ID].tree)
+				}
 			}
 		})
 	}
@@ -295,5 +298,26 @@ func compareWithGosnmp(t *testing.T, tool string, d Device) {
 	}
 	if compared < len(pdus)*3/4 {
 		t.Errorf("only %d of %d lines could be compared", compared, len(pdus))
+	}
+}
+
+// walkVersion1 sees everything but the Counter64 columns.
+func walkVersion1(t *testing.T, tool string, d Device, tree tree) {
+	t.Helper()
+	var want, got []string
+	for _, o := range tree {
+		if !o.field.counter64() {
+			want = append(want, dotted(o.oid))
+		}
+	}
+	// snmpwalk ends a v1 walk at noSuchName with code 0 or 2, as its version has it.
+	out, _ := exec.Command(tool, "-v1", "-c", "public", "-On", "-OQ", "-r0", "-t5", "-m", "", d.Addr.String(), ".1.3").Output()
+	for line := range strings.SplitSeq(string(out), "\n") {
+		if name, _, ok := strings.Cut(line, " = "); ok && strings.HasPrefix(name, ".1") {
+			got = append(got, name)
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: a v1 walk sees %d objects, want %d\n%s", d.ID, len(got), len(want), out)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kemi.dev/kemi/internal/conf"
 )
 
 // FaultKind names what is wrong with a device.
@@ -73,6 +75,9 @@ func ParseFault(s string) (Fault, error) {
 		f.Duration = rebootSilence
 		wants = min(len(args), 1)
 	default:
+		if near := conf.Nearest(name, faultWords()); near != "" {
+			return Fault{}, fmt.Errorf("unknown fault %q: did you mean %q?", s, near)
+		}
 		return Fault{}, fmt.Errorf("unknown fault %q: %s", s, faultAdvice)
 	}
 	if len(args) != wants {
@@ -90,6 +95,14 @@ func ParseFault(s string) (Fault, error) {
 		return Fault{}, fmt.Errorf("fault %q: %w", s, err)
 	}
 	return f, f.validate()
+}
+
+// faultWords are the words a fault may begin with.
+func faultWords() []string {
+	return []string{
+		"clear", "counter", "down", "flap", "garbage", "interface", "lossy", "port", "reboot",
+		"slow", "stranger", "truncated", "unhealthy", "up", "wrong-id",
+	}
 }
 
 func parsePortFault(s string, args []string) (Fault, error) {

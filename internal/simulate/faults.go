@@ -11,6 +11,10 @@ import (
 // ErrNoDevice says that a selector matches no device.
 var ErrNoDevice = errors.New("no such device")
 
+// retryService is how long to wait before a service whose port was taken by
+// somebody else while it was down tries to listen again.
+const retryService = time.Second
+
 // View is one device as it stands now.
 type View struct {
 	ID       string   `json:"id"`
@@ -167,6 +171,10 @@ func (f *Fleet) settle(now time.Time) error {
 			errs = append(errs, f.web.set(m, lit))
 		}
 	}
+	failed := errors.Join(errs...)
+	if again := now.Add(retryService); failed != nil && (next.IsZero() || again.Before(next)) {
+		next = again
+	}
 	if !next.IsZero() && !next.Equal(f.settleAt) {
 		f.settleAt = next
 		f.timers.add(next, 0, func() {
@@ -177,5 +185,5 @@ func (f *Fleet) settle(now time.Time) error {
 			}
 		})
 	}
-	return errors.Join(errs...)
+	return failed
 }

@@ -190,8 +190,7 @@ func (f *Fleet) Run(ctx context.Context) error {
 		for _, m := range f.byAddr {
 			m.port.Store(uint32(socket.port))
 		}
-		stop := context.AfterFunc(ctx, socket.close)
-		defer stop()
+		context.AfterFunc(ctx, socket.close)
 		group.Go(func() {
 			if err := f.serve(ctx, socket); err != nil {
 				failed = err

@@ -18,7 +18,7 @@ type Spec struct {
 // corePorts is how many interfaces a core switch has.
 const corePorts = 64
 
-// DemoSpec is the site of `kemi demo`: 632 devices.
+// DemoSpec is the site of `kemi demo`: 532 devices.
 func DemoSpec(listen Listen) Spec {
 	return Spec{Cores: 2, Access: 10, Ports: 48, Servers: 100, VMs: 400, Services: 20, Listen: listen}
 }

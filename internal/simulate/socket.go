@@ -3,6 +3,7 @@ package simulate
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"time"
@@ -14,8 +15,9 @@ const (
 	batch       = 32   // packets per system call
 	maxRequest  = 4096 // octets; longer requests are dropped as malformed
 	maxDelayed  = 1 << 16
-	readBuffer  = 4 << 20
+	readBuffer  = 4 << 20 // octets of requests that may wait, as far as the system allows
 	controlSize = 128
+	maxFailures = 100 // reads in a row that may fail
 )
 
 // socket is the one UDP socket of all SNMP devices. It is bound to the
@@ -28,7 +30,7 @@ type socket struct {
 }
 
 func listenSocket(ctx context.Context, port uint16) (*socket, error) {
-	lc := net.ListenConfig{Control: onlyLoopback}
+	lc := net.ListenConfig{Control: prepare}
 	pc, err := lc.ListenPacket(ctx, "udp4", netip.AddrPortFrom(netip.IPv4Unspecified(), port).String())
 	if err != nil {
 		return nil, err
@@ -39,8 +41,6 @@ func listenSocket(ctx context.Context, port uint16) (*socket, error) {
 		conn.Close()
 		return nil, err
 	}
-	// More than the system allows is cut to what it allows.
-	_ = conn.SetReadBuffer(readBuffer)
 	return s, nil
 }
 
@@ -67,15 +67,20 @@ func (f *Fleet) serve(ctx context.Context, s *socket) error {
 		replies[i] = make([]byte, room)
 	}
 	var cm ipv4.ControlMessage
+	failures := 0
 	for {
 		n, err := s.ipv4.ReadBatch(in, 0)
 		if err != nil {
 			if ctx.Err() != nil || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
+			if failures++; failures == maxFailures {
+				return fmt.Errorf("read SNMP requests: %w", err)
+			}
 			f.cfg.Log.Warn("read SNMP requests", "err", err)
 			continue
 		}
+		failures = 0
 		now := f.cfg.Now()
 		out = out[:0]
 		for i := range in[:n] {
