@@ -112,3 +112,29 @@ func (c *Column) Float(row int) (v float64, ok bool) {
 		return 0, false
 	}
 }
+
+// MarshalJSON writes the job as people and scripts see it.
+func (j *Job) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		ID         string            `json:"id"`
+		Target     string            `json:"target"`
+		Class      string            `json:"class,omitempty"`
+		Address    string            `json:"address,omitempty"`
+		Team       string            `json:"team,omitempty"`
+		Labels     map[string]string `json:"labels,omitempty"`
+		Check      string            `json:"check"`
+		Kind       string            `json:"kind"`
+		Profile    string            `json:"profile,omitempty"`
+		Credential string            `json:"credential,omitempty"`
+		Spec       json.RawMessage   `json:"spec,omitempty"`
+		Slot       time.Time         `json:"slot"`
+		Deadline   time.Time         `json:"deadline"`
+		IntervalMS int64             `json:"interval_ms,omitempty"`
+		Cause      Cause             `json:"cause"`
+		AskedBy    string            `json:"asked_by,omitempty"`
+		Zone       string            `json:"zone,omitempty"`
+	}{
+		j.Identity(), j.Target, j.Class, j.Address, j.Team, j.Labels.Map(), j.Check, j.Kind, j.Profile, j.Credential,
+		j.Spec, j.Slot, j.Deadline, j.Interval.Milliseconds(), j.Cause, j.AskedBy, j.Zone,
+	})
+}
