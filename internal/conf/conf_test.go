@@ -51,7 +51,6 @@ func (c *common) Validate() []Complaint {
 }
 
 type server struct {
-	common  `yaml:"-"`
 	Base    common `yaml:",inline"`
 	Listen  string `yaml:"listen"`
 	Debug   bool
@@ -64,8 +63,13 @@ type server struct {
 	Plugin  Node
 	Nested  *limitsConf
 	Matcher choice
-	hidden  int //nolint:unused // shows that unexported fields are no keys
+	Needs   grumbler
 }
+
+// grumbler always complains about itself as a whole.
+type grumbler struct{ One int }
+
+func (g *grumbler) Validate() []Complaint { return []Complaint{{"", "never content", "be content"}} }
 
 // choice is either one word or a list of words.
 type choice struct{ words []string }
@@ -132,6 +136,8 @@ func TestEveryMistakeSaysWhereWhatAndWhatToDo(t *testing.T) {
 		"duration without a unit":       {"keep: 15", `k.yaml:1:7: expected a duration for "keep", got the number 15: add a unit, like "15s"`},
 		"duration with a wrong unit":    {"keep: 15 days", `k.yaml:1:7: expected a duration for "keep", got text "15 days": write it like 500ms, 10s, 5m, 12h or 15d`},
 		"mapping for a secret":          {"token: {a: b}", `k.yaml:1:8: expected text for "token", got a mapping: write a single value`},
+		"secret file without end":       {"token_file: /dev/zero", `k.yaml:1:13: the secret file /dev/zero: the file is larger than 1 MiB: name a file that holds nothing but the secret`},
+		"secret file given as a folder": {"token_file: /", `k.yaml:1:13: the secret file /: the file cannot be read (is a directory): give the path of a readable file`},
 		"missing secret file":           {"token_file: /does/not/exist", `k.yaml:1:13: the secret file /does/not/exist: there is no such file: check the path, or create the file`},
 		"secret given twice":            {"token: a\ntoken_file: b", `k.yaml:2:1: "token_file" and "token" are both given, the other on line 1: keep one of the two`},
 		"secret file is a list":         {"token_file: [a]", `k.yaml:1:13: expected the path of a file for "token_file", got a list: write the path of a file that holds nothing but the secret`},
@@ -142,6 +148,10 @@ func TestEveryMistakeSaysWhereWhatAndWhatToDo(t *testing.T) {
 		"validate, a missing field":     {"debug: true\nlisten: ''", `k.yaml:2:9: an address to listen on is missing: write listen: 127.0.0.1:7070`},
 		"validate, a list item":         {"probes:\n  - {kind: http}\n  - {path: /}", `k.yaml:3:5: a probe needs a kind: write kind: http or kind: icmp`},
 		"validate, block item":          {"probes:\n  - every: 10ms\n    kind: http", `k.yaml:2:12: a probe cannot run more than once a second: write every: 1s or longer`},
+		"validate goes on":              {"probes: [{every: 2s, path: [a]}]", "k.yaml:1:10: a probe needs a kind: write kind: http or kind: icmp\nk.yaml:1:28: expected text for \"path\", got a list: write a single value"},
+		"validate after unknown keys":   {"needs: {zebra: 1}\nlisten: x", "k.yaml:1:8: never content: be content\n" + `k.yaml:1:9: unknown key "zebra": the known keys are one`},
+		"validate, unset variable":      {"limits: {small: 1, low: \"${KEMI_TEST_UNSET}\"}", `k.yaml:1:25: the environment variable KEMI_TEST_UNSET is not set: set it, or write ${KEMI_TEST_UNSET:-default}`},
+		"validate, nested and failed":   {"limits: {low: 50, smal: 1}", "k.yaml:1:15: low is above small: write a lower number\nk.yaml:1:19: unknown key \"smal\": did you mean \"small\"?"},
 		"validate, inline":              {"team: nobody", `k.yaml:1:7: nobody is not a team: name a team`},
 		"validate keeps quiet":          {"probes: [{kind: http, every: x}]", `k.yaml:1:30: expected a duration for "every", got text "x": write it like 500ms, 10s, 5m, 12h or 15d`},
 		"unset variable":                {"debug: ${KEMI_TEST_UNSET}", `k.yaml:1:8: the environment variable KEMI_TEST_UNSET is not set: set it, or write ${KEMI_TEST_UNSET:-default}`},

@@ -206,6 +206,9 @@ func (d *decoder) structure(n Node, v reflect.Value) {
 	}
 	var failed map[string]bool
 	fail := func(key string) {
+		if key == "" {
+			return
+		}
 		if failed == nil {
 			failed = map[string]bool{}
 		}

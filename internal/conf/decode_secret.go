@@ -21,6 +21,9 @@ func secretTrouble(err error) (what, do string) {
 	if errors.Is(err, errEmptySecret) {
 		return errEmptySecret.Error(), "write the secret into it"
 	}
+	if errors.Is(err, errHugeSecret) {
+		return errHugeSecret.Error(), "name a file that holds nothing but the secret"
+	}
 	return fileTrouble(err)
 }
 

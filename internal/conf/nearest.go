@@ -8,7 +8,7 @@ import (
 // Nearest returns the word of known that word was most likely meant to be, or "" when none is close. Swapped neighbours
 // count as one mistake and letter case does not count; of equally close words the first in the alphabet wins.
 func Nearest(word string, known []string) string {
-	best, least := "", 1+max(1, len([]rune(word))/3)
+	best, least := "", 1+max(1, (len([]rune(word))+1)/3)
 	sorted := slices.Clone(known)
 	slices.Sort(sorted)
 	for _, k := range sorted {

@@ -1,5 +1,7 @@
 package conf
 
+import "slices"
+
 // Kind says what a Node holds.
 type Kind int
 
@@ -99,7 +101,7 @@ func (n Node) Keys() []Node {
 	if n.v == nil {
 		return nil
 	}
-	return n.v.keys
+	return slices.Clip(n.v.keys)
 }
 
 // Items returns the entries of a list.
@@ -107,7 +109,7 @@ func (n Node) Items() []Node {
 	if n.Kind() != List {
 		return nil
 	}
-	return n.v.vals
+	return slices.Clip(n.v.vals)
 }
 
 func (n Node) find(key string) int {

@@ -44,9 +44,17 @@ func (s Secret) Reload() error {
 	if s.s == nil || s.s.path == "" {
 		return nil
 	}
-	data, err := os.ReadFile(s.s.path)
+	file, err := os.Open(s.s.path)
 	if err != nil {
 		return fmt.Errorf("read secret: %w", err)
+	}
+	defer file.Close()
+	data, err := io.ReadAll(io.LimitReader(file, maxSecret+1))
+	if err != nil {
+		return fmt.Errorf("read secret: %w", err)
+	}
+	if len(data) > maxSecret {
+		return fmt.Errorf("read secret: %s: %w", s.s.path, errHugeSecret)
 	}
 	text := strings.TrimRight(string(data), "\r\n")
 	if text == "" {
@@ -56,7 +64,13 @@ func (s Secret) Reload() error {
 	return nil
 }
 
-var errEmptySecret = errors.New("the file is empty")
+// maxSecret is the largest secret in bytes. It is there for paths that name a device or a log by mistake.
+const maxSecret = 1 << 20
+
+var (
+	errEmptySecret = errors.New("the file is empty")
+	errHugeSecret  = errors.New("the file is larger than 1 MiB")
+)
 
 // Reveal returns the text. Call it where the secret is used and keep no copy, so that Reload takes effect.
 func (s Secret) Reveal() string {

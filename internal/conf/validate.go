@@ -8,7 +8,8 @@ import (
 )
 
 // validate asks v what is wrong with it. Complaints about fields that have failed already are left out: they would say
-// that a value is missing which is only misspelt.
+// that a value is missing which is only misspelt. For a path into a nested struct it is enough that nothing was said
+// about the very value.
 func (d *decoder) validate(n Node, v reflect.Value, failed map[string]bool) {
 	own, ok := v.Addr().Interface().(Validator)
 	if !ok {
@@ -17,7 +18,7 @@ func (d *decoder) validate(n Node, v reflect.Value, failed map[string]bool) {
 	for _, c := range own.Validate() {
 		at, exact := n.locate(c.Field)
 		first, _, nested := strings.Cut(c.Field, ".")
-		if failed[first] && (!nested || !exact || d.saidAt(at)) {
+		if exact && at.v.bad || failed[first] && (!nested || !exact || d.saidAt(at)) {
 			continue
 		}
 		d.complain(at, c.What, c.Do)
