@@ -183,10 +183,11 @@ type From = driver.Start
 
 // Follow replays a topic and then goes on with what comes, for ever: handle is called in order per partition, by one
 // goroutine; caughtUp (may be nil) once, when all that was stored at the start has been handed over. It disturbs no
-// group. A record that cannot be decoded is skipped and counted: the group that owns it puts it on dead.v1.
-func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func()) error {
+// group. A record that cannot be decoded is skipped and counted: the group that owns it puts it on dead.v1. It follows
+// the given partitions; none means all.
+func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
 	topic := W(new(T)).Topic()
-	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from}, handle, func() bool {
+	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, handle, func() bool {
 		if caughtUp != nil {
 			caughtUp()
 		}

@@ -16,7 +16,8 @@ type Handler[T any] interface {
 	// Handle takes events in order. Nil commits them; an error has the same events handed over again after a
 	// backoff, a Permanent one puts the event on dead.v1.
 	Handle(ctx context.Context, batch []Message[T]) error
-	// Tick is called about once a second: time passing is an input. An error is logged, the next tick comes.
+	// Tick is called about once a second, and after Ownership.Wake: time passing is an input. An error is logged, the
+	// next tick comes.
 	Tick(ctx context.Context, now time.Time) error
 }
 
@@ -29,6 +30,16 @@ type Ownership struct {
 	bus   *Bus
 	topic event.Topic
 	group string
+	nudge chan struct{}
+}
+
+// Wake has the handler's Tick called at once, for what reached it by another way than the topic. It never blocks and may
+// be called from any goroutine; calls that come before the Tick are one.
+func (o *Ownership) Wake() {
+	select {
+	case o.nudge <- struct{}{}:
+	default:
+	}
 }
 
 // Publish stores events as Bus.Publish does, but only while the epoch lasts: else driver.ErrFenced.
@@ -153,7 +164,7 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 			case driver.Assigned:
 				release(d.Partition)
 				o := &owner[T, W]{
-					Ownership: Ownership{Partition: d.Partition, Epoch: d.Epoch, From: d.Position, bus: b, topic: topic, group: group},
+					Ownership: Ownership{Partition: d.Partition, Epoch: d.Epoch, From: d.Position, bus: b, topic: topic, group: group, nudge: make(chan struct{}, 1)},
 					feed:      feed, opts: opts, wake: make(chan struct{}, 1), gone: make(chan struct{}),
 				}
 				owned[d.Partition] = o
@@ -231,14 +242,19 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	pass := func(now time.Time) {
+		if err := h.Tick(ctx, now); err != nil && ctx.Err() == nil {
+			log.Error("tick", "err", err)
+		}
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			if err := h.Tick(ctx, now); err != nil && ctx.Err() == nil {
-				log.Error("tick", "err", err)
-			}
+			pass(now)
+		case <-o.nudge:
+			pass(time.Now())
 		case <-o.wake:
 			batch, more := o.take()
 			if more {

@@ -16,12 +16,24 @@ const (
 	IncidentResolved  IncidentState = "resolved"
 )
 
+// IncidentKind says what is wrong with the cause.
+type IncidentKind string
+
+// The kinds of incident.
+const (
+	// IncidentDown: the cause does not answer, and with it everything that needs it.
+	IncidentDown IncidentKind = "down"
+	// IncidentOwn: alerts on a target that answers, or of which nobody can tell.
+	IncidentOwn IncidentKind = "own"
+)
+
 // Incident is one cause and everything it explains.
 type Incident struct {
 	// ID is computed from domain, first cause and opening time.
 	ID     string        `json:"id"`
 	Domain string        `json:"domain"`
 	State  IncidentState `json:"state"`
+	Kind   IncidentKind  `json:"kind,omitempty"`
 	Team   string        `json:"team"`
 	// Cause is the target that explains the rest; it may change (re-rooted) while the incident is open.
 	Cause    string `json:"cause"`
