@@ -1,0 +1,99 @@
+// Package view keeps the newest state of everything people ask for.
+//
+// In: targets, findings, alerts, incidents and pages, followed on the bus. Out: lists and single things, for the API,
+// the console and the demo.
+// It promises to be what the topics say, within moments, and to disturb no consumer.
+// It never decides anything and never keeps history: that is on the topics.
+package view
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/run"
+)
+
+// Model is the read model. It is safe for concurrent use.
+type Model struct {
+	bus   *bus.Bus
+	mu    sync.RWMutex
+	state *State
+	ready chan struct{}
+}
+
+// New makes a model over the bus.
+func New(b *bus.Bus) *Model {
+	return &Model{bus: b, state: NewState(), ready: make(chan struct{})}
+}
+
+// Ready is closed when everything that was stored at the start is in the model.
+func (m *Model) Ready() <-chan struct{} { return m.ready }
+
+// Read calls f with the state; f must neither change nor keep it.
+func (m *Model) Read(f func(*State)) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	f(m.state)
+}
+
+func (m *Model) write(f func(*State)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f(m.state)
+}
+
+// reachability is how far back verdicts are looked for at the start: rules repeat those that matter more often.
+const reachability = time.Hour
+
+// Run follows the bus until ctx ends.
+func (m *Model) Run(ctx context.Context) error {
+	var caughtUp sync.WaitGroup
+	caughtUp.Add(5)
+	go func() {
+		caughtUp.Wait()
+		close(m.ready)
+	}()
+	var once [5]sync.Once
+	up := func(i int) func() { return func() { once[i].Do(caughtUp.Done) } }
+
+	var g run.Group
+	g.Add("targets", func(ctx context.Context) error {
+		return bus.Follow(ctx, m.bus, bus.From{Snapshot: true}, func(msg bus.Message[event.Target]) error {
+			m.write(func(s *State) {
+				if msg.Removed() {
+					s.RemoveTarget(msg.Key)
+				} else {
+					s.SetTarget(msg.Event)
+				}
+			})
+			return nil
+		}, up(0))
+	})
+	g.Add("findings", func(ctx context.Context) error {
+		return bus.Follow(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, func(msg bus.Message[event.Finding]) error {
+			if !msg.Removed() {
+				m.write(func(s *State) { s.SetFinding(msg.Event) })
+			}
+			return nil
+		}, up(1))
+	})
+	g.Add("alerts", followed(m, (*State).SetAlert, up(2)))
+	g.Add("incidents", followed(m, (*State).SetIncident, up(3)))
+	g.Add("pages", followed(m, (*State).SetPage, up(4)))
+	return g.Run(ctx)
+}
+
+// followed follows a keep-latest topic from its snapshot.
+func followed[T any, W event.Word[T]](m *Model, set func(*State, W), caughtUp func()) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return bus.Follow[T, W](ctx, m.bus, bus.From{Snapshot: true}, func(msg bus.Message[T]) error {
+			if !msg.Removed() {
+				m.write(func(s *State) { set(s, W(msg.Event)) })
+			}
+			return nil
+		}, caughtUp)
+	}
+}
