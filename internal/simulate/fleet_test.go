@@ -228,10 +228,8 @@ func TestSlowDelaysOneDeviceAndNobodyElse(t *testing.T) {
 	if err := impatient(t, quick); err != nil {
 		t.Errorf("the other device: %v", err)
 	}
-	select {
-	case <-done:
+	if len(done) > 0 {
 		t.Error("the slow device answers before the other one")
-	default:
 	}
 	if err := <-done; err != nil {
 		t.Error(err)

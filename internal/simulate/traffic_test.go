@@ -167,6 +167,74 @@ func TestCounterWrapLetsEvery32BitCounterWrapSoonAndNo64BitOneJump(t *testing.T)
 	}
 }
 
+func TestAfterCounterWrap32And64BitCountersTellTheSameGrowth(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		d := newTestDevice(Device{ID: "sw", Class: Switch, Ports: 2}, epoch)
+		now := epoch.Add(time.Hour)
+		wait := func() {
+			now = now.Add(time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "wait")))
+		}
+		strike := func() {
+			f := rapid.SampledFrom([]Fault{
+				{Kind: PortDown, Port: 1}, {Kind: PortUp, Port: 1}, {Kind: PortFlap, Port: 1, Duration: time.Minute}, {Kind: Clear},
+			}).Draw(t, "fault")
+			d.state = d.state.apply(f, now)
+		}
+		strike()
+		wait()
+		strike()
+		wait()
+		d.state = d.state.apply(Fault{Kind: CounterWrap}, now)
+		a := clockOf(&d.device, d.state, now)
+		wide, narrow := a.counter(ifInOctets, 1), a.counter32(ifInOctets, 1)
+		wait()
+		strike()
+		wait()
+		b := clockOf(&d.device, d.state, now)
+		if got, want := uint32(b.counter32(ifInOctets, 1)-narrow), uint32(b.counter(ifInOctets, 1)-wide); got != want {
+			t.Fatalf("32 bits grew by %d, 64 bits by %d", got, want)
+		}
+		lead := (1<<32 - narrow) / uint64(a.rate(ifInOctets, 1))
+		if lead > 2*wrapLead {
+			t.Fatalf("the counter stands %d seconds before its wrap", lead)
+		}
+	})
+}
+
+func TestInterfacesDescribeThemselves(t *testing.T) {
+	t.Parallel()
+	const descr, speed = ".1.3.6.1.2.1.2.2.1.2.", ".1.3.6.1.2.1.2.2.1.5."
+	const name, high, alias = ".1.3.6.1.2.1.31.1.1.1.1.", ".1.3.6.1.2.1.31.1.1.1.15.", ".1.3.6.1.2.1.31.1.1.1.18."
+	for _, c := range []struct {
+		d    Device
+		want map[string]any
+	}{
+		{Device{ID: "access-01", Class: Switch, Ports: 3, Needs: []string{"core-1"}}, map[string]any{
+			descr + "1": "GigabitEthernet0/1", name + "1": "Gi0/1", speed + "1": uint(1e9), high + "1": uint(1000), alias + "1": "port 1",
+			descr + "3": "TenGigabitEthernet0/3", name + "3": "Te0/3", speed + "3": uint(1<<32 - 1), high + "3": uint(10000), alias + "3": "uplink to core-1",
+		}},
+		{Device{ID: "core-1", Class: Core, Ports: 2}, map[string]any{name + "1": "Te0/1", high + "2": uint(10000), alias + "2": "port 2"}},
+		{Device{ID: "vm-1", Class: VM}, map[string]any{
+			name + "1": "lo", name + "2": "eth0", high + "1": uint(10), high + "2": uint(1000),
+			".1.3.6.1.2.1.25.2.3.1.3.31": "/", ".1.3.6.1.2.1.25.2.3.1.4.31": 4096, ".1.3.6.1.2.1.25.2.2.0": 4 << 20,
+			".1.3.6.1.2.1.25.3.3.1.1.196609": ".0.0", ".1.3.6.1.2.1.1.2.0": ".1.3.6.1.4.1.8072.3.2.10",
+		}},
+	} {
+		d := newTestDevice(c.d, epoch)
+		a := agent{maxMessage: 1472, community: "public"}
+		for oid, want := range c.want {
+			got := decodeReply(t, d.ask(t, &a, gosnmp.GetRequest, 0, oid)).Variables[0].Value
+			if b, ok := got.([]byte); ok {
+				got = string(b)
+			}
+			if got != want {
+				t.Errorf("%s: %s is %v (%T), want %v", d.ID, oid, got, got, want)
+			}
+		}
+	}
+}
+
 func TestRebootRestartsUptimeAndCountersNearZero(t *testing.T) {
 	t.Parallel()
 	d := newTestDevice(Device{ID: "sw", Class: Switch, Ports: 2}, epoch)
