@@ -12,7 +12,9 @@ func TestOneOfSeveralPathsIsEnoughAndAllNeedsAreNeeded(t *testing.T) {
 	t.Parallel()
 	topo, err := newTopology([]Device{
 		{ID: "tor", AnyOf: []string{"core-1", "core-2"}, Needs: []string{"power"}},
-		{ID: "core-1"}, {ID: "core-2"}, {ID: "power"},
+		{ID: "core-1"},
+		{ID: "core-2"},
+		{ID: "power"},
 	})
 	if err != nil {
 		t.Fatal(err)
