@@ -1,0 +1,253 @@
+package collector
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/collector/poller"
+	"kemi.dev/kemi/internal/canary"
+)
+
+const (
+	// redeliver is after how long the jobs of a collector that died go to another.
+	redeliver = 30 * time.Second
+	// defaultDeadline is that of jobs which name none.
+	defaultDeadline = time.Minute
+	// maxReading is what a broker takes in one record, with room for what goes with it.
+	maxReading = 900 << 10
+)
+
+// handle gives a job its one outcome.
+func (r *Room) handle(ctx context.Context, m bus.Message[event.Job]) error {
+	job := m.Event
+	if job == nil {
+		return nil // A removed job is none.
+	}
+	t := newTicket(job)
+	switch v := r.admit(ctx, t); {
+	case v == repeated:
+		r.metrics.repeated.WithLabelValues().Inc()
+		return nil
+	case ctx.Err() != nil:
+		if v == start {
+			r.done(t, false, nil)
+		}
+		return ctx.Err()
+	case v != start:
+		reading := r.missed(job, v)
+		if err := r.publish(ctx, reading, t.deadline); err != nil {
+			return err
+		}
+		r.mu.Lock()
+		r.engine.mark(t)
+		r.mu.Unlock()
+		r.count(reading)
+		return nil
+	}
+	r.metrics.delay.WithLabelValues().Observe(time.Since(job.Slot).Seconds())
+	reading := r.poll(ctx, t, job)
+	if ctx.Err() != nil { // What was found is the fault of our stopping: another takes the job.
+		r.done(t, false, nil)
+		return ctx.Err()
+	}
+	r.explain(t, reading)
+	if err := r.publish(ctx, reading, t.deadline); err != nil {
+		r.done(t, false, reading)
+		return err
+	}
+	r.done(t, true, reading)
+	r.count(reading)
+	if job.Target == event.CanaryTarget {
+		r.options.Canary.Mark(canary.StageCollect, job.Slot)
+	}
+	return nil
+}
+
+// Poll polls now, for somebody who waits: after a poll of the same target that is under way, and never cheaply. The
+// reading is returned and not published.
+func (r *Room) Poll(ctx context.Context, job *event.Job) *event.Reading {
+	t := newTicket(job)
+	t.real, t.id = true, job.Identity()
+	v := r.admit(ctx, t)
+	switch {
+	case ctx.Err() != nil:
+		if v == start {
+			r.done(t, false, nil)
+		}
+		reading := r.missed(job, late)
+		reading.Message = "the poll was called off before it began"
+		return reading
+	case v != start:
+		return r.missed(job, v)
+	}
+	reading := r.poll(ctx, t, job)
+	r.done(t, false, reading)
+	r.count(reading)
+	return reading
+}
+
+func newTicket(job *event.Job) *ticket {
+	t := &ticket{
+		target: job.Target, check: job.Check, slot: job.Slot.UnixMilli(), deadline: job.Deadline,
+		real: job.Cause == event.CauseVerify || job.Cause == event.CauseManual, woken: make(chan struct{}),
+	}
+	if job.Cause != event.CauseSchedule {
+		t.id = job.Identity()
+	}
+	if t.deadline.IsZero() {
+		t.deadline = time.Now().Add(defaultDeadline)
+	}
+	return t
+}
+
+// admit waits for the verdict on a ticket, at most until its deadline.
+func (r *Room) admit(ctx context.Context, t *ticket) verdict {
+	r.mu.Lock()
+	now := time.Now()
+	r.engine.sweep(now)
+	v := r.engine.arrive(t, now)
+	r.gauges()
+	r.mu.Unlock()
+	if v != wait {
+		return v
+	}
+	timer := time.NewTimer(time.Until(t.deadline))
+	defer timer.Stop()
+	select {
+	case <-t.woken:
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, woken := r.engine.leave(t, time.Now())
+	r.wake(woken)
+	return t.verdict
+}
+
+// done takes a ticket that was started back; reading is nil when nothing was found out about the target.
+func (r *Room) done(t *ticket, published bool, reading *event.Reading) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var status event.Status
+	var took time.Duration
+	if reading != nil {
+		status, took = reading.Status, reading.Duration
+	}
+	r.wake(r.engine.finish(t, published, reading != nil, status, took, time.Now()))
+}
+
+// wake tells tickets their verdict. Under mu.
+func (r *Room) wake(woken []*ticket) {
+	for _, t := range woken {
+		close(t.woken)
+	}
+	r.gauges()
+}
+
+func (r *Room) gauges() {
+	for i, name := range [...]string{fast: "fast", slow: "slow"} {
+		r.metrics.inFlight.WithLabelValues(name).Set(float64(r.engine.lanes[i].running))
+		r.metrics.waiting.WithLabelValues(name).Set(float64(r.engine.lanes[i].waiting))
+	}
+}
+
+// poll asks the target, at most until the job's deadline. A panic of the poller is an outcome too.
+func (r *Room) poll(ctx context.Context, t *ticket, job *event.Job) (reading *event.Reading) {
+	begun := time.Now()
+	defer func() {
+		if cause := recover(); cause != nil {
+			reading = event.ReadingFor(job)
+			reading.Started, reading.Duration = begun, time.Since(begun)
+			reading.Status, reading.Message = event.StatusError, fmt.Sprintf("the poller panicked: %v", cause)
+			r.metrics.panics.WithLabelValues(job.Kind).Inc()
+			if _, said := r.panics.LoadOrStore(job.Kind+reading.Message, true); !said {
+				r.options.Scope.Log().Error("poller panicked", "kind", job.Kind, "target", job.Target, "cause", cause, "stack", string(debug.Stack()))
+			}
+		}
+	}()
+	p := r.pollers[job.Kind]
+	if p == nil {
+		reading = event.ReadingFor(job)
+		reading.Started, reading.Status = begun, event.StatusError
+		reading.Message = fmt.Sprintf("there is no poller of kind %q: %s", job.Kind, suggest(job.Kind, r.Kinds()))
+		return reading
+	}
+	ctx, cancel := context.WithDeadline(ctx, t.deadline)
+	defer cancel()
+	if t.probing {
+		ctx = poller.WithProbing(ctx)
+	}
+	return p.Poll(ctx, job)
+}
+
+// explain adds to the reading of a dead target for how long it has been dead.
+func (r *Room) explain(t *ticket, reading *event.Reading) {
+	if !t.probing || (reading.Status != event.StatusTimeout && reading.Status != event.StatusUnreachable) {
+		return
+	}
+	r.mu.Lock()
+	since := r.engine.backingOff(t.target)
+	r.mu.Unlock()
+	reading.Message = since + ": " + reading.Message
+}
+
+// missed is the outcome of a job that nobody was asked for.
+func (r *Room) missed(job *event.Job, v verdict) *event.Reading {
+	reading := event.ReadingFor(job)
+	reading.Started, reading.Status = time.Now(), event.StatusLate
+	switch v {
+	case crowded:
+		reading.Message = "not asked: too many jobs of targets that are dead or slow wait already"
+	case repeated:
+		reading.Message = "not asked: this job has had its outcome already"
+	default:
+		reading.Message = fmt.Sprintf("not asked: the job was past its deadline, %s after its slot", time.Since(job.Slot).Round(time.Millisecond))
+	}
+	return reading
+}
+
+// publish stores a reading, trying until the deadline and at least for a while: it cannot be read again.
+func (r *Room) publish(ctx context.Context, reading *event.Reading, deadline time.Time) error {
+	if least := time.Now().Add(5 * time.Second); deadline.Before(least) {
+		deadline = least
+	}
+	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+		err := r.options.Bus.Publish(ctx, reading)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		if data, failed := reading.Encode(); len(reading.Tables) > 0 && (failed != nil || len(data) > maxReading) {
+			reading.Status, reading.Tables = event.StatusError, nil
+			reading.Message = fmt.Sprintf("a reading of %d octets is too large for the bus: lower max_rows in its profile", len(data))
+			if failed != nil {
+				reading.Message = failed.Error()
+			}
+			continue
+		}
+		if time.Now().Add(pause).After(deadline) {
+			return err
+		}
+		r.options.Scope.Log().Warn("publish reading again", "target", reading.Target, "err", err)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *Room) count(reading *event.Reading) {
+	kind := reading.Kind
+	if r.pollers[kind] == nil {
+		kind = "unknown"
+	}
+	r.metrics.polls.WithLabelValues(kind, string(reading.Status)).Inc()
+	if reading.Status.Asked() {
+		r.metrics.duration.WithLabelValues(kind).Observe(reading.Duration.Seconds())
+	}
+}

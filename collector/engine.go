@@ -1,0 +1,354 @@
+package collector
+
+import (
+	"fmt"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// engine is the collector's desk: it decides which job is polled when. It is pure: the time comes in, tickets come out.
+// It is not safe for concurrent use.
+//
+// Every job is a ticket. A ticket starts when its target has no other poll under way and its lane has room. There are
+// two lanes, so that targets which are dead or slow keep nobody else waiting: they share a part of the places.
+type engine struct {
+	limits  limits
+	targets map[string]*target
+	lanes   [2]lane
+	swept   time.Time
+}
+
+// The lanes.
+const (
+	fast = iota
+	slow
+)
+
+// limits bound what goes on at once.
+type limits struct {
+	polls   int // in both lanes together
+	slow    int // of these in the slow lane
+	waiting int // tickets of slow targets that wait for a place or for their turn
+}
+
+type lane struct {
+	running int
+	queue   []*ticket
+	waiting int // in the queue, or for their turn
+}
+
+// ticket is a job in the collector.
+type ticket struct {
+	target, check string
+	slot          int64 // Unix milliseconds
+	id            string
+	// real tickets were asked for by somebody who waits: they go first, in the fast lane, and are never made cheap.
+	real     bool
+	deadline time.Time
+
+	lane    int
+	probing bool
+	verdict verdict
+	woken   chan struct{} // the door's: closed when the verdict of a ticket that waited has fallen
+}
+
+// verdict says what is to be done with a ticket.
+type verdict int
+
+const (
+	wait verdict = iota
+	start
+	// late: it is past its deadline.
+	late
+	// repeated: it has had its outcome already.
+	repeated
+	// crowded: too many jobs of slow targets wait already.
+	crowded
+)
+
+// target is what the engine knows of a target.
+type target struct {
+	busy  bool
+	queue []*ticket
+	done  []doneCheck
+	asked [8]string // identities of the newest tickets that were not scheduled
+	at    int       // where the next goes
+
+	failures int // polls in a row without any answer
+	since    time.Time
+	sluggish bool // the newest poll took long
+	used     time.Time
+}
+
+// doneCheck remembers the newest slots of a check that have had their outcome.
+type doneCheck struct {
+	check string
+	slots []int64 // a ring
+	next  int
+}
+
+const (
+	// rememberSlots is how many slots of a check are remembered: redelivered jobs are a few slots old at most.
+	rememberSlots = 16
+	// breakAfter is how many polls in a row without an answer make a target dead.
+	breakAfter = 3
+	// slowFrom is how long a poll takes that makes its target slow.
+	slowFrom = time.Second
+	// perTarget is how many tickets of one target may wait for their turn.
+	perTarget = 16
+	// forgetAfter is how long a target without jobs is remembered.
+	forgetAfter = 2 * time.Hour
+)
+
+func newEngine(polls int) *engine {
+	return &engine{
+		limits:  limits{polls: polls, slow: max(1, polls*3/4), waiting: max(perTarget, polls/2)},
+		targets: map[string]*target{},
+	}
+}
+
+// arrive decides about a ticket that is new.
+func (e *engine) arrive(t *ticket, now time.Time) verdict {
+	tg := e.targets[t.target]
+	if tg == nil {
+		tg = &target{}
+		e.targets[t.target] = tg
+	}
+	tg.used = now
+	if v := tg.judge(t, now); v != start {
+		return v
+	}
+	t.lane = fast
+	if tg.slow() && !t.real {
+		t.lane = slow
+	}
+	t.verdict = wait
+	l := &e.lanes[t.lane]
+	switch {
+	case t.lane == slow && l.waiting >= e.limits.waiting, tg.busy && len(tg.queue) >= perTarget:
+		return crowded
+	case tg.busy:
+		l.waiting++
+		if t.real {
+			tg.queue = append([]*ticket{t}, tg.queue...)
+		} else {
+			tg.queue = append(tg.queue, t)
+		}
+		return wait
+	case !e.room(t.lane):
+		tg.busy = true // Its turn among the target's tickets has come.
+		l.waiting++
+		e.enqueue(t)
+		return wait
+	}
+	tg.busy = true
+	e.begin(t, tg)
+	return start
+}
+
+func (e *engine) enqueue(t *ticket) {
+	l := &e.lanes[t.lane]
+	if t.real {
+		l.queue = append([]*ticket{t}, l.queue...)
+		return
+	}
+	l.queue = append(l.queue, t)
+}
+
+// room reports whether a lane has a place.
+func (e *engine) room(lane int) bool {
+	if e.lanes[fast].running+e.lanes[slow].running >= e.limits.polls {
+		return false
+	}
+	return lane == fast || e.lanes[slow].running < e.limits.slow
+}
+
+func (e *engine) begin(t *ticket, tg *target) {
+	e.lanes[t.lane].running++
+	t.probing = tg.dead() && !t.real
+	t.verdict = start
+}
+
+// judge decides what needs no place: start means that the ticket is to be polled.
+func (tg *target) judge(t *ticket, now time.Time) verdict {
+	switch {
+	case tg.has(t):
+		return repeated
+	case !now.Before(t.deadline):
+		return late
+	}
+	return start
+}
+
+// finish takes back a ticket that was started. published says that its outcome is on the bus; heard that the target was
+// asked, in which case status and took tell how it went. It returns tickets whose verdict has fallen by that.
+func (e *engine) finish(t *ticket, published, heard bool, status event.Status, took time.Duration, now time.Time) []*ticket {
+	tg := e.targets[t.target]
+	tg.used = now
+	e.lanes[t.lane].running--
+	if published {
+		tg.mark(t)
+	}
+	if heard {
+		tg.learn(status, took, now)
+	}
+	return e.advance(e.release(tg, now, nil), now)
+}
+
+// mark remembers a ticket that had its outcome without being started.
+func (e *engine) mark(t *ticket) {
+	if tg := e.targets[t.target]; tg != nil {
+		tg.mark(t)
+	}
+}
+
+// leave takes out a ticket that does not wait any longer. It returns false when its verdict has fallen already.
+func (e *engine) leave(t *ticket, now time.Time) (left bool, woken []*ticket) {
+	if t.verdict != wait {
+		return false, nil
+	}
+	t.verdict = late
+	tg, l := e.targets[t.target], &e.lanes[t.lane]
+	l.waiting--
+	if without, found := remove(tg.queue, t); found {
+		tg.queue = without
+		return true, nil
+	}
+	l.queue, _ = remove(l.queue, t)
+	return true, e.advance(e.release(tg, now, nil), now)
+}
+
+// release ends a target's turn and gives it to the next of its tickets.
+func (e *engine) release(tg *target, now time.Time, woken []*ticket) []*ticket {
+	tg.busy = false
+	for len(tg.queue) > 0 && !tg.busy {
+		t := tg.queue[0]
+		tg.queue = tg.queue[1:]
+		v := tg.judge(t, now)
+		if v != start {
+			e.lanes[t.lane].waiting--
+			t.verdict = v
+			woken = append(woken, t)
+			continue
+		}
+		tg.busy = true
+		e.enqueue(t)
+	}
+	if len(tg.queue) == 0 {
+		tg.queue = nil
+	}
+	return woken
+}
+
+// advance starts what there is room for.
+func (e *engine) advance(woken []*ticket, now time.Time) []*ticket {
+	for i := fast; i <= slow; i++ {
+		l := &e.lanes[i]
+		for len(l.queue) > 0 && e.room(i) {
+			t := l.queue[0]
+			l.queue = l.queue[1:]
+			l.waiting--
+			tg := e.targets[t.target]
+			if v := tg.judge(t, now); v != start {
+				t.verdict = v
+				woken = e.release(tg, now, append(woken, t))
+				continue
+			}
+			e.begin(t, tg)
+			woken = append(woken, t)
+		}
+	}
+	return woken
+}
+
+// sweep forgets targets that have no jobs any more.
+func (e *engine) sweep(now time.Time) {
+	if now.Sub(e.swept) < forgetAfter/4 {
+		return
+	}
+	e.swept = now
+	for id, tg := range e.targets {
+		if !tg.busy && now.Sub(tg.used) > forgetAfter {
+			delete(e.targets, id)
+		}
+	}
+}
+
+// backingOff says since when a dead target has not answered, with the poll that just failed; "" when it is not dead.
+func (e *engine) backingOff(id string) string {
+	tg := e.targets[id]
+	if tg == nil || !tg.dead() {
+		return ""
+	}
+	return fmt.Sprintf("backing off since %s, %d failures", tg.since.UTC().Format(time.RFC3339), tg.failures+1)
+}
+
+func (tg *target) dead() bool { return tg.failures >= breakAfter }
+
+func (tg *target) slow() bool { return tg.failures > 0 || tg.sluggish }
+
+// learn takes how a poll went. A refused connection costs nothing, so it makes nobody dead.
+func (tg *target) learn(status event.Status, took time.Duration, now time.Time) {
+	tg.sluggish = took >= slowFrom
+	if status != event.StatusTimeout && status != event.StatusUnreachable {
+		tg.failures = 0
+		return
+	}
+	if tg.failures == 0 {
+		tg.since = now
+	}
+	tg.failures++
+}
+
+// has reports whether the ticket has had its outcome.
+func (tg *target) has(t *ticket) bool {
+	if t.id != "" {
+		for _, id := range tg.asked {
+			if id == t.id {
+				return true
+			}
+		}
+		return false
+	}
+	for i := range tg.done {
+		if d := &tg.done[i]; d.check == t.check {
+			for _, s := range d.slots {
+				if s == t.slot {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+func (tg *target) mark(t *ticket) {
+	if t.id != "" {
+		tg.asked[tg.at] = t.id
+		tg.at = (tg.at + 1) % len(tg.asked)
+		return
+	}
+	for i := range tg.done {
+		if d := &tg.done[i]; d.check == t.check {
+			if len(d.slots) < rememberSlots {
+				d.slots = append(d.slots, t.slot)
+				return
+			}
+			d.slots[d.next] = t.slot
+			d.next = (d.next + 1) % rememberSlots
+			return
+		}
+	}
+	tg.done = append(tg.done, doneCheck{check: t.check, slots: []int64{t.slot}})
+}
+
+// remove takes t out of the queue.
+func remove(queue []*ticket, t *ticket) (without []*ticket, found bool) {
+	for i, other := range queue {
+		if other == t {
+			return append(queue[:i:i], queue[i+1:]...), true
+		}
+	}
+	return queue, false
+}
