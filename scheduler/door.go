@@ -1,0 +1,262 @@
+package scheduler
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/canary"
+)
+
+const (
+	// tick is how often the plan is asked what is due.
+	tick = 100 * time.Millisecond
+	// attempt bounds one call of the bus, well under what counts as a pause.
+	attempt = 2 * time.Second
+	// noteEvery is how often the progress is saved.
+	noteEvery = time.Second
+	noteName  = "scheduler/progress"
+)
+
+// progress is what one run leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
+// latest time that any run has seen; it is later than Tick when the clock was put back.
+type progress struct {
+	Tick    time.Time `json:"tick"`
+	Reached time.Time `json:"reached"`
+}
+
+// Run publishes what is due until ctx ends, and then returns nil. An error means that the bus can no longer be used.
+func (r *Room) Run(parent context.Context) error {
+	ctx, cancel := context.WithCancelCause(parent)
+	defer cancel(nil)
+	last, err := r.load(ctx)
+	if err != nil {
+		if parent.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	start := r.now()
+	s := &shared{plan: NewPlan(r.zones, start, last.Reached), start: start, refused: map[string]bool{}}
+
+	var follower sync.WaitGroup
+	defer follower.Wait()
+	defer cancel(nil)
+	ready := make(chan struct{})
+	follower.Go(func() {
+		err := bus.Follow(ctx, r.bus, bus.From{Snapshot: true},
+			func(m bus.Message[event.Target]) error { r.take(s, m); return nil },
+			func() { close(ready) })
+		if err != nil {
+			cancel(err)
+		}
+	})
+	select {
+	case <-ready:
+		r.begin(s, last)
+		r.loop(ctx, s, last)
+	case <-ctx.Done():
+	}
+	if parent.Err() != nil {
+		return nil
+	}
+	return context.Cause(ctx)
+}
+
+// shared is the plan between the goroutine that follows the targets and the one that looks at the clock.
+type shared struct {
+	mu      sync.Mutex
+	plan    *Plan
+	start   time.Time
+	live    bool            // what was published before the start has been taken in
+	refused map[string]bool // errors that were logged
+}
+
+// take takes in one target.
+func (r *Room) take(s *shared, m bus.Message[event.Target]) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Removed() {
+		s.plan.Remove(m.Key)
+		return
+	}
+	now := s.start
+	if s.live {
+		now = r.now()
+	}
+	err := s.plan.Set(m.Event, now)
+	if err == nil {
+		return
+	}
+	reason, about := "check", err.Error()
+	if errors.Is(err, ErrZone) {
+		reason, about = "zone", m.Event.Zone() // Thousands of targets may be in it: say it once.
+	}
+	r.refused.WithLabelValues(reason).Inc()
+	if !s.refused[about] {
+		s.refused[about] = true
+		r.scope.Log().Error("target is not scheduled", "err", err)
+	}
+}
+
+// begin counts what was missed since the last run.
+func (r *Room) begin(s *shared, last progress) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.live = true
+	log := r.scope.Log().With("targets", s.plan.Len())
+	if last.Tick.IsZero() || !last.Tick.Before(s.start) {
+		log.Info("schedule")
+		return
+	}
+	n := s.plan.Missed(last.Tick, s.start)
+	r.missed.WithLabelValues(missedStopped).Add(float64(n))
+	log.Info("schedule", "stopped_for", s.start.Sub(last.Tick).Round(time.Millisecond), "missed_while_stopped", n)
+}
+
+// loop asks the plan what is due and publishes it.
+func (r *Room) loop(ctx context.Context, s *shared, last progress) {
+	clock := time.NewTicker(tick)
+	defer clock.Stop()
+	var pending []*event.Job
+	out := outbox{room: r}
+	saved := s.start
+	for {
+		now := r.now()
+		s.mu.Lock()
+		jobs, skipped := s.plan.Due(now)
+		count := s.plan.Len()
+		s.mu.Unlock()
+		r.targets.WithLabelValues().Set(float64(count))
+		if skipped > 0 {
+			r.missed.WithLabelValues(missedPause).Add(float64(skipped))
+			r.scope.Log().Warn("skip what was due while nobody looked at the clock", "slots", skipped)
+		}
+		pending = out.send(ctx, r.dropLate(append(pending, jobs...), now), now)
+		if len(pending) == 0 && ctx.Err() == nil {
+			last.Tick = now
+			if now.After(last.Reached) {
+				last.Reached = now
+			}
+		}
+		if now.Sub(saved) >= noteEvery || now.Before(saved) {
+			saved = now
+			r.save(ctx, last)
+		}
+		select {
+		case <-clock.C:
+		case <-ctx.Done():
+			// The next run is to know exactly how far this one came.
+			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
+			defer cancel()
+			r.save(late, last)
+			return
+		}
+	}
+}
+
+// dropLate takes out the jobs that are no longer worth publishing.
+func (r *Room) dropLate(jobs []*event.Job, now time.Time) []*event.Job {
+	kept := jobs[:0]
+	for _, j := range jobs {
+		if now.Sub(j.Slot) <= lateAfter(j.Interval) {
+			kept = append(kept, j)
+		}
+	}
+	if n := len(jobs) - len(kept); n > 0 {
+		r.missed.WithLabelValues(missedLate).Add(float64(n))
+		r.scope.Log().Warn("drop jobs that are late", "jobs", n)
+		clear(jobs[len(kept):])
+	}
+	return kept
+}
+
+// outbox publishes jobs and keeps those that the bus did not take.
+type outbox struct {
+	room  *Room
+	wait  time.Duration
+	again time.Time
+}
+
+// send returns the jobs that are left to be published later.
+func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*event.Job {
+	if len(jobs) == 0 || now.Before(o.again) && o.again.Sub(now) <= attempt {
+		return jobs
+	}
+	ctx, cancel := context.WithTimeout(ctx, attempt)
+	defer cancel()
+	err := o.publish(ctx, jobs)
+	if err == nil {
+		o.wait, o.again = 0, time.Time{}
+		return nil
+	}
+	left := jobs
+	if len(jobs) > 1 && ctx.Err() == nil {
+		// Either the bus is away or one job spoils it for the others: try one, and if that goes, each by itself. The one
+		// that does not go is put at the end, so that the next attempt begins with another.
+		for len(left) > 0 && o.publish(ctx, left[:1]) == nil {
+			left = left[1:]
+		}
+		if len(left) > 1 {
+			left = append(append(make([]*event.Job, 0, len(left)), left[1:]...), left[0])
+		}
+	}
+	o.wait = min(max(2*o.wait, tick), attempt)
+	o.again = now.Add(o.wait)
+	if ctx.Err() == nil || context.Cause(ctx) == context.DeadlineExceeded {
+		o.room.scope.Log().Warn("publish jobs again", "jobs", len(left), "err", err)
+	}
+	return left
+}
+
+// publish stores the jobs and notes that they are.
+func (o *outbox) publish(ctx context.Context, jobs []*event.Job) error {
+	events := make([]event.Event, len(jobs))
+	for i, j := range jobs {
+		events[i] = j
+	}
+	if err := o.room.bus.Publish(ctx, events...); err != nil {
+		return err
+	}
+	o.room.jobs.WithLabelValues().Add(float64(len(jobs)))
+	delay, stored := o.room.delay.WithLabelValues(), o.room.now()
+	for _, j := range jobs {
+		delay.Observe(stored.Sub(j.Slot).Seconds())
+		if j.Target == event.CanaryTarget {
+			o.room.canary.Mark(canary.StageSchedule, j.Slot)
+		}
+	}
+	return nil
+}
+
+// load reads what the last run left. Progress that cannot be read is as good as none.
+func (r *Room) load(ctx context.Context) (p progress, err error) {
+	data, err := r.bus.LoadNote(ctx, noteName)
+	if err != nil || data == nil {
+		return progress{}, err
+	}
+	if err := json.Unmarshal(data, &p); err != nil {
+		r.scope.Log().Warn("read the progress of the last run", "err", err)
+		return progress{}, nil
+	}
+	return p, nil
+}
+
+func (r *Room) save(ctx context.Context, p progress) {
+	if p.Tick.IsZero() {
+		return
+	}
+	data, err := json.Marshal(p)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, attempt)
+		defer cancel()
+		err = r.bus.SaveNote(ctx, noteName, data)
+	}
+	if err != nil && ctx.Err() == nil {
+		r.scope.Log().Warn("save the progress", "err", err)
+	}
+}
