@@ -60,13 +60,16 @@ func (s *Sink) Handler() http.Handler {
 
 // request is one call of the API while the store is open.
 type request struct {
-	ctx    context.Context
-	sink   *Sink
-	db     *tsdb.DB
-	form   url.Values
-	path   func(string) string
-	notes  []string // warnings for the answer
-	closer func()   // gives the memory of the answer back, when it has been written
+	ctx      context.Context
+	sink     *Sink
+	db       *tsdb.DB
+	form     url.Values
+	path     func(string) string
+	from     int64 // of a selection, Unix milliseconds
+	to       int64
+	warnings []string
+	infos    []string
+	closer   func() // gives the memory of the answer back, when it has been written
 }
 
 // apiError is an error with Prometheus's type and HTTP status.
@@ -105,7 +108,7 @@ func (s *Sink) serve(w http.ResponseWriter, r *http.Request, answer func(*reques
 		fail(w, err)
 		return
 	}
-	succeed(w, data, q.notes)
+	succeed(w, data, q.warnings, q.infos)
 }
 
 // classify turns an error into Prometheus's.
@@ -191,7 +194,7 @@ func (q *request) exec(prepare func(context.Context, promql.QueryOpts) (promql.Q
 		return nil, res.Err
 	}
 	warnings, infos := res.Warnings.AsStrings(q.form.Get("query"), 10, 10)
-	q.notes = append(append(q.notes, warnings...), infos...)
+	q.warnings, q.infos = append(q.warnings, warnings...), infos
 	switch v := res.Value.(type) {
 	case promql.Matrix:
 		res.Value = v[:q.cut(len(v), limit)]
@@ -206,7 +209,7 @@ func (q *request) cut(n, limit int) int {
 	if limit == 0 || n <= limit {
 		return n
 	}
-	q.notes = append(q.notes, "results truncated due to limit")
+	q.warnings = append(q.warnings, "results truncated due to limit")
 	return limit
 }
 

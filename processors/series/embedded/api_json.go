@@ -11,7 +11,7 @@ import (
 )
 
 // succeed writes an answer. Results of queries are written by hand: they may have millions of points.
-func succeed(w http.ResponseWriter, data any, notes []string) {
+func succeed(w http.ResponseWriter, data any, warnings, infos []string) {
 	buf := append(make([]byte, 0, 4096), `{"status":"success","data":`...)
 	switch v := data.(type) {
 	case promql.Vector:
@@ -54,8 +54,11 @@ func succeed(w http.ResponseWriter, data any, notes []string) {
 		}
 		buf = append(buf, text...)
 	}
-	if len(notes) > 0 {
-		buf = appendStrings(append(buf, `,"warnings":`...), notes)
+	if len(warnings) > 0 {
+		buf = appendStrings(append(buf, `,"warnings":`...), warnings)
+	}
+	if len(infos) > 0 {
+		buf = appendStrings(append(buf, `,"infos":`...), infos)
 	}
 	respond(w, http.StatusOK, append(buf, '}'))
 }

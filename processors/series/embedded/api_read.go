@@ -40,7 +40,8 @@ func (q *request) selection(needMatch bool) (storage.Querier, [][]*labels.Matche
 			return nil, nil, 0, badData("match[] must contain at least one non-empty matcher")
 		}
 	}
-	querier, err := q.db.Querier(from.UnixMilli(), to.UnixMilli())
+	q.from, q.to = from.UnixMilli(), to.UnixMilli()
+	querier, err := q.db.Querier(q.from, q.to)
 	return querier, sets, limit, err
 }
 
@@ -50,7 +51,7 @@ func apiSeries(q *request) (any, error) {
 		return nil, err
 	}
 	defer querier.Close()
-	hints := &storage.SelectHints{Func: "series"}
+	hints := &storage.SelectHints{Start: q.from, End: q.to, Func: "series"} // Labels alone: no chunk is read.
 	found := map[string]labels.Labels{}
 	for _, matchers := range sets {
 		set := querier.Select(q.ctx, false, hints, matchers...)
