@@ -1,0 +1,153 @@
+package nats
+
+import (
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"kemi.dev/kemi/bus/bustest"
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// quick is tuned for tests: what is a matter of seconds outside is one of tenths here.
+func quick() tuning {
+	t := defaults()
+	t.lease, t.handover, t.commit, t.minFree = 1200*time.Millisecond, time.Second, 20*time.Millisecond, 1<<20
+	return t
+}
+
+// silence makes the members of d as good as paused for longer than their leases.
+func (d *Driver) silence() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for f := range d.feeds {
+		if o, ok := f.(*owner); ok {
+			o.silent.Store(true)
+			time.AfterFunc(2*d.tuning.lease, func() { o.silent.Store(false) })
+		}
+	}
+}
+
+// peer is another driver on the same embedded servers.
+func (d *Driver) peer(t testing.TB) *Driver {
+	p, err := New(Config{}, "unused", obs.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.host, p.hosting, p.tuning = d.host, false, d.tuning
+	return p
+}
+
+func embedded(t testing.TB, dir string) *Driver {
+	d, err := New(Config{Embedded: true}, dir, obs.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tuning = quick()
+	d.host.minFree = d.tuning.minFree
+	if err := d.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+func TestEmbeddedKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	bustest.Run(t, func(t *testing.T) bustest.Harness {
+		dir := t.TempDir()
+		root := embedded(t, dir)
+		var mu sync.Mutex
+		var open []*Driver
+		one := func() driver.Driver {
+			mu.Lock()
+			defer mu.Unlock()
+			p := root.peer(t)
+			open = append(open, p)
+			t.Cleanup(func() { p.Close() })
+			return p
+		}
+		return bustest.Harness{
+			Open: one,
+			Reopen: func() driver.Driver {
+				for _, p := range open {
+					p.Close()
+				}
+				root.Close()
+				root = embedded(t, dir)
+				return one()
+			},
+			Lose: func(d driver.Driver) { d.(*Driver).silence() },
+			Restart: func() {
+				root.host.mu.Lock()
+				defer root.host.mu.Unlock()
+				root.host.restart(process)
+				root.host.restart(power)
+			},
+			Dedupes: true,
+		}
+	})
+}
+
+// external is a server that listens on a free port of the loopback address.
+func external(t testing.TB, dir string, port int) *server.Server {
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true, JetStream: true, StoreDir: dir, JetStreamMaxStore: maxStore, JetStreamMaxMemory: maxMemory,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(20 * time.Second) {
+		t.Fatal("the server did not get ready")
+	}
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	return s
+}
+
+func TestExternalKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	bustest.Run(t, func(t *testing.T) bustest.Harness {
+		dir := t.TempDir()
+		s := external(t, dir, server.RANDOM_PORT)
+		url := s.ClientURL()
+		var mu sync.Mutex
+		var open []*Driver
+		one := func() driver.Driver {
+			mu.Lock()
+			defer mu.Unlock()
+			d, err := New(Config{URLs: []string{url}}, "", obs.Scope{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			d.tuning = quick()
+			open = append(open, d)
+			t.Cleanup(func() { d.Close() })
+			return d
+		}
+		return bustest.Harness{
+			Open: one,
+			Reopen: func() driver.Driver {
+				for _, d := range open {
+					d.Close()
+				}
+				return one()
+			},
+			Lose: func(d driver.Driver) { d.(*Driver).silence() },
+			Restart: func() {
+				port := s.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+				s.Shutdown()
+				s.WaitForShutdown()
+				s = external(t, dir, int(port))
+			},
+			Dedupes: true,
+		}
+	})
+}

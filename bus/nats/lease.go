@@ -1,0 +1,218 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// place is a partition in a group.
+type place struct {
+	topic, group string
+	partition    int
+}
+
+// entry is what the groups bucket says about a partition: renewing the lease, committing and taking over all
+// replace it by compare-and-swap on its revision, so that a member that lost the partition can do none of them.
+type entry struct {
+	// Owner is the member that has the lease; "" when it was given back.
+	Owner string `json:"owner,omitempty"`
+	// Epoch grows with every owner. It is at least the time of the take-over in seconds, so that it grows even when
+	// the bucket itself was lost: its server syncs every other minute, and power may fail.
+	Epoch uint64 `json:"epoch"`
+	// Next is the position after the last commit; 0 when the group never began here.
+	Next int64 `json:"next"`
+}
+
+// lease is a partition that this member owns. The feed's mutex guards what has no comment.
+type lease struct {
+	o         *owner
+	place     place
+	key       string
+	partition int
+	epoch     uint64
+	cancel    context.CancelFunc // Ends the intake.
+	in        intake
+	next      from  // The intake's own.
+	target    int64 // The end of a snapshot.
+
+	cas      sync.Mutex // One writer of the entry at a time.
+	revision uint64     // Under cas.
+
+	lost    bool
+	valid   time.Time // Nobody else takes the partition before.
+	written time.Time // When the entry was last replaced.
+	wrote   int64     // The position in it.
+	acked   int64     // The position after the last acknowledged record.
+	// leaving: the partition is to move. Nothing more is handed out; it moves when all is acknowledged, or then.
+	leaving bool
+	leaveBy time.Time
+	open    []int64 // What was handed out and is not acknowledged.
+	buf     []driver.Delivery
+}
+
+// write renews the lease and commits what was acknowledged; with release it gives the partition back. ErrFenced when
+// the partition has another owner: the lease is over then.
+//
+// The time for which nobody else takes the partition begins before the write is sent, and a quarter of it is kept
+// in hand: others judge by their own clocks, from when they saw the new revision, which is later.
+func (l *lease) write(ctx context.Context, release bool) error {
+	l.cas.Lock()
+	defer l.cas.Unlock()
+	for range 3 {
+		l.o.mu.Lock()
+		if l.lost {
+			l.o.mu.Unlock()
+			return driver.ErrFenced
+		}
+		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked}
+		l.o.mu.Unlock()
+		if release {
+			e.Owner = ""
+		}
+		value, err := json.Marshal(e)
+		if err != nil {
+			return fmt.Errorf("encode lease: %w", err)
+		}
+		sent := time.Now()
+		revision, err := l.o.d.groups.Update(ctx, l.key, value, l.revision)
+		if err == nil {
+			l.revision = revision
+			l.o.mu.Lock()
+			l.written, l.wrote = sent, e.Next
+			if !release {
+				if !sent.Before(l.valid) {
+					l.o.nudge() // Next held records back.
+				}
+				l.valid = sent.Add(l.o.d.tuning.lease * 3 / 4)
+			}
+			l.o.mu.Unlock()
+			if release {
+				l.o.over(l)
+			}
+			return nil
+		}
+		if !isMismatch(err) {
+			return l.o.t.link.explain(fmt.Errorf("write lease %s: %w", l.key, err))
+		}
+		// Somebody wrote it: another member, or this one with an answer that was lost.
+		have, err := l.o.d.groups.Get(ctx, l.key)
+		if err != nil && !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return l.o.t.link.explain(fmt.Errorf("read lease %s: %w", l.key, err))
+		}
+		var there entry
+		if err == nil && json.Unmarshal(have.Value(), &there) == nil && there.Owner == l.o.name && there.Epoch == l.epoch {
+			l.revision = have.Revision()
+			continue
+		}
+		l.o.over(l)
+		return driver.ErrFenced
+	}
+	return fmt.Errorf("write lease %s: its revision changes all the time", l.key)
+}
+
+// isMismatch says that a compare-and-swap found another revision.
+func isMismatch(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == 10164)
+}
+
+// hold makes sure that the lease is still this member's: by the clock, or by renewing it.
+func (l *lease) hold(ctx context.Context) error {
+	l.o.mu.Lock()
+	lost, valid := l.lost, time.Now().Before(l.valid)
+	l.o.mu.Unlock()
+	switch {
+	case lost:
+		return driver.ErrFenced
+	case valid:
+		return nil
+	}
+	return l.write(ctx, false)
+}
+
+// guard refuses what is said under an epoch that is over.
+func (d *Driver) guard(ctx context.Context, f *driver.Fence) error {
+	if f == nil {
+		return nil
+	}
+	d.mu.Lock()
+	l := d.leases[place{f.Topic, f.Group, f.Partition}]
+	d.mu.Unlock()
+	err := driver.ErrFenced
+	if l != nil && l.epoch == f.Epoch {
+		err = l.hold(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("epoch %d of %s/%d for %s: %w", f.Epoch, f.Topic, f.Partition, f.Group, err)
+	}
+	return nil
+}
+
+// read begins to fetch records from the position of the lease.
+func (l *lease) read(start driver.Start, position int64) {
+	ctx, cancel := context.WithCancel(l.o.ctx)
+	l.cancel = cancel
+	l.next = from{position: position}
+	if position == 0 && start.Snapshot {
+		l.next.snapshot = true
+	}
+	l.in = intake{
+		link: l.o.t.link, log: l.o.d.scope.Log().With("topic", l.place.topic, "group", l.place.group, "partition", l.partition),
+		more: make(chan struct{}, 1), own: true, take: l.take,
+		room: func() int {
+			l.o.mu.Lock()
+			defer l.o.mu.Unlock()
+			if l.leaving || l.lost {
+				return 0
+			}
+			return buffered - len(l.buf)
+		},
+		open: func(ctx context.Context) (jetstream.Consumer, error) {
+			if l.next.snapshot && l.target == 0 {
+				last, err := l.o.t.lastOf(ctx, l.o.t.filter(l.partition))
+				if err != nil {
+					return nil, err
+				}
+				l.target = last
+				l.next.snapshot = last > 0
+			}
+			return l.o.t.reading(ctx, []string{l.o.t.filter(l.partition)}, l.next)
+		},
+	}
+	l.o.tasks.Go(func() { l.in.run(ctx) })
+}
+
+// take runs in the intake's goroutine.
+func (l *lease) take(m *nats.Msg, meta *nats.MsgMetadata) error {
+	position := int64(meta.Sequence.Stream)
+	if position < l.next.position {
+		return nil
+	}
+	l.next.position = position + 1
+	if position > l.target {
+		l.next.snapshot = false
+	}
+	d, err := l.o.t.delivered(m, meta)
+	switch {
+	case err != nil:
+		l.o.d.scope.Log().Error("skip a record that is not Kemi's", "topic", l.place.topic, "position", position, "err", err)
+		return nil
+	case l.next.snapshot && d.Record.Value == nil:
+		return nil
+	}
+	d.Epoch = l.epoch
+	l.o.mu.Lock()
+	l.buf = append(l.buf, d)
+	l.o.mu.Unlock()
+	l.o.nudge()
+	return nil
+}

@@ -1,0 +1,230 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// atOnce bounds what one Next of a group returns.
+const atOnce = 256
+
+// claim takes a partition whose owner is gone, with the next epoch.
+func (o *owner) claim(ctx context.Context, p int) error {
+	key := fmt.Sprintf("%sp%d", o.prefix, p)
+	have := o.view[p]
+	e := entry{Owner: o.name, Epoch: uint64(time.Now().Unix())}
+	if have != nil {
+		e.Epoch, e.Next = max(e.Epoch, have.Epoch+1), have.Next
+	}
+	if e.Next == 0 && !o.s.Start.Snapshot {
+		// It is written down with the first lease: who takes over before the first commit begins there too.
+		var err error
+		if e.Next, err = o.t.resolve(ctx, p, o.s.Start); err != nil {
+			return err
+		}
+	}
+	value, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode lease: %w", err)
+	}
+	sent := time.Now()
+	var revision uint64
+	if have != nil {
+		revision, err = o.d.groups.Update(ctx, key, value, have.revision)
+	} else {
+		revision, err = o.d.groups.Create(ctx, key, value)
+	}
+	if isMismatch(err) { // Another was faster, or our view is old.
+		now, err := o.d.groups.Get(ctx, key)
+		if err == nil {
+			o.see(now)
+		} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
+			return fmt.Errorf("read lease %s: %w", key, err)
+		}
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("take lease %s: %w", key, err)
+	}
+	o.view[p] = &seen{entry: e, revision: revision, at: time.Now()}
+	l := &lease{
+		o: o, key: key, place: place{o.t.Name, o.s.Group, p}, partition: p, epoch: e.Epoch, revision: revision,
+		valid: sent.Add(o.d.tuning.lease * 3 / 4), written: sent, wrote: e.Next, acked: e.Next,
+	}
+	o.d.mu.Lock()
+	o.d.leases[l.place] = l
+	o.d.mu.Unlock()
+	l.read(o.s.Start, e.Next)
+	o.mu.Lock()
+	o.leases[p] = l
+	o.events = append(o.events, driver.Delivery{Event: driver.Assigned, Partition: p, Epoch: l.epoch, Position: e.Next})
+	o.mu.Unlock()
+	o.nudge()
+	return nil
+}
+
+// over ends a lease that was given back or lost.
+func (o *owner) over(l *lease) {
+	o.d.mu.Lock()
+	if o.d.leases[l.place] == l {
+		delete(o.d.leases, l.place)
+	}
+	o.d.mu.Unlock()
+	l.cancel()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.lost {
+		return
+	}
+	l.lost = true
+	if o.leases[l.partition] == l {
+		delete(o.leases, l.partition)
+	}
+	o.events = append(o.events, driver.Delivery{Event: driver.Revoked, Partition: l.partition, Epoch: l.epoch})
+	o.nudge()
+	o.stir()
+}
+
+// resolve is the position at which a group begins that never was in the partition.
+func (t *topic) resolve(ctx context.Context, p int, s driver.Start) (int64, error) {
+	if !s.End && s.Time.IsZero() {
+		return max(s.Position, 1), nil
+	}
+	if !s.End {
+		consumer, err := t.reading(ctx, []string{t.filter(p)}, from{time: s.Time})
+		if err != nil {
+			return 0, err
+		}
+		info := consumer.CachedInfo()
+		defer func() { _ = t.link.js.DeleteConsumer(ctx, info.Stream, info.Name) }()
+		if info.NumPending > 0 {
+			m, err := consumer.Next(jetstream.FetchContext(ctx))
+			if err != nil {
+				return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
+			}
+			meta, err := m.Metadata()
+			if err != nil {
+				return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
+			}
+			return int64(meta.Sequence.Stream), nil
+		}
+	}
+	last, err := t.end(ctx)
+	return last + 1, err
+}
+
+// Next implements driver.Feed.
+func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
+	return o.wait(ctx, func() []driver.Delivery {
+		out := o.events
+		o.events = nil
+		room := o.s.Window
+		for _, l := range o.leases {
+			room -= len(l.open)
+		}
+		room = min(room, atOnce)
+		now := time.Now()
+		for _, l := range o.leases {
+			n := min(len(l.buf), room)
+			if n <= 0 || l.leaving || !now.Before(l.valid) {
+				continue
+			}
+			for _, d := range l.buf[:n] {
+				l.open = append(l.open, d.Position)
+			}
+			out = append(out, l.buf[:n]...)
+			clear(l.buf[:n])
+			if l.buf = l.buf[n:]; len(l.buf) == 0 {
+				l.buf = nil
+			}
+			room -= n
+			l.in.nudge()
+		}
+		return out
+	})
+}
+
+// Ack implements driver.Feed.
+func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
+	o.mu.Lock()
+	if o.closed {
+		o.mu.Unlock()
+		return fmt.Errorf("commit %s: %w", o.t.Name, driver.ErrClosed)
+	}
+	l := o.leases[d.Partition]
+	o.mu.Unlock()
+	if d.Event != driver.Data {
+		return nil
+	}
+	err := driver.ErrFenced
+	if l != nil && l.epoch == d.Epoch {
+		ctx, cancel := context.WithTimeout(ctx, o.d.tuning.lease/2)
+		err = l.hold(ctx)
+		cancel()
+	}
+	if err != nil {
+		return fmt.Errorf("commit %s/%d for %s at epoch %d: %w", o.t.Name, d.Partition, o.s.Group, d.Epoch, err)
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if l.lost {
+		return fmt.Errorf("commit %s/%d for %s at epoch %d: %w", o.t.Name, d.Partition, o.s.Group, d.Epoch, driver.ErrFenced)
+	}
+	if d.Position < l.acked {
+		return nil
+	}
+	l.acked = d.Position + 1
+	done := 0
+	for done < len(l.open) && l.open[done] <= d.Position {
+		done++
+	}
+	l.open = l.open[done:]
+	if l.leaving && len(l.open) == 0 {
+		o.stir()
+	}
+	o.nudge()
+	return nil
+}
+
+// Nack implements driver.Feed.
+func (o *owner) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+
+// Close implements driver.Feed: it commits, gives the partitions back and takes the announcement away, so that others
+// need not wait for the leases to end.
+func (o *owner) Close() error {
+	if !o.end() {
+		return nil
+	}
+	o.tasks.Wait()
+	o.d.forget(o)
+	o.mu.Lock()
+	mine := make([]*lease, 0, len(o.leases))
+	for _, l := range o.leases {
+		mine = append(mine, l)
+	}
+	o.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	log := o.d.scope.Log()
+	for _, l := range mine {
+		if o.t.link.nc.IsConnected() {
+			if err := l.write(ctx, true); err != nil && !errors.Is(err, driver.ErrFenced) {
+				log.Warn("give a partition back", "topic", o.t.Name, "group", o.s.Group, "partition", l.partition, "err", err)
+			}
+		}
+		o.over(l)
+	}
+	if !o.beaten.IsZero() && o.t.link.nc.IsConnected() {
+		if err := o.d.members.Delete(ctx, o.prefix+"m-"+o.name); err != nil {
+			log.Debug("take the announcement away", "err", err)
+		}
+	}
+	return nil
+}

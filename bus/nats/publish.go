@@ -1,0 +1,287 @@
+package nats
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+const (
+	inBatch   = 1000 // Messages a server takes in one atomic batch.
+	underWay  = 4000 // Messages that are sent before their answers are awaited.
+	silence   = 10 * time.Second
+	tryPeriod = 100 * time.Millisecond
+)
+
+// parcel is what one Publish has for one topic.
+type parcel struct {
+	t    *topic
+	msgs []*nats.Msg
+}
+
+// Publish implements driver.Driver.
+//
+// The fence is checked against the lease this driver holds: whether it was renewed recently enough, by the local
+// monotonic clock, that nobody else can own the partition yet; an older one is renewed first, by compare-and-swap. The
+// check is made right before sending and nothing is buffered for a later connection. What it cannot exclude is a process
+// that is stopped between the check and the write to its socket for longer than the rest of the lease (at least a
+// quarter of its time): such records are stored after the hand-over. They carry the old epoch in the header
+// Kemi-Epoch, and have identities, so that whoever reads them can tell.
+func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	ctx, cancel, err := d.ready(ctx)
+	defer cancel()
+	if err != nil {
+		return fmt.Errorf("publish: %w", err)
+	}
+	if d.host != nil && d.host.low.Load() {
+		return fmt.Errorf("publish: less than %d MiB of the disk are free: %w", d.tuning.minFree>>20, driver.ErrFull)
+	}
+	parcels, err := d.pack(ctx, records, fence)
+	if err != nil {
+		return err
+	}
+	for _, p := range parcels {
+		if err := d.deliver(ctx, p, fence); err != nil {
+			return fmt.Errorf("publish %d to %s: %w", len(p.msgs), p.t.Name, p.t.link.explain(err))
+		}
+	}
+	return nil
+}
+
+// pack encodes everything before anything is sent.
+func (d *Driver) pack(ctx context.Context, records []driver.Record, fence *driver.Fence) ([]*parcel, error) {
+	var parcels []*parcel
+	var last *parcel
+	for i := range records {
+		r := &records[i]
+		if last == nil || last.t.Name != r.Topic {
+			last = nil
+			for _, p := range parcels {
+				if p.t.Name == r.Topic {
+					last = p
+				}
+			}
+		}
+		if last == nil {
+			t, err := d.topic(ctx, r.Topic)
+			if err != nil {
+				return nil, fmt.Errorf("publish to %s: %w", r.Topic, err)
+			}
+			last = &parcel{t: t, msgs: make([]*nats.Msg, 0, len(records))}
+			parcels = append(parcels, last)
+		}
+		m, err := last.t.encode(r, fence, last.t.link.nc.MaxPayload())
+		if err != nil {
+			return nil, fmt.Errorf("publish %.100q to %s: %w", r.Key, r.Topic, err)
+		}
+		last.msgs = append(last.msgs, m)
+	}
+	return parcels, nil
+}
+
+// deliver stores one topic's messages in order.
+func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) error {
+	atOnce := underWay
+	batch := p.t.Sync && p.t.link.batches
+	if batch {
+		atOnce = inBatch
+	}
+	for len(p.msgs) > 0 {
+		some := p.msgs[:min(len(p.msgs), atOnce)]
+		for {
+			if err := p.t.link.connected(ctx); err != nil {
+				return err
+			}
+			if err := d.guard(ctx, fence); err != nil {
+				return err
+			}
+			err := p.t.link.send(ctx, some, batch)
+			if err == nil {
+				break
+			}
+			if !errors.Is(err, nats.ErrNoResponders) {
+				return full(err)
+			}
+			// No stream answered: it is gone, or its server is just starting.
+			d.unknow(p.t)
+			if _, err := d.find(ctx, p.t.Name); errors.Is(err, driver.ErrNoTopic) {
+				return err
+			}
+			if !pause(ctx, tryPeriod) {
+				return err
+			}
+		}
+		p.msgs = p.msgs[len(some):]
+	}
+	return nil
+}
+
+// pause waits, or returns false when ctx ended.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// send stores messages of one stream: in one atomic batch, or one after the other without waiting in between.
+func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
+	if len(msgs) == 1 {
+		m, err := l.nc.RequestMsgWithContext(ctx, msgs[0])
+		if err != nil {
+			return l.silent(ctx, err)
+		}
+		return acked(m)
+	}
+	if batch {
+		err := l.sendBatch(ctx, msgs)
+		var api *jetstream.APIError
+		if !errors.As(err, &api) || !errNotAsBatch[api.ErrorCode] {
+			return err
+		}
+	}
+	return l.sendEach(ctx, msgs)
+}
+
+// The errors of a batch as such, after which its records are stored one by one: 10175 to 10177 and 10179 malformed or
+// lost on the way, 10199 too large, 10201 an ID of it was stored shortly before, 10210 too many batches at once.
+var errNotAsBatch = map[jetstream.ErrorCode]bool{10174: true, 10175: true, 10176: true, 10177: true, 10179: true, 10199: true, 10201: true, 10210: true}
+
+// sendBatch stores messages all or none, with one fsync. Source: NATS ADR-50.
+func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
+	id := nuid.Next()
+	inbox := l.nc.NewInbox()
+	sub, err := l.nc.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	for i, m := range msgs {
+		// The messages stay as they are, for another attempt.
+		h := make(nats.Header, len(m.Header)+3)
+		for k, v := range m.Header {
+			h[k] = v
+		}
+		h["Nats-Batch-Id"], h["Nats-Batch-Sequence"] = []string{id}, []string{strconv.Itoa(i + 1)}
+		out := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: h}
+		if i == len(msgs)-1 {
+			h["Nats-Batch-Commit"] = []string{"1"}
+			out.Reply = inbox
+		}
+		if err := l.nc.PublishMsg(out); err != nil {
+			return err
+		}
+	}
+	m, err := sub.NextMsgWithContext(ctx)
+	if err != nil {
+		return l.silent(ctx, err)
+	}
+	return acked(m)
+}
+
+// sendEach stores messages one by one and waits for all answers.
+func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
+	inbox := l.nc.NewInbox()
+	answers := make(chan *nats.Msg, len(msgs))
+	sub, err := l.nc.ChanSubscribe(inbox, answers)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	lost := l.next()
+	for _, m := range msgs {
+		if err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Data: m.Data, Header: m.Header, Reply: inbox}); err != nil {
+			return err
+		}
+	}
+	var first error
+	quiet := time.NewTimer(silence)
+	defer quiet.Stop()
+	for range msgs {
+		select {
+		case m := <-answers:
+			if err := acked(m); err != nil && first == nil {
+				first = err
+			}
+			quiet.Reset(silence)
+		case <-lost:
+			return errors.New("the connection was lost before everything was stored")
+		case <-quiet.C:
+			l.suspect()
+			return fmt.Errorf("no answer for %s: %w", silence, nats.ErrTimeout)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return first
+}
+
+// silent looks at an answer that did not come: a server that is connected and owes one for long is suspect.
+func (l *link) silent(ctx context.Context, err error) error {
+	if errors.Is(err, context.DeadlineExceeded) && l.nc.IsConnected() {
+		l.suspect()
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+// acked reads the answer to one message.
+func acked(m *nats.Msg) error {
+	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
+		return nats.ErrNoResponders
+	}
+	var answer struct {
+		Error    *jetstream.APIError `json:"error"`
+		Stream   string              `json:"stream"`
+		Sequence uint64              `json:"seq"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return errors.Join(errBroken, err)
+	}
+	switch {
+	case answer.Error != nil:
+		return answer.Error
+	case answer.Stream == "" || answer.Sequence == 0:
+		return errBroken
+	}
+	return nil
+}
+
+// full turns what a server says into the driver's words. 10077 is a stream over its limit; 10002, 10023, 10028 and
+// 10047 are an account or a server over its own; 10054 is a message over the stream's limit.
+func full(err error) error {
+	if errors.Is(err, nats.ErrMaxPayload) {
+		return fmt.Errorf("%w: %w", driver.ErrTooLarge, err)
+	}
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("%w: %w", driver.ErrClosed, err)
+	}
+	var api *jetstream.APIError
+	if errors.As(err, &api) {
+		switch api.ErrorCode {
+		case 10077, 10002, 10023, 10028, 10047:
+			return fmt.Errorf("%w: %w", driver.ErrFull, err)
+		case 10054:
+			return fmt.Errorf("%w: %w", driver.ErrTooLarge, err)
+		}
+	}
+	return err
+}

@@ -1,0 +1,227 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+var errNotWork = errors.New("only a record of a Work group can be given back")
+
+// buffered bounds what a reader fetched ahead.
+const buffered = 512
+
+// feed is what all kinds of feed have in common.
+type feed struct {
+	d      *Driver
+	t      *topic
+	s      driver.Subscription
+	ctx    context.Context // Ends with the feed.
+	cancel context.CancelFunc
+	wake   chan struct{}
+	tasks  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+}
+
+func newFeed(d *Driver, t *topic, s driver.Subscription) feed {
+	ctx, cancel := context.WithCancel(context.Background())
+	return feed{d: d, t: t, s: s, ctx: ctx, cancel: cancel, wake: make(chan struct{}, 1)}
+}
+
+func (f *feed) nudge() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+// wait calls take, with the feed locked, until it yields something.
+func (f *feed) wait(ctx context.Context, take func() []driver.Delivery) ([]driver.Delivery, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return nil, fmt.Errorf("read %s: %w", f.t.Name, err)
+		}
+		f.mu.Lock()
+		if f.closed {
+			f.mu.Unlock()
+			return nil, fmt.Errorf("read %s: %w", f.t.Name, driver.ErrClosed)
+		}
+		got := take()
+		f.mu.Unlock()
+		if len(got) > 0 {
+			return got, nil
+		}
+		select {
+		case <-ctx.Done():
+		case <-f.ctx.Done():
+		case <-f.wake:
+		}
+	}
+}
+
+// end closes the feed once, and says whether it did.
+func (f *feed) end() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return false
+	}
+	f.closed = true
+	f.cancel()
+	return true
+}
+
+func (f *feed) isClosed() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return fmt.Errorf("acknowledge %s: %w", f.t.Name, driver.ErrClosed)
+	}
+	return nil
+}
+
+// delivered makes the delivery of a message.
+func (t *topic) delivered(m *nats.Msg, meta *nats.MsgMetadata) (driver.Delivery, error) {
+	r, err := t.decode(m)
+	if err != nil {
+		return driver.Delivery{}, err
+	}
+	if t.Kind != driver.Latest && r.Value == nil {
+		r.Value = []byte{}
+	}
+	return driver.Delivery{
+		Event: driver.Data, Partition: r.Partition, Position: int64(meta.Sequence.Stream), Record: r, Stored: meta.Timestamp,
+	}, nil
+}
+
+// replay reads without a group.
+type replay struct {
+	feed
+	in       intake
+	filters  []string
+	next     from
+	target   int64 // The newest record when the replay began.
+	caughtUp bool
+	buf      []driver.Delivery
+}
+
+func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
+	return &replay{feed: newFeed(d, t, s)}
+}
+
+func (r *replay) begin(ctx context.Context) error {
+	r.filters = []string{r.t.before + "*.*"}
+	if r.s.Partitions != nil {
+		r.filters = nil
+		for _, p := range r.s.Partitions {
+			r.filters = append(r.filters, r.t.filter(p))
+		}
+	}
+	for _, f := range r.filters {
+		last, err := r.t.lastOf(ctx, f)
+		if err != nil {
+			return err
+		}
+		r.target = max(r.target, last)
+	}
+	r.next = from{snapshot: r.s.Start.Snapshot, position: r.s.Start.Position, time: r.s.Start.Time}
+	if r.s.Start.End {
+		last, err := r.t.end(ctx)
+		if err != nil {
+			return err
+		}
+		r.next.position = last + 1
+	}
+	if r.target == 0 || r.next.position > r.target || len(r.filters) == 0 {
+		r.catchUp()
+	}
+	r.in = intake{
+		link: r.t.link, log: r.d.scope.Log().With("topic", r.t.Name), more: make(chan struct{}, 1), own: true, take: r.take,
+		open: func(ctx context.Context) (jetstream.Consumer, error) { return r.t.reading(ctx, r.filters, r.next) },
+		room: func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return buffered - len(r.buf)
+		},
+		idle: func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.catchUp()
+		},
+	}
+	if len(r.filters) > 0 {
+		r.tasks.Go(func() { r.in.run(r.ctx) })
+	}
+	return nil
+}
+
+// catchUp is called with the mutex held, or before anything runs.
+func (r *replay) catchUp() {
+	if !r.caughtUp {
+		r.caughtUp, r.next.snapshot = true, false
+		r.buf = append(r.buf, driver.Delivery{Event: driver.CaughtUp, Partition: -1})
+		r.nudge()
+	}
+}
+
+// take runs in the intake's goroutine, as does open; next is theirs alone.
+func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
+	position := int64(meta.Sequence.Stream)
+	if position < r.next.position { // A snapshot that had to begin anew.
+		return nil
+	}
+	d, err := r.t.delivered(m, meta)
+	if err != nil {
+		r.d.scope.Log().Error("skip a record that is not Kemi's", "topic", r.t.Name, "position", position, "err", err)
+	}
+	r.mu.Lock()
+	if position > r.target {
+		r.catchUp()
+	}
+	if err == nil && (!r.next.snapshot || d.Record.Value != nil) {
+		r.buf = append(r.buf, d)
+	}
+	if position >= r.target {
+		r.catchUp()
+	}
+	r.next.position = position + 1
+	r.mu.Unlock()
+	r.nudge()
+	return nil
+}
+
+// Next implements driver.Feed.
+func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
+	return r.wait(ctx, func() []driver.Delivery {
+		out := r.buf
+		r.buf = nil
+		if r.in.more != nil && len(out) > 0 {
+			r.in.nudge()
+		}
+		return out
+	})
+}
+
+// Ack implements driver.Feed: a replay commits nothing.
+func (r *replay) Ack(context.Context, driver.Delivery) error { return r.isClosed() }
+
+// Nack implements driver.Feed.
+func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+
+// Close implements driver.Feed.
+func (r *replay) Close() error {
+	if r.end() {
+		r.tasks.Wait()
+		r.d.forget(r)
+	}
+	return nil
+}

@@ -1,0 +1,289 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// dedupe is how long a stream remembers IDs.
+const dedupe = 2 * time.Minute
+
+// What a stream says about its topic, in its metadata.
+const (
+	metaTopic      = "kemi-topic"
+	metaKind       = "kemi-kind"
+	metaPartitions = "kemi-partitions"
+	metaSync       = "kemi-sync"
+)
+
+var kinds = map[driver.Kind]string{driver.Log: "log", driver.Latest: "latest", driver.Work: "work"}
+
+// topic is a driver.Topic and the stream it is kept in. Of one that another driver made only what the stream tells
+// is known: name, kind, partitions, whether it keeps for ever, and sync.
+type topic struct {
+	driver.Topic
+	link   *link
+	at     int // process or power, of an embedded server.
+	stream string
+	before string // Begins every subject; the partition and the key follow.
+}
+
+func (d *Driver) named(t driver.Topic, l *link, at int) *topic {
+	parts := strings.Split(t.Name, ".")
+	for i := range parts {
+		parts[i] = token(parts[i])
+	}
+	return &topic{
+		Topic: t, link: l, at: at,
+		stream: d.config.Prefix + "_" + strings.Join(parts, "_"),
+		before: d.config.Prefix + "." + strings.Join(parts, ".") + ".",
+	}
+}
+
+// subject of a partition's key.
+func (t *topic) subject(partition int, key string) string {
+	return t.before + "p" + strconv.Itoa(partition) + "." + token(key)
+}
+
+// filter matches all keys of a partition.
+func (t *topic) filter(partition int) string { return t.before + "p" + strconv.Itoa(partition) + ".*" }
+
+// token makes any text one legal token of a subject, a stream's or a bucket's name: letters, digits, - and _ stand for
+// themselves, other bytes are = and two digits, and nothing is =.
+func token(s string) string {
+	if s == "" {
+		return "="
+	}
+	plain := true
+	for i := 0; i < len(s) && plain; i++ {
+		plain = isPlain(s[i])
+	}
+	if plain {
+		return s
+	}
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	b.Grow(len(s) + 16)
+	for i := range len(s) {
+		if c := s[i]; isPlain(c) {
+			b.WriteByte(c)
+		} else {
+			b.Write([]byte{'=', hex[c>>4], hex[c&15]})
+		}
+	}
+	return b.String()
+}
+
+func isPlain(c byte) bool {
+	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_'
+}
+
+// untoken is the inverse of token.
+func untoken(s string) (string, error) {
+	if strings.IndexByte(s, '=') < 0 {
+		return s, nil
+	}
+	if s == "=" {
+		return "", nil
+	}
+	out := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] != '=' {
+			out = append(out, s[i])
+			continue
+		}
+		if i+3 > len(s) {
+			return "", fmt.Errorf("read key %q: it ends in the middle", s)
+		}
+		c, err := strconv.ParseUint(s[i+1:i+3], 16, 8)
+		if err != nil {
+			return "", fmt.Errorf("read key %q: %w", s, err)
+		}
+		out = append(out, byte(c))
+		i += 2
+	}
+	return string(out), nil
+}
+
+// config is the stream of a topic.
+func (d *Driver) streamConfig(t *topic) jetstream.StreamConfig {
+	c := jetstream.StreamConfig{
+		Name:        t.stream,
+		Description: "Kemi's topic " + t.Name,
+		Subjects:    []string{t.before + "*.*"},
+		Retention:   jetstream.LimitsPolicy,
+		Storage:     jetstream.FileStorage,
+		Discard:     jetstream.DiscardNew,
+		MaxBytes:    t.MaxBytes,
+		MaxAge:      t.Keep,
+		Duplicates:  dedupe,
+		Replicas:    d.config.Replicas,
+		Metadata: map[string]string{
+			metaTopic: t.Name, metaKind: kinds[t.Kind], metaPartitions: strconv.Itoa(t.Partitions), metaSync: strconv.FormatBool(t.Sync),
+		},
+		AllowAtomicPublish: t.Sync && t.link.batches,
+	}
+	if t.MaxBytes <= 0 {
+		c.MaxBytes = -1
+	}
+	if t.DropOldest {
+		c.Discard = jetstream.DiscardOld
+	}
+	if t.Keep > 0 {
+		c.Duplicates = min(dedupe, t.Keep)
+	}
+	if t.Kind == driver.Latest && t.Keep == 0 {
+		// Kept for ever, and yet bounded: of each key only the newest stays.
+		c.MaxMsgsPerSubject = 1
+	}
+	return c
+}
+
+// Ensure implements driver.Driver.
+func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
+	ctx, cancel, err := d.ready(ctx)
+	defer cancel()
+	if err != nil {
+		return fmt.Errorf("ensure topics: %w", err)
+	}
+	for _, want := range topics {
+		if err := d.ensure(ctx, want); err != nil {
+			return fmt.Errorf("ensure topic %s: %w", want.Name, err)
+		}
+	}
+	return nil
+}
+
+func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
+	if want.Name == "" || want.Partitions < 1 {
+		return fmt.Errorf("a topic needs a name and at least one partition, got %d", want.Partitions)
+	}
+	have, err := d.find(ctx, want.Name)
+	if errors.Is(err, driver.ErrNoTopic) {
+		at := process
+		if want.Sync && d.host != nil {
+			at = power
+		}
+		t := d.named(want, d.links[at], at)
+		_, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
+		switch {
+		case err == nil:
+			d.know(t)
+			return nil
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // Another was faster.
+			have, err = d.find(ctx, want.Name)
+		default:
+			return t.link.explain(fmt.Errorf("create stream %s: %w", t.stream, err))
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if have.Kind != want.Kind || have.Partitions != want.Partitions || have.Sync != want.Sync || (want.Kind == driver.Latest && (have.Keep == 0) != (want.Keep == 0)) {
+		return fmt.Errorf("wanted %s, found %s in stream %s: remove the stream or configure what is there", say(want), say(have.Topic), have.stream)
+	}
+	d.know(have)
+	return nil
+}
+
+// say describes what of a topic cannot be changed.
+func say(t driver.Topic) string {
+	s := fmt.Sprintf("kind %s with %d partitions", kinds[t.Kind], t.Partitions)
+	if t.Kind == driver.Latest && t.Keep == 0 {
+		s += " kept for ever"
+	}
+	if t.Sync {
+		s += " synced"
+	}
+	return s
+}
+
+func (d *Driver) know(t *topic) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.topics[t.Name] = t
+}
+
+func (d *Driver) unknow(t *topic) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.topics[t.Name] == t {
+		delete(d.topics, t.Name)
+	}
+}
+
+// topic returns a topic of that name that was ensured here or anywhere.
+func (d *Driver) topic(ctx context.Context, name string) (*topic, error) {
+	d.mu.Lock()
+	t := d.topics[name]
+	d.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := d.find(ctx, name)
+	if err == nil {
+		d.know(t)
+	}
+	return t, err
+}
+
+// find asks the servers for a topic's stream.
+func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
+	for at, l := range d.links {
+		if at == power && l == d.links[process] {
+			break
+		}
+		t := d.named(driver.Topic{Name: name}, l, at)
+		s, err := l.js.Stream(ctx, t.stream)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, l.explain(fmt.Errorf("look up stream %s: %w", t.stream, err))
+		}
+		c := s.CachedInfo().Config
+		if c.Metadata[metaTopic] != name {
+			return nil, fmt.Errorf("stream %s holds %q, not this topic: remove it or use another prefix", t.stream, c.Metadata[metaTopic])
+		}
+		for k, text := range kinds {
+			if text == c.Metadata[metaKind] {
+				t.Kind = k
+			}
+		}
+		if t.Partitions, err = strconv.Atoi(c.Metadata[metaPartitions]); err != nil {
+			return nil, fmt.Errorf("read metadata of stream %s: %w", t.stream, err)
+		}
+		t.Sync = c.Metadata[metaSync] == "true"
+		t.Keep, t.MaxBytes, t.DropOldest = c.MaxAge, c.MaxBytes, c.Discard == jetstream.DiscardOld
+		return t, nil
+	}
+	return nil, driver.ErrNoTopic
+}
+
+// check says what is wrong with a subscription.
+func (t *topic) check(s driver.Subscription) error {
+	switch {
+	case s.Start.Snapshot && t.Kind != driver.Latest:
+		return errors.New("only a Latest topic has a snapshot")
+	case s.Group != "" && s.Partitions != nil:
+		return errors.New("only a replay is limited to partitions")
+	case s.Start.Position != 0 && t.Partitions > 1 && len(s.Partitions) != 1:
+		return errors.New("a position needs one partition")
+	case s.Window < 0 || s.Redeliver < 0:
+		return errors.New("window and redelivery time are not negative")
+	}
+	for _, p := range s.Partitions {
+		if p < 0 || p >= t.Partitions {
+			return fmt.Errorf("partition %d of %d", p, t.Partitions)
+		}
+	}
+	return nil
+}
