@@ -1,0 +1,179 @@
+// Package alerting turns Alerts into Incidents and Pages. In: alerts, verdicts on who answers (findings of the rule
+// kemi:reachable), targets with what they need. Out: incidents, one for each cause; pages, written down before they are
+// sent and after; verifying polls. It promises one page for one cause whatever the order of arrival, a resolved for every
+// firing that somebody was told of, and that a crash loses no page. It never sends what was not stored first, and never
+// lets one receiver hold up another.
+//
+// The desk (Desk, Ledger) is pure; the door (Room) owns partitions of alerts.v1 and does everything else.
+package alerting
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/inbox"
+	"kemi.dev/kemi/alerting/notify/log"
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// group is the room's name on the bus.
+const group = "alerting"
+
+// logReceiver takes the pages of teams that nobody configured.
+const logReceiver = "log"
+
+// Options of New. Bus is required.
+type Options struct {
+	Bus   *bus.Bus
+	Scope obs.Scope
+	// Receivers by name, as they stand under `receivers:`.
+	Receivers map[string]conf.Node
+	// Teams by name, as they stand under `teams:`: {receiver: name}.
+	Teams map[string]conf.Node
+	// Policy is what stands under `alerting:`; it may be absent.
+	Policy conf.Node
+	// ExternalURL is where people reach the console; pages link there.
+	ExternalURL string
+	Canary      *canary.Tracker
+	// Inboxes, when given, holds the receivers of kind inbox, for whoever wants to look into them.
+	Inboxes *inbox.Set
+}
+
+// Room is alerting on a bus.
+type Room struct {
+	bus       *bus.Bus
+	scope     obs.Scope
+	policy    Policy
+	canary    *canary.Tracker
+	receivers map[string]notify.Notifier
+	teams     map[string]string // Receiver by team.
+	targets   *catalogue
+	sends     sync.WaitGroup
+
+	pages    *prometheus.CounterVec
+	verifies *prometheus.CounterVec
+	open     *prometheus.GaugeVec
+	unsent   *prometheus.GaugeVec
+}
+
+// New makes the room and says everything that is wrong with its configuration.
+func New(o Options) (*Room, conf.Problems) {
+	scope := o.Scope.For("alerting")
+	r := &Room{
+		bus: o.Bus, scope: scope, policy: DefaultPolicy(), canary: o.Canary,
+		receivers: map[string]notify.Notifier{}, teams: map[string]string{}, targets: newCatalogue(),
+		pages:    scope.Counter("kemi_alerting_pages_total", "Lines of the page ledger, by receiver, kind and stage.", "receiver", "kind", "stage"),
+		verifies: scope.Counter("kemi_alerting_verifies_total", "Verifying polls asked for."),
+		open:     scope.Gauge("kemi_alerting_open_incidents", "Incidents that are open.", "partition"),
+		unsent:   scope.Gauge("kemi_alerting_unsent_pages", "Pages that are neither sent nor failed.", "partition"),
+	}
+	problems := o.Policy.Into(&r.policy)
+	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/")}
+	boxes := o.Inboxes
+	if boxes == nil {
+		boxes = &inbox.Set{}
+	}
+	makers := kinds(boxes)
+	for _, name := range slices.Sorted(maps.Keys(o.Receivers)) {
+		receiver, more := receive(makers, name, o.Receivers[name], env)
+		problems = append(problems, more...)
+		r.receivers[name] = receiver
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Teams)) {
+		var team struct {
+			Receiver string `yaml:"receiver"`
+		}
+		n := o.Teams[name]
+		if more := n.Into(&team); len(more) > 0 {
+			problems = append(problems, more...)
+			continue
+		}
+		if _, ok := r.receivers[team.Receiver]; !ok && (team.Receiver != logReceiver) {
+			problems = append(problems, teamProblem(name, team.Receiver, n, slices.Sorted(maps.Keys(r.receivers))))
+		}
+		r.teams[name] = team.Receiver
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	if r.receivers[logReceiver] == nil {
+		// Somebody must hear of it, if only the log.
+		receiver, err := log.New(logReceiver, log.Default(), env)
+		if err != nil {
+			return nil, conf.Problems{{What: err.Error()}}
+		}
+		r.receivers[logReceiver] = receiver
+	}
+	if r.teams[DefaultTeam] == "" {
+		r.teams[DefaultTeam] = logReceiver
+	}
+	return r, nil
+}
+
+func teamProblem(team, receiver string, n conf.Node, known []string) conf.Problem {
+	at := n.Get("receiver")
+	if at.IsZero() {
+		return n.Problem("team \""+team+"\" has no receiver", "write receiver: and the name of one of your receivers")
+	}
+	return at.Problem("there is no receiver \""+receiver+"\"", suggest(receiver, known, "the receivers are "))
+}
+
+func suggest(word string, known []string, list string) string {
+	if near := conf.Nearest(word, known); near != "" {
+		return "did you mean \"" + near + "\"?"
+	}
+	if len(known) == 0 {
+		return "add it under receivers:"
+	}
+	return list + strings.Join(known, ", ")
+}
+
+// Teams lists the teams that have a receiver, sorted.
+func (r *Room) Teams() []string { return slices.Sorted(maps.Keys(r.teams)) }
+
+// Receivers lists the receivers, sorted.
+func (r *Room) Receivers() []string { return slices.Sorted(maps.Keys(r.receivers)) }
+
+// route names the receiver of a team's pages: teams that nobody configured have the default team's.
+func (r *Room) route(team string) string {
+	if receiver, ok := r.teams[team]; ok {
+		return receiver
+	}
+	return r.teams[DefaultTeam]
+}
+
+// receiver finds a receiver; of one that was taken out of the configuration the default team's takes what is left.
+func (r *Room) receiver(name string) notify.Notifier {
+	if n := r.receivers[name]; n != nil {
+		return n
+	}
+	return r.receivers[r.teams[DefaultTeam]]
+}
+
+// Run owns partitions until ctx ends.
+func (r *Room) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	followed := make(chan error, 1)
+	go func() {
+		followed <- r.targets.follow(ctx, r.bus)
+		cancel()
+	}()
+	err := bus.Own(ctx, r.bus, group, bus.Options{Start: bus.From{Snapshot: true}}, func(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Alert], error) {
+		return r.openPartition(ctx, own)
+	})
+	cancel()
+	r.sends.Wait()
+	return errors.Join(err, <-followed)
+}

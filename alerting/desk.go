@@ -1,0 +1,336 @@
+package alerting
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Desk turns alerts, verdicts and targets into incidents and pages. Inputs are taken in by SetTarget, RemoveTarget,
+// Alert and Reachable, in any order and as often as one likes; Step then decides. It is not safe for concurrent use.
+type Desk struct {
+	policy Policy
+	// route names the receiver of a team's pages.
+	route func(team string) string
+
+	graph     graph
+	alerts    map[string]*held
+	incidents map[string]*incident // The open ones, by ID.
+	byKey     map[key]*incident    // Those that take in more alerts.
+	claims    map[string]*incident // Own alerts of restored incidents, until they are seen again.
+	fires     map[fireKey][]time.Time
+	flapping  map[fireKey]*incident
+
+	changed  map[*incident]struct{} // Records that differ from what was published last.
+	urgent   []*incident            // Those of them to publish in this Step.
+	judges   []*held                // Alerts to judge in the next Step.
+	reviews  []*incident            // Incidents to review in it.
+	loose    map[*held]struct{}
+	doubtful map[*node]struct{} // Targets that incidents wait for and nobody has asked yet.
+	inflight map[*node]struct{} // Targets that were asked and not heard yet.
+	waiting  int                // Incidents that are being verified.
+	shown    int                // Of these, the published ones.
+	scanned  time.Time
+	out      Output
+}
+
+// Output is what a Step decided, to be published in this order: pages before the incidents that say they were sent.
+type Output struct {
+	Pages     []*event.Page
+	Incidents []*event.Incident
+	Verify    []Verify
+}
+
+// Verify asks for an immediate poll of a target.
+type Verify struct {
+	Target *event.Target
+	// Incident is the identity of one of those that wait for it.
+	Incident string
+}
+
+// held is a firing alert.
+type held struct {
+	event *event.Alert
+	node  *node
+	inc   *incident
+	// cause is what explains it; nil when it is its incident's own.
+	cause *node
+	// placed is when it came to its incident; loose since when its cause explains it no more.
+	placed, loose time.Time
+	// spoke names the incident that explained it until it had to speak for itself.
+	spoke  string
+	queued bool
+}
+
+// key is what an incident is about: a target that is down, or alerts on a target that is not.
+type key struct {
+	node *node
+	own  bool
+}
+
+// fireKey is what may flap: a target, or one of its alerts by name.
+type fireKey struct{ target, name string }
+
+// NewDesk makes an empty desk.
+func NewDesk(policy Policy, route func(team string) string) *Desk {
+	return &Desk{
+		policy: policy, route: route,
+		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin},
+		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{},
+		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
+		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
+	}
+}
+
+// SetTarget takes in a new or changed target.
+func (d *Desk) SetTarget(t *event.Target) {
+	if t.Lifecycle == event.Retired {
+		d.RemoveTarget(t.ID)
+		return
+	}
+	if n, changed := d.graph.set(t); changed {
+		d.stir(n)
+	}
+}
+
+// RemoveTarget forgets a target: it explains nothing any more.
+func (d *Desk) RemoveTarget(id string) {
+	n := d.graph.nodes[id]
+	if n == nil || n.target == nil {
+		return
+	}
+	d.stir(n)
+	delete(d.doubtful, n)
+	delete(d.inflight, n)
+	d.graph.remove(n)
+}
+
+// Alert takes in an alert's transition. One that is older than what is known already is ignored.
+func (d *Desk) Alert(e *event.Alert) {
+	a := d.alerts[e.ID]
+	if a != nil && e.Updated.Before(a.event.Updated) {
+		return
+	}
+	switch {
+	case e.State == event.AlertResolved:
+		delete(d.claims, e.ID)
+		if a != nil {
+			d.drop(a)
+		}
+	case e.State != event.AlertFiring:
+	case a != nil:
+		if a.event.Updated.Equal(e.Updated) {
+			return
+		}
+		a.event = e
+		d.judge(a)
+		a.inc.touch(d)
+	default:
+		n := d.graph.node(e.Target)
+		a = &held{event: e, node: n}
+		d.alerts[e.ID] = a
+		if n.alerts == nil {
+			n.alerts = map[string]*held{}
+		}
+		n.alerts[e.ID] = a
+		if inc := d.claims[e.ID]; inc != nil {
+			delete(d.claims, e.ID)
+			inc.take(d, a, nil)
+		}
+		d.judge(a)
+	}
+}
+
+func (d *Desk) drop(a *held) {
+	if a.inc != nil {
+		a.inc.leave(d, a)
+	}
+	delete(d.loose, a)
+	delete(d.alerts, a.event.ID)
+	delete(a.node.alerts, a.event.ID)
+	d.graph.forget(a.node)
+}
+
+// Reachable takes in a verdict of event.RuleReachable; others, and older ones than the newest known, are ignored.
+func (d *Desk) Reachable(f *event.Finding) {
+	if f.Rule != event.RuleReachable {
+		return
+	}
+	var state reach
+	switch f.Verdict {
+	case event.VerdictFiring:
+		state = down
+	case event.VerdictOK:
+		state = up
+	default:
+		return // Pending and unknown change nothing.
+	}
+	n := d.graph.node(f.Target)
+	if f.At.Before(n.heard) {
+		return
+	}
+	before := n.state
+	if before != state {
+		n.since = f.Since
+		if before == down {
+			n.recovered = f.At
+		}
+	}
+	n.state, n.heard, n.finding = state, f.At, f.Identity()
+	if _, asked := d.inflight[n]; asked && !f.At.Before(n.asked) {
+		delete(d.inflight, n)
+	}
+	if before != state || (state == up && (d.waiting > 0 || len(n.alerts) > 0)) {
+		d.stir(n)
+	}
+}
+
+// stir has everything judged anew that may depend on n.
+func (d *Desk) stir(n *node) {
+	d.graph.below(n, func(n *node) {
+		for _, a := range n.alerts {
+			d.judge(a)
+		}
+		for _, inc := range n.incidents {
+			inc.review(d)
+		}
+	})
+}
+
+// judge has an alert judged in the next Step.
+func (d *Desk) judge(a *held) {
+	if !a.queued {
+		a.queued = true
+		d.judges = append(d.judges, a)
+	}
+}
+
+// scanEvery is how often Step looks at what only time changes.
+const scanEvery = time.Second
+
+// Step decides what follows from what was taken in and from time passing.
+func (d *Desk) Step(now time.Time) Output {
+	d.out = Output{}
+	scan := now.Sub(d.scanned) >= scanEvery || now.Before(d.scanned)
+	if scan {
+		d.scanned = now
+		d.scan(now)
+	}
+	// A judgement may lead to a review and the other way round. Each round settles something; the bound only guards
+	// against a mistake that would have them go round for ever.
+	for round := 0; round < 1000 && len(d.judges)+len(d.reviews) > 0; round++ {
+		judges := d.judges
+		d.judges = nil
+		slices.SortFunc(judges, func(a, b *held) int {
+			return cmp.Or(a.event.StartsAt.Compare(b.event.StartsAt), cmp.Compare(a.event.ID, b.event.ID))
+		})
+		for _, a := range judges {
+			a.queued = false
+			if d.alerts[a.event.ID] == a {
+				d.decide(a, now)
+			}
+		}
+		reviews := d.reviews
+		d.reviews = nil
+		slices.SortFunc(reviews, func(a, b *incident) int { return cmp.Compare(a.rec.ID, b.rec.ID) })
+		for _, inc := range reviews {
+			inc.queued = false
+			if d.incidents[inc.rec.ID] == inc {
+				d.examine(inc, now)
+			}
+		}
+	}
+	d.ask(now)
+	d.publish(now, scan)
+	return d.out
+}
+
+// Open counts the open incidents.
+func (d *Desk) Open() int { return len(d.incidents) }
+
+// scan queues what time alone may have changed.
+func (d *Desk) scan(now time.Time) {
+	for _, inc := range d.incidents {
+		inc.review(d)
+	}
+	for a := range d.loose {
+		d.judge(a)
+	}
+	for _, a := range d.alerts {
+		// Its cause is down, but nobody heard that the target itself is silent: ask it, when there is time.
+		n := a.node
+		if a.cause != nil && n.state == up && n.pollable() && now.Sub(a.placed) >= d.policy.VerifyTimeout && n.asked.Before(a.placed) {
+			d.doubtful[n] = struct{}{}
+		}
+	}
+	for k, times := range d.fires {
+		if now.Sub(times[len(times)-1]) > d.policy.FlapWindow {
+			delete(d.fires, k)
+		}
+	}
+}
+
+// decide finds the incident that an alert belongs to.
+func (d *Desk) decide(a *held, now time.Time) {
+	n := a.node
+	if a.inc != nil && a.cause == nil && len(a.inc.told) > 0 {
+		a.inc.review(d) // People were told of it there: there it stays, whatever becomes of that incident.
+		return
+	}
+	answered := n.answered(a.event.StartsAt)
+	b := d.graph.blame(n)
+	if b.root != nil && !answered {
+		delete(d.loose, a)
+		a.loose = time.Time{}
+		d.place(a, key{b.root, false}, b.root, now)
+		return
+	}
+	if a.inc != nil && a.cause != nil {
+		if a.loose.IsZero() {
+			a.loose = now
+			d.loose[a] = struct{}{}
+		}
+		if now.Sub(a.loose) < d.settle(n) {
+			return
+		}
+		a.spoke = a.inc.rec.ID
+	}
+	delete(d.loose, a)
+	a.loose = time.Time{}
+	d.place(a, key{n, answered || n.state != down}, nil, now)
+}
+
+// settle is how long an alert on n may outlive its cause: until it was polled twice.
+func (d *Desk) settle(n *node) time.Duration {
+	const most = 15 * time.Minute
+	return max(d.policy.Settle, min(2*n.interval(), most))
+}
+
+// place puts an alert into the incident of a key.
+func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
+	if a.inc != nil && a.inc.key == k {
+		if a.cause != cause {
+			a.inc.take(d, a, cause)
+		}
+		return
+	}
+	inc := d.byKey[k]
+	if k.own {
+		if f := d.flapping[fireKey{k.node.id, a.event.Name}]; f != nil {
+			if a.inc == f {
+				return
+			}
+			inc = f
+		}
+	}
+	if inc == nil {
+		inc = d.open(k, a, now)
+	}
+	if a.inc != nil {
+		a.inc.leave(d, a)
+	}
+	a.placed = now
+	inc.take(d, a, cause)
+}

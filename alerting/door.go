@@ -1,0 +1,352 @@
+package alerting
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/canary"
+)
+
+const (
+	// warmUp is how far back verdicts are read when no state was saved.
+	warmUp = time.Hour
+	// saveEvery is how often what is known of who answers is saved; what came later is read again.
+	saveEvery = 30 * time.Second
+	// atOnce bounds how many events are published in one go.
+	atOnce = 100
+	// statePosition and stateReach name the saved pieces: up to where verdicts are in them, and the memory.
+	statePosition = "position"
+	stateReach    = "reach/"
+)
+
+// partition is the desk and the ledger of one partition, for one epoch. Its post is the only thing that other
+// goroutines touch.
+type partition struct {
+	room   *Room
+	own    *bus.Ownership
+	count  int // Partitions of the topic.
+	desk   *Desk
+	ledger *Ledger
+
+	outbox   []event.Event
+	intents  []*event.Page // Pages in the outbox that the ledger does not know yet.
+	position int64         // Of the newest verdict that the desk knows.
+	saved    int64
+	savedAt  time.Time
+	pieces   int
+
+	post post
+}
+
+// post is what reached the partition by other ways than its topic.
+type post struct {
+	mu       sync.Mutex
+	changes  []change
+	findings []bus.Message[event.Finding]
+	outcomes []Outcome
+}
+
+// openPartition loads everything that was decided before.
+func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partition, error) {
+	p := &partition{
+		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.route),
+		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
+	}
+	now := time.Now()
+	if err := p.loadRecords(ctx, now); err != nil {
+		return nil, err
+	}
+	if err := p.loadReach(ctx); err != nil {
+		return nil, err
+	}
+	// A failure below ends this attempt: what it started ends with it.
+	fctx, cancel := context.WithCancel(ctx)
+	if err := p.loadWorld(fctx, now); err != nil {
+		cancel()
+		return nil, err
+	}
+	context.AfterFunc(ctx, cancel)
+	p.desk.Presume()
+	return p, nil
+}
+
+// loadRecords reads incidents and pages.
+func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
+	var incidents []*event.Incident
+	open := map[string]bool{}
+	err := bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Incident]) error {
+		if i := m.Event; i != nil && (i.State != event.IncidentResolved || now.Sub(i.OpenedAt) <= p.room.policy.FlapWindow) {
+			incidents = append(incidents, i)
+			open[i.ID] = i.State != event.IncidentResolved
+		}
+		return nil
+	}, p.own.Partition)
+	if err != nil {
+		return fmt.Errorf("load incidents: %w", err)
+	}
+	var pages, recent []*event.Page
+	err = bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Page]) error {
+		g := m.Event
+		if g == nil {
+			return nil
+		}
+		if young := now.Sub(g.Updated) <= rememberPages; young || !settled(g) || open[g.Incident] {
+			recent = append(recent, g)
+			_, known := open[g.Incident]
+			if open[g.Incident] || (!known && young && !settled(g)) {
+				pages = append(pages, g)
+			}
+		}
+		return nil
+	}, p.own.Partition)
+	if err != nil {
+		return fmt.Errorf("load pages: %w", err)
+	}
+	p.desk.Restore(incidents, pages)
+	p.ledger.Restore(recent)
+	return nil
+}
+
+// loadReach reads what was saved of who answers.
+func (p *partition) loadReach(ctx context.Context) error {
+	state, err := p.own.LoadState(ctx)
+	if err != nil {
+		return fmt.Errorf("load who answers: %w", err)
+	}
+	for name, data := range state {
+		if !strings.HasPrefix(name, stateReach) {
+			continue
+		}
+		p.pieces++
+		if err := p.desk.Recall(data); err != nil {
+			p.room.scope.Log().Warn("saved state cannot be read", "piece", name, "err", err)
+		}
+	}
+	if position, err := strconv.ParseInt(string(state[statePosition]), 10, 64); err == nil {
+		p.position, p.saved = position, position
+	}
+	return nil
+}
+
+// loadWorld reads targets, verdicts and the alerts that fire, and goes on to follow the first two.
+func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
+	if err := p.room.targets.watch(ctx, p); err != nil {
+		return err
+	}
+	caughtUp := make(chan struct{})
+	var once sync.Once
+	go p.followFindings(ctx, now, func() { once.Do(func() { close(caughtUp) }) })
+	err := bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Alert]) error {
+		if a := m.Event; a != nil && a.State == event.AlertFiring && a.Rule != event.RuleCanary {
+			p.desk.Alert(a)
+		}
+		return nil
+	}, p.own.Partition)
+	if err != nil {
+		return fmt.Errorf("load alerts: %w", err)
+	}
+	select {
+	case <-caughtUp:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	p.takeIn(now)
+	return nil
+}
+
+// followFindings puts verdicts on who answers into the post, until ctx ends.
+func (p *partition) followFindings(ctx context.Context, now time.Time, caughtUp func()) {
+	from := bus.From{Time: now.Add(-warmUp)}
+	if p.position > 0 {
+		from = bus.From{Position: p.position + 1}
+	}
+	for {
+		err := bus.Follow(ctx, p.room.bus, from, func(m bus.Message[event.Finding]) error {
+			from = bus.From{Position: m.Position + 1}
+			if m.Event != nil && m.Event.Rule == event.RuleReachable {
+				p.post.mu.Lock()
+				p.post.findings = append(p.post.findings, m)
+				p.post.mu.Unlock()
+				p.own.Wake()
+			}
+			return nil
+		}, caughtUp, p.own.Partition)
+		if ctx.Err() != nil {
+			return
+		}
+		p.room.scope.Log().Error("follow findings again", "partition", p.own.Partition, "err", err)
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// owns says whether a domain's causes are sought here.
+func (p *partition) owns(domain string) bool {
+	return bus.Partition(domain, p.count) == p.own.Partition
+}
+
+// changed takes a changed target into the post when it concerns the partition.
+func (p *partition) changed(c change, ours bool) {
+	if ours {
+		p.post.mu.Lock()
+		p.post.changes = append(p.post.changes, c)
+		p.post.mu.Unlock()
+		p.own.Wake()
+	}
+}
+
+// takeIn hands the post to desk and ledger.
+func (p *partition) takeIn(now time.Time) {
+	p.post.mu.Lock()
+	changes, findings, outcomes := p.post.changes, p.post.findings, p.post.outcomes
+	p.post.changes, p.post.findings, p.post.outcomes = nil, nil, nil
+	p.post.mu.Unlock()
+	for _, c := range changes {
+		if c.target == nil {
+			p.desk.RemoveTarget(c.id)
+		} else {
+			p.desk.SetTarget(c.target)
+		}
+	}
+	for _, m := range findings {
+		p.desk.Reachable(m.Event)
+		p.position = max(p.position, m.Position)
+	}
+	for _, o := range outcomes {
+		if line := p.ledger.Outcome(o, now); line != nil {
+			p.outbox = append(p.outbox, line)
+		}
+	}
+}
+
+// Handle implements bus.Handler.
+func (p *partition) Handle(ctx context.Context, batch []bus.Message[event.Alert]) error {
+	var trip time.Time
+	for _, m := range batch {
+		switch a := m.Event; {
+		case a == nil:
+		case a.Rule == event.RuleCanary:
+			trip = a.Updated
+		default:
+			p.desk.Alert(a)
+		}
+	}
+	if err := p.pass(ctx, time.Now()); err != nil {
+		return err
+	}
+	if !trip.IsZero() {
+		p.room.canary.Mark(canary.StageAlerting, trip)
+	}
+	return nil
+}
+
+// Tick implements bus.Handler.
+func (p *partition) Tick(ctx context.Context, now time.Time) error { return p.pass(ctx, now) }
+
+// pass publishes what was decided, decides what follows, and sends what is due. What could not be published is kept
+// and published first the next time, before anything else is decided.
+func (p *partition) pass(ctx context.Context, now time.Time) error {
+	p.takeIn(now)
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	out := p.desk.Step(now)
+	for _, page := range out.Pages {
+		if !p.ledger.Known(page.ID) {
+			p.outbox, p.intents = append(p.outbox, page), append(p.intents, page)
+		}
+	}
+	for _, i := range out.Incidents {
+		p.outbox = append(p.outbox, i)
+	}
+	if err := p.flush(ctx); err != nil {
+		return err
+	}
+	p.verify(ctx, out.Verify, now)
+	for _, page := range p.ledger.Due(now) {
+		p.room.send(ctx, p, page)
+	}
+	label := strconv.Itoa(p.own.Partition)
+	p.room.open.WithLabelValues(label).Set(float64(p.desk.Open()))
+	p.room.unsent.WithLabelValues(label).Set(float64(p.ledger.Unsent()))
+	return p.save(ctx, now)
+}
+
+// flush publishes the outbox; the intents in it may be sent from then on.
+func (p *partition) flush(ctx context.Context) error {
+	for len(p.outbox) > 0 {
+		n := min(len(p.outbox), atOnce)
+		if err := p.own.Publish(ctx, p.outbox[:n]...); err != nil {
+			return err
+		}
+		for _, e := range p.outbox[:n] {
+			if page, ok := e.(*event.Page); ok {
+				p.room.pages.WithLabelValues(page.Receiver, string(page.Kind), string(page.Stage)).Inc()
+			}
+		}
+		p.outbox = p.outbox[n:]
+	}
+	p.outbox = nil
+	for _, page := range p.intents {
+		p.ledger.Add(page)
+	}
+	p.intents = nil
+	return nil
+}
+
+// verify asks for polls. A job that could not be published is no worse than one that was not answered.
+func (p *partition) verify(ctx context.Context, asks []Verify, now time.Time) {
+	jobs := make([]event.Event, 0, len(asks))
+	slot := now.Truncate(time.Millisecond)
+	for _, v := range asks {
+		check := v.Target.Checks[0]
+		for _, c := range v.Target.Checks {
+			if c.Kind == "snmp" {
+				check = c
+				break
+			}
+		}
+		jobs = append(jobs, event.JobFor(v.Target, check, slot, slot.Add(p.room.policy.VerifyTimeout*2/3), 0, event.CauseVerify, v.Incident))
+	}
+	if len(jobs) == 0 {
+		return
+	}
+	p.room.verifies.WithLabelValues().Add(float64(len(jobs)))
+	if err := p.room.bus.Publish(ctx, jobs...); err != nil && ctx.Err() == nil {
+		p.room.scope.Log().Warn("ask for verifying polls", "jobs", len(jobs), "err", err)
+	}
+}
+
+// save keeps what is known of who answers for whoever owns the partition next.
+func (p *partition) save(ctx context.Context, now time.Time) error {
+	if p.position == p.saved || now.Sub(p.savedAt) < saveEvery {
+		return nil
+	}
+	p.savedAt = now
+	pieces := p.desk.Remember(now.Add(-2 * p.room.policy.RerootWithin))
+	for i := range max(len(pieces), p.pieces) {
+		var data []byte
+		if i < len(pieces) {
+			data = pieces[i]
+		}
+		if err := p.own.SaveState(ctx, stateReach+strconv.Itoa(i), data); err != nil {
+			return fmt.Errorf("save who answers: %w", err)
+		}
+	}
+	p.pieces = len(pieces)
+	position := p.position
+	if err := p.own.SaveState(ctx, statePosition, []byte(strconv.FormatInt(position, 10))); err != nil {
+		return fmt.Errorf("save who answers: %w", err)
+	}
+	p.saved = position
+	return nil
+}

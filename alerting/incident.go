@@ -1,0 +1,291 @@
+package alerting
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Codes of the reasons for what an incident is.
+const (
+	// ReasonVerifying: what may explain it is being asked.
+	ReasonVerifying = "verifying"
+	// ReasonDown: the cause does not answer, and everything it needs was heard to answer.
+	ReasonDown = "cause-down"
+	// ReasonAnswers: the target answers, so the alert is its own.
+	ReasonAnswers = "target-answers"
+	// ReasonUnverified: what may explain it could not be asked or did not answer in time.
+	ReasonUnverified = "unverified"
+	// ReasonSpoke: the alert was still there when what had explained it was over.
+	ReasonSpoke = "suppression-ended"
+	// ReasonRerooted: the cause was found after people were told of another.
+	ReasonRerooted = "re-rooted"
+	// ReasonMerged: another incident, of which people were told too, explains this one.
+	ReasonMerged = "merged"
+	// ReasonFlapping: it came and went too often; it stays open until it is calm.
+	ReasonFlapping = "flapping"
+	// ReasonOver: nothing of it is left.
+	ReasonOver = "over"
+	// ReasonOverUntold: it was over before its page was due.
+	ReasonOverUntold = "over-before-page"
+	// ReasonParentDown: why an alert is suppressed.
+	ReasonParentDown = "parent-down"
+)
+
+// incident is an open incident and what the desk needs to know to lead it.
+type incident struct {
+	rec     event.Incident
+	key     key
+	members map[string]*held
+	team    string // The cause's team, or its alert's.
+	told    []string
+
+	// verifySince begins the wait for verifying polls, first bounds it over changes of the cause.
+	verifySince, first time.Time
+	doubts             []*node
+	// pageAt is when the firing page is due, updateAt when those who were told hear of another cause.
+	pageAt, updateAt time.Time
+	toldCause        string
+	updates          int
+	fire             fireKey
+	calm             time.Time // Since when it is over but kept open because it flaps.
+	settling         bool      // What is above it came back only now.
+
+	closed    bool // It ended before a restart, but its record does not say so.
+	queued    bool
+	published bool
+}
+
+// open makes the incident of a key; a is the alert that it is opened for.
+func (d *Desk) open(k key, a *held, now time.Time) *incident {
+	inc := &incident{key: k, members: map[string]*held{}, verifySince: now, first: now}
+	inc.rec = event.Incident{
+		ID:     event.ComputeID("incident", a.event.Domain, k.node.id, strconv.FormatBool(k.own), a.event.ID, now.UTC().Format(time.RFC3339Nano)),
+		Domain: a.event.Domain, State: event.IncidentVerifying, OpenedAt: now, Updated: now,
+		Reason: event.Reason{Code: ReasonVerifying},
+	}
+	inc.fire = fireKey{target: k.node.id}
+	if k.own {
+		inc.fire.name = a.event.Name
+	}
+	if a.spoke != "" {
+		inc.rec.Reason = event.Reason{Code: ReasonSpoke, Causes: []string{a.spoke, a.event.ID}}
+	}
+	d.incidents[inc.rec.ID] = inc
+	d.waiting++
+	inc.attach(d, k)
+	return inc
+}
+
+// attach gives the incident its key.
+func (inc *incident) attach(d *Desk, k key) {
+	inc.key = k
+	inc.rec.Cause, inc.rec.Kind = k.node.id, event.IncidentDown
+	if k.own {
+		inc.rec.Kind = event.IncidentOwn
+	}
+	if d.byKey[k] == nil && !inc.closed && (!k.own || len(inc.told) == 0) {
+		d.byKey[k] = inc
+	}
+	k.node.incidents = append(k.node.incidents, inc)
+	inc.touch(d)
+}
+
+// detach takes its key from the incident.
+func (inc *incident) detach(d *Desk) {
+	if d.byKey[inc.key] == inc {
+		delete(d.byKey, inc.key)
+	}
+	n := inc.key.node
+	n.incidents = slices.DeleteFunc(n.incidents, func(i *incident) bool { return i == inc })
+	d.graph.forget(n)
+}
+
+// touch marks the record as changed and has the incident reviewed.
+func (inc *incident) touch(d *Desk) {
+	if inc != nil {
+		d.changed[inc] = struct{}{}
+		inc.review(d)
+	}
+}
+
+// say has the record published in this Step.
+func (inc *incident) say(d *Desk) { d.urgent = append(d.urgent, inc) }
+
+// review has the incident examined in this or the next Step.
+func (inc *incident) review(d *Desk) {
+	if !inc.queued {
+		inc.queued = true
+		d.reviews = append(d.reviews, inc)
+	}
+}
+
+func (inc *incident) take(d *Desk, a *held, cause *node) {
+	a.inc, a.cause = inc, cause
+	inc.members[a.event.ID] = a
+	inc.calm = time.Time{}
+	inc.touch(d)
+}
+
+func (inc *incident) leave(d *Desk, a *held) {
+	delete(inc.members, a.event.ID)
+	a.inc, a.cause = nil, nil
+	inc.touch(d)
+}
+
+// examine leads an incident on: to its true cause, out of verification, to its pages, to its end.
+func (d *Desk) examine(inc *incident, now time.Time) {
+	switch {
+	case inc.closed:
+		d.end(inc, ReasonOver, now)
+		return
+	case len(inc.members) == 0 && len(inc.told) == 0:
+		d.end(inc, ReasonOverUntold, now)
+		return
+	}
+	if d.reroot(inc, now) {
+		return
+	}
+	if inc.rec.State == event.IncidentVerifying && !d.verified(inc, now) {
+		return
+	}
+	if over := len(inc.members) == 0 && (inc.key.own || inc.key.node.state != down); over {
+		d.finish(inc, now)
+		return
+	}
+	inc.calm = time.Time{}
+	d.stale(inc, now)
+	if len(inc.told) == 0 && !now.Before(inc.pageAt) {
+		d.tell(inc, now)
+	}
+	if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
+		d.retell(inc, now)
+	}
+}
+
+// stale asks for a cause that was not heard of for long: a verdict that was lost must not keep its incident open.
+func (d *Desk) stale(inc *incident, now time.Time) {
+	const long = 5 * time.Minute
+	if n := inc.key.node; !inc.key.own && n.pollable() && now.Sub(n.heard) > long && now.Sub(n.asked) > long {
+		d.doubtful[n] = struct{}{}
+	}
+}
+
+// opened ends verification: the cause is known as well as it can be.
+func (d *Desk) opened(inc *incident, code string, causes []string, now time.Time) {
+	inc.setDoubts(d, nil, now)
+	d.waiting--
+	if inc.published {
+		d.shown--
+	}
+	inc.rec.State = event.IncidentOpen
+	if inc.rec.Reason.Code != ReasonSpoke {
+		inc.rec.Reason = event.Reason{Code: code, Causes: causes}
+	}
+	inc.pageAt = now.Add(d.policy.GroupWait)
+	inc.say(d)
+	d.countFire(inc, now)
+}
+
+// countFire notes that the incident's cause fired and whether that has become too often.
+func (d *Desk) countFire(inc *incident, now time.Time) {
+	times := append(d.fires[inc.fire], now)
+	times = slices.DeleteFunc(times, func(t time.Time) bool { return now.Sub(t) > d.policy.FlapWindow })
+	d.fires[inc.fire] = times
+	if len(times) >= d.policy.FlapCount {
+		d.flapping[inc.fire] = inc
+		inc.rec.Reason = event.Reason{Code: ReasonFlapping, Text: strconv.Itoa(len(times)) + " times within " + d.policy.FlapWindow.String(), Causes: inc.rec.Reason.Causes}
+	}
+}
+
+// finish ends an incident of which nothing is left, unless it flaps and is not calm yet.
+func (d *Desk) finish(inc *incident, now time.Time) {
+	if d.flapping[inc.fire] == inc {
+		if inc.calm.IsZero() {
+			inc.calm = now
+		}
+		if now.Sub(inc.calm) < d.policy.FlapCalm {
+			return
+		}
+	}
+	d.end(inc, ReasonOver, now)
+}
+
+// end closes an incident and tells everybody who was told of it.
+func (d *Desk) end(inc *incident, code string, now time.Time) {
+	inc.setDoubts(d, nil, now)
+	if inc.rec.State == event.IncidentVerifying {
+		d.waiting--
+		if inc.published {
+			d.shown--
+		}
+	}
+	inc.detach(d)
+	delete(d.incidents, inc.rec.ID)
+	delete(d.changed, inc)
+	if d.flapping[inc.fire] == inc {
+		delete(d.flapping, inc.fire)
+	}
+	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
+	inc.rec.Reason = event.Reason{Code: code, Causes: inc.rec.Reason.Causes}
+	if !inc.published && len(inc.told) == 0 {
+		return // Nobody ever heard of it.
+	}
+	d.render(inc, now)
+	for _, receiver := range inc.told {
+		d.page(inc, receiver, event.PageResolved, 0, now)
+	}
+	d.emit(inc, now)
+}
+
+// tell pages the receiver of the cause's team: once.
+func (d *Desk) tell(inc *incident, now time.Time) {
+	receiver := d.route(d.teamOf(inc))
+	inc.told = append(inc.told, receiver)
+	inc.toldCause, inc.updateAt = inc.rec.Cause, time.Time{}
+	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc {
+		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
+	}
+	d.render(inc, now)
+	d.page(inc, receiver, event.PageFiring, 0, now)
+	inc.say(d)
+}
+
+// retell lets those who were told know of the cause that was found since, and tells the team it belongs to.
+func (d *Desk) retell(inc *incident, now time.Time) {
+	inc.updateAt = time.Time{}
+	if inc.toldCause == inc.rec.Cause {
+		return
+	}
+	before := slices.Clone(inc.told)
+	receiver := d.route(d.teamOf(inc))
+	fresh := !slices.Contains(inc.told, receiver)
+	if fresh {
+		inc.told = append(inc.told, receiver)
+	}
+	inc.toldCause = inc.rec.Cause
+	d.render(inc, now)
+	for _, r := range before {
+		d.page(inc, r, event.PageUpdate, inc.updates, now)
+	}
+	inc.updates++
+	if fresh {
+		d.page(inc, receiver, event.PageFiring, 0, now)
+	}
+	inc.say(d)
+}
+
+// page decides a page: it says what the incident is now, however late it will arrive.
+func (d *Desk) page(inc *incident, receiver string, kind event.PageKind, sequence int, now time.Time) {
+	snapshot := inc.rec
+	d.out.Pages = append(d.out.Pages, &event.Page{
+		ID: event.PageID(inc.rec.ID, receiver, kind, sequence), Incident: inc.rec.ID, Domain: inc.rec.Domain, Team: inc.rec.Team,
+		Receiver: receiver, Kind: kind, Stage: event.PageIntent, DedupKey: DedupKey(inc.rec.ID, receiver),
+		Title: inc.rec.Title, Text: text(inc, kind), Snapshot: &snapshot, Created: now, Updated: now, Reason: inc.rec.Reason,
+	})
+}
+
+// DedupKey is the same for all pages of an incident to a receiver.
+func DedupKey(incident, receiver string) string { return event.ComputeID("dedup", incident, receiver) }

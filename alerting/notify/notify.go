@@ -1,0 +1,71 @@
+// Package notify is what a receiver of pages is. In: one page of the ledger at a time. Out: what the receiver answered,
+// or an error that says whether trying again can help. It promises nothing about order or repetition: the ledger of
+// package alerting does, and hands a page over again when it does not know whether it arrived. It never changes a page.
+package notify
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// Notifier delivers pages to one receiver. It is safe for concurrent use.
+type Notifier interface {
+	// Notify delivers the page and returns when the receiver took it, with what it answered. An error means that
+	// the page is to be tried again, unless Permanent made it. It respects ctx.
+	Notify(ctx context.Context, p *event.Page) (response string, err error)
+	// Dedups says that the receiver folds a page that arrives twice: by the page's ID or by its deduplication key.
+	Dedups() bool
+}
+
+// Env is what every receiver is made with.
+type Env struct {
+	Scope obs.Scope
+	// ExternalURL is where people reach Kemi's console, without a slash at the end; empty when it is not known.
+	ExternalURL string
+}
+
+type permanent struct{ error }
+
+func (p permanent) Unwrap() error { return p.error }
+
+// Permanent says that the receiver will never take this page.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanent{err}
+}
+
+// IsPermanent reports whether Permanent made err.
+func IsPermanent(err error) bool {
+	var p permanent
+	return errors.As(err, &p)
+}
+
+type retryAfter struct {
+	error
+	after time.Duration
+}
+
+func (r retryAfter) Unwrap() error { return r.error }
+
+// RetryAfter says that the receiver wants to be left alone for so long.
+func RetryAfter(err error, after time.Duration) error {
+	if err == nil || after <= 0 {
+		return err
+	}
+	return retryAfter{err, after}
+}
+
+// RetryIn returns what RetryAfter was given, or 0.
+func RetryIn(err error) time.Duration {
+	var r retryAfter
+	if errors.As(err, &r) {
+		return r.after
+	}
+	return 0
+}

@@ -1,0 +1,60 @@
+package alerting
+
+import (
+	"time"
+
+	"kemi.dev/kemi/internal/conf"
+)
+
+// Policy says how long alerting waits for what, and how often it tries.
+type Policy struct {
+	// GroupWait is how long a page waits after its cause is known, so that it can count what the cause took along.
+	GroupWait time.Duration `yaml:"group_wait"`
+	// VerifyTimeout bounds the wait for a verifying poll; it should be longer than a poll's deadline.
+	VerifyTimeout time.Duration `yaml:"verify_timeout"`
+	// VerifyAtOnce bounds the verifying polls under way.
+	VerifyAtOnce int `yaml:"verify_at_once"`
+	// Settle is how long after its cause came back a child may still fire before it speaks for itself; for
+	// targets that are polled rarely it is two of their intervals.
+	Settle time.Duration `yaml:"settle"`
+	// RerootWithin is how much later than a child a parent may be seen to fail and still be its cause.
+	RerootWithin time.Duration `yaml:"reroot_within"`
+	// A cause that fires FlapCount times within FlapWindow flaps: its incident stays open until it was calm for
+	// FlapCalm.
+	FlapWindow time.Duration `yaml:"flap_window"`
+	FlapCount  int           `yaml:"flap_count"`
+	FlapCalm   time.Duration `yaml:"flap_calm"`
+	// RetryFor is how long a page that cannot be delivered is tried again, SendTimeout how long one attempt may take.
+	RetryFor    time.Duration `yaml:"retry_for"`
+	SendTimeout time.Duration `yaml:"send_timeout"`
+}
+
+// DefaultPolicy is the policy of a configuration that says nothing.
+func DefaultPolicy() Policy {
+	return Policy{
+		GroupWait: 5 * time.Second, VerifyTimeout: 15 * time.Second, VerifyAtOnce: 32, Settle: time.Minute,
+		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
+		RetryFor: 24 * time.Hour, SendTimeout: 10 * time.Second,
+	}
+}
+
+// Validate implements conf.Validator.
+func (p *Policy) Validate() []conf.Complaint {
+	var all []conf.Complaint
+	check := func(ok bool, field, what, do string) {
+		if !ok {
+			all = append(all, conf.Complaint{Field: field, What: what, Do: do})
+		}
+	}
+	check(p.GroupWait >= 0 && p.GroupWait <= 10*time.Minute, "group_wait", "group_wait is out of range", "use 0s to 10m")
+	check(p.VerifyTimeout >= time.Second && p.VerifyTimeout <= 10*time.Minute, "verify_timeout", "verify_timeout is out of range", "use 1s to 10m")
+	check(p.VerifyAtOnce >= 1 && p.VerifyAtOnce <= 10000, "verify_at_once", "verify_at_once is out of range", "use 1 to 10000")
+	check(p.Settle >= 0 && p.Settle <= time.Hour, "settle", "settle is out of range", "use 0s to 1h")
+	check(p.RerootWithin >= 0, "reroot_within", "reroot_within is negative", "use 0s or more")
+	check(p.FlapWindow >= 0, "flap_window", "flap_window is negative", "use 0s or more")
+	check(p.FlapCount >= 2, "flap_count", "flap_count is below 2", "use 2 or more")
+	check(p.FlapCalm >= 0, "flap_calm", "flap_calm is negative", "use 0s or more")
+	check(p.RetryFor >= time.Minute, "retry_for", "retry_for is below a minute", "use 1m or more")
+	check(p.SendTimeout >= time.Second, "send_timeout", "send_timeout is below a second", "use 1s or more")
+	return all
+}

@@ -1,0 +1,191 @@
+package alerting
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Restore takes in what was published before: the newest record of each incident and every page known. It comes before
+// the first Alert; the targets may come before or after. Incidents whose alerts are gone meanwhile end in the first
+// Step, and those who were told of them are told.
+func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
+	told := map[string]*toldOf{}
+	known := map[string]bool{}
+	records := slices.Clone(incidents)
+	for _, i := range records {
+		known[i.ID] = true
+	}
+	for _, p := range pages {
+		t := told[p.Incident]
+		if t == nil {
+			t = &toldOf{}
+			told[p.Incident] = t
+		}
+		t.note(p)
+		if !known[p.Incident] && p.Snapshot != nil {
+			known[p.Incident] = true // The page was stored and then the process died.
+			records = append(records, p.Snapshot)
+		}
+	}
+	slices.SortFunc(records, func(a, b *event.Incident) int {
+		return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), cmp.Compare(a.ID, b.ID))
+	})
+	for _, r := range records {
+		t := told[r.ID]
+		if t == nil {
+			t = &toldOf{}
+		}
+		d.restore(r, t)
+	}
+}
+
+// toldOf is what the ledger knows of one incident.
+type toldOf struct {
+	receivers []string
+	cause     string
+	at        time.Time
+	updates   map[string]int
+	resolved  bool
+}
+
+func (t *toldOf) note(p *event.Page) {
+	switch p.Kind {
+	case event.PageResolved:
+		t.resolved = true
+		return
+	case event.PageFiring:
+		if !slices.Contains(t.receivers, p.Receiver) {
+			t.receivers = append(t.receivers, p.Receiver)
+		}
+	case event.PageUpdate:
+		if t.updates == nil {
+			t.updates = map[string]int{}
+		}
+		t.updates[p.Receiver]++
+	}
+	if p.Snapshot != nil && !p.Created.Before(t.at) {
+		t.cause, t.at = p.Snapshot.Cause, p.Created
+	}
+}
+
+func (d *Desk) restore(r *event.Incident, t *toldOf) {
+	fire := fireKey{target: r.Cause}
+	if r.Kind == event.IncidentOwn && len(r.Alerts) > 0 {
+		fire.name = r.Alerts[0].Name
+	}
+	if r.State != event.IncidentVerifying && r.Reason.Code != ReasonOverUntold {
+		d.fires[fire] = append(d.fires[fire], r.OpenedAt)
+	}
+	if r.State == event.IncidentResolved {
+		return
+	}
+	n := d.graph.node(r.Cause)
+	inc := &incident{
+		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
+		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.resolved, toldCause: cmp.Or(t.cause, r.Cause),
+	}
+	for _, receiver := range t.receivers {
+		if !slices.Contains(inc.told, receiver) {
+			inc.told = append(inc.told, receiver)
+		}
+	}
+	for _, updates := range t.updates {
+		inc.updates = max(inc.updates, updates)
+	}
+	switch {
+	case len(inc.told) > 0:
+		if inc.rec.State == event.IncidentVerifying {
+			inc.rec.State = event.IncidentOpen
+		}
+		if inc.toldCause != r.Cause {
+			inc.updateAt = r.Updated
+		}
+	case r.State == event.IncidentVerifying:
+		d.waiting++
+		d.shown++
+	}
+	d.incidents[r.ID] = inc
+	if r.Reason.Code == ReasonFlapping {
+		d.flapping[fire] = inc
+	}
+	inc.attach(d, key{n, r.Kind == event.IncidentOwn})
+	for _, a := range r.Alerts {
+		if a.State == event.AlertFiring && !inc.closed {
+			d.claims[a.ID] = inc
+		}
+	}
+}
+
+// Recall takes in what Remember gave, after Restore and before the first Step. For causes that even that does not know
+// the incident's word is taken until they are heard.
+func (d *Desk) Recall(pieces ...[]byte) error {
+	for _, piece := range pieces {
+		var all []memory
+		if err := json.Unmarshal(piece, &all); err != nil {
+			return fmt.Errorf("recall who answers: %w", err)
+		}
+		for _, m := range all {
+			n := d.graph.node(m.Target)
+			if m.Heard.Before(n.heard) {
+				continue
+			}
+			n.state, n.since, n.heard, n.recovered, n.finding = up, m.Since, m.Heard, m.Recovered, m.Finding
+			if m.Down {
+				n.state = down
+			}
+		}
+	}
+	return nil
+}
+
+// Presume believes the open incidents about causes of which nothing is known; Step has those asked. It comes after
+// everything that could be known was taken in.
+func (d *Desk) Presume() {
+	for _, inc := range d.incidents {
+		n := inc.key.node
+		if inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
+			continue
+		}
+		n.state, n.since = down, inc.rec.OpenedAt
+		d.stir(n)
+	}
+}
+
+// memory is what is kept of a target's answering.
+type memory struct {
+	Target    string    `json:"t"`
+	Down      bool      `json:"d,omitempty"`
+	Since     time.Time `json:"s"`
+	Heard     time.Time `json:"h"`
+	Recovered time.Time `json:"r,omitzero"`
+	Finding   string    `json:"f,omitempty"`
+}
+
+// memoryPiece is how many targets go into one piece: some 500 kB.
+const memoryPiece = 2500
+
+// Remember gives what Recall takes: the targets that are down, and those heard since a time, in pieces of at most some
+// 500 kB.
+func (d *Desk) Remember(since time.Time) [][]byte {
+	var all []memory
+	for _, n := range d.graph.nodes {
+		if n.state == down || (n.state == up && !n.heard.Before(since)) {
+			all = append(all, memory{n.id, n.state == down, n.since, n.heard, n.recovered, n.finding})
+		}
+	}
+	slices.SortFunc(all, func(a, b memory) int { return cmp.Compare(a.Target, b.Target) })
+	var pieces [][]byte
+	for part := range slices.Chunk(all, memoryPiece) {
+		data, err := json.Marshal(part)
+		if err != nil {
+			panic("remember: " + err.Error()) // Strings and times in years of four digits: cannot happen.
+		}
+		pieces = append(pieces, data)
+	}
+	return pieces
+}

@@ -1,0 +1,312 @@
+package alerting
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Bounds of an incident's record: it stays far below 64 kB whatever the storm.
+const (
+	maxListed    = 20  // Alerts and examples.
+	maxClasses   = 30  // Classes that are counted apart.
+	maxText      = 200 // Characters of a summary.
+	maxName      = 250 // Characters of a name.
+	maxShown     = 20  // Incidents that are published while they are being verified.
+	otherClasses = "other"
+)
+
+// DefaultTeam is the team of what belongs to nobody.
+const DefaultTeam = "default"
+
+// publish puts the records into the output: at once those that matter, about once a second the rest.
+func (d *Desk) publish(now time.Time, all bool) {
+	due := d.urgent
+	d.urgent = nil
+	if all {
+		for inc := range d.changed {
+			if inc.rec.State != event.IncidentVerifying || inc.published || now.Sub(inc.rec.OpenedAt) >= time.Second {
+				due = append(due, inc)
+			}
+		}
+	}
+	slices.SortFunc(due, func(a, b *incident) int { return cmp.Compare(a.rec.ID, b.rec.ID) })
+	for _, inc := range slices.Compact(due) {
+		if d.incidents[inc.rec.ID] != inc {
+			continue // It ended, and said so.
+		}
+		if inc.rec.State == event.IncidentVerifying && !inc.published {
+			if d.shown >= maxShown {
+				continue
+			}
+			d.shown++
+		}
+		d.render(inc, now)
+		d.emit(inc, now)
+	}
+}
+
+func (d *Desk) emit(inc *incident, now time.Time) {
+	delete(d.changed, inc)
+	inc.published = true
+	inc.rec.Revision++
+	inc.rec.Updated = now
+	rec := inc.rec
+	d.out.Incidents = append(d.out.Incidents, &rec)
+}
+
+// render fills the record from what the desk knows now.
+func (d *Desk) render(inc *incident, now time.Time) {
+	r := &inc.rec
+	r.Team, r.Told = d.teamOf(inc), slices.Clone(inc.told)
+	if len(r.Reason.Causes) > maxListed {
+		r.Reason.Causes = r.Reason.Causes[:maxListed]
+	}
+	if r.State == event.IncidentResolved {
+		r.Alerts, r.Firing = resolved(r.Alerts), 0
+		r.Title = inc.title(now)
+		return
+	}
+	var own, suppressed first
+	severity := ""
+	for _, a := range inc.members {
+		if a.cause == nil {
+			own.offer(a)
+		} else {
+			suppressed.offer(a)
+		}
+		severity = worse(severity, a.event.Severity)
+	}
+	r.Firing = len(inc.members)
+	if severity != "" {
+		r.Severity = worse(r.Severity, severity)
+	}
+	if r.Alerts = resolved(r.Alerts); own.n > 0 {
+		r.Alerts = make([]event.IncidentAlert, 0, len(own.held))
+		for _, a := range own.held {
+			r.Alerts = append(r.Alerts, event.IncidentAlert{
+				ID: a.event.ID, Name: cut(a.event.Name, maxName), Target: cut(a.event.Target, maxName), State: a.event.State,
+				Summary: cut(summary(a.event), maxText), Value: a.event.Value, StartsAt: a.event.StartsAt,
+			})
+		}
+	}
+	if suppressed.n > 0 {
+		r.Examples = make([]event.SuppressedAlert, 0, len(suppressed.held))
+		for _, a := range suppressed.held {
+			r.Examples = append(r.Examples, event.SuppressedAlert{
+				ID: a.event.ID, Name: cut(a.event.Name, maxName), Target: cut(a.event.Target, maxName), Class: cut(a.node.class(), maxName),
+				Reason: event.Reason{Code: ReasonParentDown, Text: cut(a.cause.id, maxName) + " is down", Causes: nonEmpty(a.cause.id, a.cause.finding)},
+			})
+		}
+	}
+	d.count(inc)
+	r.Title = inc.title(now)
+}
+
+// resolved copies alerts, which pages decided before share, as resolved.
+func resolved(alerts []event.IncidentAlert) []event.IncidentAlert {
+	alerts = slices.Clone(alerts)
+	for i := range alerts {
+		alerts[i].State = event.AlertResolved
+	}
+	return alerts
+}
+
+func nonEmpty(ids ...string) []string {
+	return slices.DeleteFunc(ids, func(id string) bool { return id == "" })
+}
+
+// first keeps the first alerts by time of those that it is offered.
+type first struct {
+	held []*held
+	n    int
+}
+
+func (f *first) offer(a *held) {
+	f.n++
+	i, _ := slices.BinarySearchFunc(f.held, a, func(x, y *held) int {
+		return cmp.Or(x.event.StartsAt.Compare(y.event.StartsAt), cmp.Compare(x.event.ID, y.event.ID))
+	})
+	if i >= maxListed {
+		return
+	}
+	f.held = slices.Insert(f.held, i, a)
+	f.held = f.held[:min(len(f.held), maxListed)]
+}
+
+// count says what the cause took along: every target that is not there because of it, whether it has an alert or not.
+// When the cause is back it stays at what it was.
+func (d *Desk) count(inc *incident) {
+	n := inc.key.node
+	if inc.key.own || n.state != down {
+		return
+	}
+	by, total := map[string]int{}, 0
+	add := func(u *node) {
+		total++
+		class := cut(u.class(), maxName)
+		if _, known := by[class]; !known && len(by) >= maxClasses {
+			class = otherClasses
+		}
+		by[class]++
+	}
+	d.graph.taken(n, add)
+	inc.rec.Suppressed, inc.rec.SuppressedTotal = by, total
+	if total == 0 {
+		inc.rec.Suppressed = nil
+	}
+}
+
+// teamOf is the team of the cause; when nobody owns that, of the first alert.
+func (d *Desk) teamOf(inc *incident) string {
+	if t := inc.key.node.target; t != nil && t.Team != "" {
+		inc.team = t.Team
+	}
+	if inc.team == "" {
+		var f first
+		for _, a := range inc.members {
+			if a.event.Team != "" {
+				f.offer(a)
+			}
+		}
+		if f.n > 0 {
+			inc.team = f.held[0].event.Team
+		}
+	}
+	return cmp.Or(inc.team, DefaultTeam)
+}
+
+// worse is the more severe of two severities; those that nobody knows are the least.
+func worse(a, b string) string {
+	rank := func(s string) int {
+		return slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
+	}
+	if a == "" || rank(b) > rank(a) {
+		return b
+	}
+	return a
+}
+
+func summary(a *event.Alert) string {
+	return cmp.Or(a.Annotations["summary"], a.Annotations["description"])
+}
+
+func cut(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	r := []rune(s)
+	if len(r) <= most {
+		return s
+	}
+	return string(r[:most]) + "…"
+}
+
+// title says the incident in one line.
+func (inc *incident) title(now time.Time) string {
+	r, n := &inc.rec, inc.key.node
+	name := cut(n.id, maxName)
+	if n.target != nil && n.target.Class != "" {
+		name += " (" + n.target.Class + ")"
+	}
+	if inc.key.own {
+		what := "alert"
+		if len(r.Alerts) > 0 {
+			what = r.Alerts[0].Name
+			if s := r.Alerts[0].Summary; s != "" && len(r.Alerts) == 1 {
+				what += ": " + s
+			}
+			if more := len(r.Alerts) - 1; more > 0 {
+				what += " and " + strconv.Itoa(more) + " more"
+			}
+		}
+		if r.State == event.IncidentResolved {
+			return name + ": resolved after " + lasted(r, now) + ": " + what
+		}
+		return name + ": " + what
+	}
+	s := name + " is down"
+	if r.State == event.IncidentResolved {
+		s = name + " is up again after " + lasted(r, now)
+	}
+	if r.SuppressedTotal == 0 {
+		return s
+	}
+	verb := "are"
+	if r.SuppressedTotal == 1 {
+		verb = "is"
+	}
+	behind := plural(r.SuppressedTotal, "target") + " behind it"
+	if r.State == event.IncidentResolved {
+		return s + ": it took " + behind + " along (" + classes(r.Suppressed) + ")"
+	}
+	return s + ": " + behind + " " + verb + " unreachable (" + classes(r.Suppressed) + ")"
+}
+
+func lasted(r *event.Incident, now time.Time) string {
+	return now.Sub(r.OpenedAt).Round(time.Second).String()
+}
+
+func classes(by map[string]int) string {
+	var parts []string
+	for _, c := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, plural(by[c], c))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	end := "s"
+	switch {
+	case noun == otherClasses:
+		end = ""
+	case strings.HasSuffix(noun, "s"), strings.HasSuffix(noun, "x"), strings.HasSuffix(noun, "ch"), strings.HasSuffix(noun, "sh"):
+		end = "es"
+	case len(noun) > 1 && strings.HasSuffix(noun, "y") && !strings.ContainsAny(noun[len(noun)-2:len(noun)-1], "aeiou"):
+		noun, end = noun[:len(noun)-1], "ies"
+	}
+	return strconv.Itoa(n) + " " + noun + end
+}
+
+// text says the incident in some lines.
+func text(inc *incident, kind event.PageKind) string {
+	r := &inc.rec
+	var b strings.Builder
+	fmt.Fprintln(&b, r.Title)
+	if kind == event.PageUpdate {
+		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
+	}
+	switch r.Reason.Code {
+	case ReasonUnverified:
+		fmt.Fprintln(&b, "What it depends on could not be verified.")
+	case ReasonSpoke:
+		fmt.Fprintln(&b, "It was explained by another incident that is over, and is still there.")
+	case ReasonFlapping:
+		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", r.Reason.Text)
+	}
+	for _, a := range r.Alerts {
+		fmt.Fprintf(&b, "- %s on %s since %s", a.Name, a.Target, a.StartsAt.UTC().Format(time.RFC3339))
+		if a.Summary != "" {
+			fmt.Fprintf(&b, ": %s", a.Summary)
+		}
+		fmt.Fprintln(&b)
+	}
+	return strings.TrimRight(b.String(), "\n")
+}
+
+// told0 is the cause that people were told of first.
+func (inc *incident) told0() string {
+	if len(inc.rec.Reason.Causes) > 0 && inc.rec.Reason.Code == ReasonRerooted {
+		return inc.rec.Reason.Causes[0]
+	}
+	return inc.toldCause
+}
