@@ -143,7 +143,7 @@ func (r *Room) loop(ctx context.Context, s *shared, last progress) {
 				last.Reached = now
 			}
 		}
-		if now.Sub(saved) >= noteEvery || now.Before(saved) {
+		if len(pending) == 0 && (now.Sub(saved) >= noteEvery || now.Before(saved)) {
 			saved = now
 			r.save(ctx, last)
 		}
