@@ -272,5 +272,8 @@ func (b *binder) pairs(e *parser.BinaryExpr, named bool) operand {
 	for i := range ls {
 		ls[i] = n.result(l.ls[i])
 	}
+	if l.mixed { // Pairs that were told apart by the name they lose.
+		n.same = equals(ls)
+	}
 	return operand{node: n, ls: ls, mixed: l.mixed && named}
 }

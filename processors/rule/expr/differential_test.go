@@ -98,7 +98,11 @@ func (w *world) append(t *rapid.T, app storage.Appender, s *expr.Series, at int6
 	if _, err := app.Append(0, s.Labels, at, v); err != nil {
 		t.Fatal(err)
 	}
-	s.Add(at, v)
+	if value.IsStaleNaN(v) {
+		s.End(at)
+	} else {
+		s.Add(at, v)
+	}
 }
 
 // The generator of expressions: all of the supported language, also where it makes little sense.

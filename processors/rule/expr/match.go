@@ -18,6 +18,7 @@ type pairNode struct {
 	named   bool
 	on      bool
 	names   []string
+	same    [][]int32
 }
 
 func (n *pairNode) size() int                  { return len(n.lg) }
@@ -72,7 +73,7 @@ func (n *pairNode) eval(r *Run) Result {
 		}
 		out.Values[i] = v
 	}
-	return out
+	return r.distinct(out, n.same)
 }
 
 func isPresent(s State) bool { return s&present != 0 }

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
-	"github.com/prometheus/prometheus/model/value"
 )
 
 // Lookback is how old a series' newest sample may be for an instant selector to see it: Prometheus' default.
@@ -39,13 +38,18 @@ func (s *Series) Add(t int64, v float64) {
 	if s.any && t <= s.T {
 		return
 	}
-	if value.IsStaleNaN(v) {
-		s.End(t)
-		return
-	}
 	s.T, s.V, s.Gone, s.any = t, v, false, true
 	if s.keep > 0 {
 		s.window.push(t, v, t-s.keep)
+	}
+}
+
+// Restart says that the counter began at zero at t, before its next sample: without that, one that has overtaken its
+// old value since would seem to have gone on from there.
+func (s *Series) Restart(t int64) {
+	w := &s.window
+	if s.keep > 0 && (len(w.points) == w.head || w.points[len(w.points)-1].t < t) {
+		w.push(t, 0, t-s.keep)
 	}
 }
 

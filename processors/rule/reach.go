@@ -1,0 +1,90 @@
+package rule
+
+import (
+	"fmt"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// check is the newest reading of one check of a target.
+type check struct {
+	name     string
+	slot     time.Time
+	interval time.Duration
+	up       bool
+	status   event.Status
+}
+
+// reach is what was last said of a target being reachable.
+type reach struct {
+	verdict event.Verdict
+	since   time.Time
+}
+
+// check notes the reading and returns the number of its check.
+func (tg *target) check(r *event.Reading) uint8 {
+	i := 0
+	for i < len(tg.checks) && tg.checks[i].name != r.Check {
+		i++
+	}
+	if i == len(tg.checks) {
+		if i == 255 {
+			return 255 // More checks than that share a number.
+		}
+		tg.checks = append(tg.checks, check{name: r.Check})
+	}
+	if c := &tg.checks[i]; !r.Slot.Before(c.slot) {
+		c.slot, c.up, c.status = r.Slot, r.Status.Up(), r.Status
+		if r.Interval > 0 { // A verifying reading has no interval of its own.
+			c.interval = r.Interval
+		}
+	}
+	return uint8(i)
+}
+
+// reachable says whether the target answers: on first sight, on change, and to whoever asked to verify. A target
+// answers if the newest reading of any of its checks was answered; checks that have not reported within three of their
+// intervals do not count.
+func (d *Desk) reachable(tg *target, r *event.Reading) {
+	verdict, text := event.VerdictFiring, ""
+	for i := range tg.checks {
+		c := &tg.checks[i]
+		if c.interval > 0 && tg.newestSlot().Sub(c.slot) > 3*c.interval {
+			continue
+		}
+		if c.up {
+			verdict = event.VerdictOK
+			text = fmt.Sprintf("its check %s answers", c.name)
+		} else if verdict == event.VerdictFiring {
+			text = fmt.Sprintf("its check %s found %s", c.name, c.status)
+		}
+	}
+	changed := verdict != tg.reach.verdict
+	if changed {
+		tg.reach = reach{verdict, r.Slot}
+	}
+	if !changed && r.Cause != event.CauseVerify {
+		return
+	}
+	code := "reachable"
+	if verdict == event.VerdictFiring {
+		code = "unreachable"
+	}
+	d.out = append(d.out, &event.Finding{
+		Rule: event.RuleReachable, Verdict: verdict, Target: tg.id, Team: r.Labels.Get("team"), Domain: domainOf(r.Labels),
+		Labels: r.Labels, Value: map[event.Verdict]float64{event.VerdictOK: 1}[verdict], Since: tg.reach.since,
+		At: time.UnixMilli(tg.at).UTC(), Reading: r.JobID, AskedBy: r.AskedBy,
+		Reason: event.Reason{Code: code, Text: text, Causes: []string{r.JobID}},
+	})
+}
+
+func (tg *target) newestSlot() time.Time {
+	newest := time.Time{}
+	for i := range tg.checks {
+		if tg.checks[i].slot.After(newest) {
+			newest = tg.checks[i].slot
+		}
+	}
+	return newest
+}
