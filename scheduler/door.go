@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,8 @@ const (
 	tick = 100 * time.Millisecond
 	// attempt bounds one call of the bus, well under what counts as a pause.
 	attempt = 2 * time.Second
+	// longestWait between attempts while the bus does not take jobs: new ones come in all the time.
+	longestWait = 500 * time.Millisecond
 	// noteEvery is how often the progress is saved.
 	noteEvery = time.Second
 	noteName  = "scheduler/progress"
@@ -184,7 +187,7 @@ type outbox struct {
 
 // send returns the jobs that are left to be published later.
 func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*event.Job {
-	if len(jobs) == 0 || now.Before(o.again) && o.again.Sub(now) <= attempt {
+	if len(jobs) == 0 || now.Before(o.again) && o.again.Sub(now) <= longestWait {
 		return jobs
 	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
@@ -194,23 +197,36 @@ func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*
 		o.wait, o.again = 0, time.Time{}
 		return nil
 	}
-	left := jobs
+	left, sent := jobs, 0
 	if len(jobs) > 1 && ctx.Err() == nil {
-		// Either the bus is away or one job spoils it for the others: try one, and if that goes, each by itself. The one
-		// that does not go is put at the end, so that the next attempt begins with another.
-		for len(left) > 0 && o.publish(ctx, left[:1]) == nil {
-			left = left[1:]
-		}
-		if len(left) > 1 {
-			left = append(append(make([]*event.Job, 0, len(left)), left[1:]...), left[0])
-		}
+		left, sent = o.oneByOne(ctx, jobs)
 	}
-	o.wait = min(max(2*o.wait, tick), attempt)
+	if o.wait = min(2*o.wait, longestWait); sent > 0 || o.wait == 0 {
+		o.wait = tick
+	}
 	o.again = now.Add(o.wait)
 	if ctx.Err() == nil || context.Cause(ctx) == context.DeadlineExceeded {
 		o.room.scope.Log().Warn("publish jobs again", "jobs", len(left), "err", err)
 	}
 	return left
+}
+
+// oneByOne finds out whether the bus is away or one job spoils it for the others, by publishing each by itself until two
+// in a row fail. Those that failed come last among what is left.
+func (o *outbox) oneByOne(ctx context.Context, jobs []*event.Job) (left []*event.Job, sent int) {
+	row := 0
+	for i := range jobs {
+		if o.publish(ctx, jobs[i:i+1]) == nil {
+			row = 0
+			sent++
+			continue
+		}
+		left = append(left, jobs[i])
+		if row++; row == 2 {
+			return append(slices.Clone(jobs[i+1:]), left...), sent
+		}
+	}
+	return left, sent
 }
 
 // publish stores the jobs and notes that they are.

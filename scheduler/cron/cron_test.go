@@ -31,22 +31,38 @@ func instants(t *testing.T, expression, from string, n int) []string {
 
 func TestChangesOfTheClock(t *testing.T) {
 	for _, c := range []struct{ name, expression, from, want string }{
-		{"a skipped time is due at the jump, once", "CRON_TZ=America/New_York 30 2 * * *", "2026-03-07T12:00:00Z",
-			"2026-03-08T07:00:00Z 2026-03-09T06:30:00Z"},
-		{"several skipped times are due once together", "CRON_TZ=America/New_York 0,15,30 2 * * *", "2026-03-08T00:00:00Z",
-			"2026-03-08T07:00:00Z 2026-03-09T06:00:00Z"},
-		{"the jump does not add to the time after it", "CRON_TZ=America/New_York 30 2,3 * * *", "2026-03-08T00:00:00Z",
-			"2026-03-08T07:00:00Z 2026-03-08T07:30:00Z 2026-03-09T06:30:00Z"},
-		{"a repeated time is due once", "CRON_TZ=America/New_York 30 1 * * *", "2026-10-31T12:00:00Z",
-			"2026-11-01T05:30:00Z 2026-11-02T06:30:00Z"},
-		{"asked between the two it is past", "CRON_TZ=America/New_York 30 1 * * *", "2026-11-01T06:00:00Z",
-			"2026-11-02T06:30:00Z"},
-		{"expressions for every hour follow real time when the clock goes back", "CRON_TZ=America/New_York 0 * * * *", "2026-11-01T04:30:00Z",
-			"2026-11-01T05:00:00Z 2026-11-01T06:00:00Z 2026-11-01T07:00:00Z"},
-		{"and forward", "CRON_TZ=America/New_York */30 * * * *", "2026-03-08T06:00:00Z",
-			"2026-03-08T06:30:00Z 2026-03-08T07:00:00Z 2026-03-08T07:30:00Z"},
-		{"half an hour is a change too", "TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-02T18:00:00Z",
-			"2026-10-03T15:30:00Z 2026-10-04T15:15:00Z"},
+		{
+			"a skipped time is due at the jump, once", "CRON_TZ=America/New_York 30 2 * * *", "2026-03-07T12:00:00Z",
+			"2026-03-08T07:00:00Z 2026-03-09T06:30:00Z",
+		},
+		{
+			"several skipped times are due once together", "CRON_TZ=America/New_York 0,15,30 2 * * *", "2026-03-08T00:00:00Z",
+			"2026-03-08T07:00:00Z 2026-03-09T06:00:00Z",
+		},
+		{
+			"the jump does not add to the time after it", "CRON_TZ=America/New_York 30 2,3 * * *", "2026-03-08T00:00:00Z",
+			"2026-03-08T07:00:00Z 2026-03-08T07:30:00Z 2026-03-09T06:30:00Z",
+		},
+		{
+			"a repeated time is due once", "CRON_TZ=America/New_York 30 1 * * *", "2026-10-31T12:00:00Z",
+			"2026-11-01T05:30:00Z 2026-11-02T06:30:00Z",
+		},
+		{
+			"asked between the two it is past", "CRON_TZ=America/New_York 30 1 * * *", "2026-11-01T06:00:00Z",
+			"2026-11-02T06:30:00Z",
+		},
+		{
+			"expressions for every hour follow real time when the clock goes back", "CRON_TZ=America/New_York 0 * * * *", "2026-11-01T04:30:00Z",
+			"2026-11-01T05:00:00Z 2026-11-01T06:00:00Z 2026-11-01T07:00:00Z",
+		},
+		{
+			"and forward", "CRON_TZ=America/New_York */30 * * * *", "2026-03-08T06:00:00Z",
+			"2026-03-08T06:30:00Z 2026-03-08T07:00:00Z 2026-03-08T07:30:00Z",
+		},
+		{
+			"half an hour is a change too", "TZ=Australia/Lord_Howe 15 2 * * *", "2026-10-02T18:00:00Z",
+			"2026-10-03T15:30:00Z 2026-10-04T15:15:00Z",
+		},
 		{"without a zone it is UTC", "30 2 * * *", "2026-03-08T00:00:00Z", "2026-03-08T02:30:00Z 2026-03-09T02:30:00Z"},
 		{"descriptors", "@daily", "2026-03-08T00:00:00Z", "2026-03-09T00:00:00Z"},
 	} {
@@ -61,17 +77,17 @@ func TestChangesOfTheClock(t *testing.T) {
 
 func TestWhatIsNoExpressionIsAnErrorNotAPanic(t *testing.T) {
 	for expression, want := range map[string]string{
-		"":                           "missing",
-		"TZ=UTC":                     "missing",
-		"CRON_TZ=":                   "no time zone",
+		"":                               "missing",
+		"TZ=UTC":                         "missing",
+		"CRON_TZ=":                       "no time zone",
 		"CRON_TZ=Mars/Olympus * * * * *": "no time zone",
-		"TZ=UTC TZ=UTC":              "one time zone",
-		"* * * *":                    "expected exactly 5 fields",
-		"* * * * * *":                "expected exactly 5 fields",
-		"61 * * * *":                 "above maximum",
-		"@every 300ms":               "every:",
-		"@reboot":                    "unrecognized descriptor",
-		"0 0 30 2 *":                 "never due",
+		"TZ=UTC TZ=UTC":                  "one time zone",
+		"* * * *":                        "expected exactly 5 fields",
+		"* * * * * *":                    "expected exactly 5 fields",
+		"61 * * * *":                     "above maximum",
+		"@every 300ms":                   "every:",
+		"@reboot":                        "unrecognized descriptor",
+		"0 0 30 2 *":                     "never due",
 	} {
 		err := cron.Check(expression)
 		if err == nil || !strings.Contains(err.Error(), want) {
