@@ -234,7 +234,9 @@ func (d *Desk) Step(now time.Time) Output {
 		}
 		reviews := d.reviews
 		d.reviews = nil
-		slices.SortFunc(reviews, func(a, b *incident) int { return cmp.Compare(a.rec.ID, b.rec.ID) })
+		slices.SortFunc(reviews, func(a, b *incident) int {
+			return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
+		})
 		for _, inc := range reviews {
 			inc.queued = false
 			if d.incidents[inc.rec.ID] == inc {
@@ -281,25 +283,32 @@ func (d *Desk) decide(a *held, now time.Time) {
 	}
 	answered := n.answered(a.event.StartsAt)
 	b := d.graph.blame(n)
-	if b.root != nil && !answered {
+	// When the cause is back, what it took along comes back one by one: what is still down on the way is no new cause.
+	returning := a.cause != nil && !a.cause.gone() && b.root != nil && d.graph.leads(b.root, a.cause)
+	if b.root != nil && !answered && (!returning || d.settled(a, now)) {
 		delete(d.loose, a)
 		a.loose = time.Time{}
 		d.place(a, key{b.root, false}, b.root, now)
 		return
 	}
 	if a.inc != nil && a.cause != nil {
-		if a.loose.IsZero() {
-			a.loose = now
-			d.loose[a] = struct{}{}
-		}
-		if now.Sub(a.loose) < d.settle(n) {
+		if !d.settled(a, now) {
 			return
 		}
 		a.spoke = a.inc.rec.ID
 	}
 	delete(d.loose, a)
 	a.loose = time.Time{}
-	d.place(a, key{n, answered || n.state != down}, nil, now)
+	d.place(a, key{n, answered || !n.gone()}, nil, now)
+}
+
+// settled says whether a suppressed alert has outlived its cause for long enough.
+func (d *Desk) settled(a *held, now time.Time) bool {
+	if a.loose.IsZero() {
+		a.loose = now
+		d.loose[a] = struct{}{}
+	}
+	return now.Sub(a.loose) >= d.settle(a.node)
 }
 
 // settle is how long an alert on n may outlive its cause: until it was polled twice.
@@ -329,6 +338,7 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 		inc = d.open(k, a, now)
 	}
 	if a.inc != nil {
+		a.inc.into = inc.rec.ID
 		a.inc.leave(d, a)
 	}
 	a.placed = now

@@ -50,6 +50,9 @@ func (n *node) pollable() bool {
 // answered says whether the target was heard to answer at or after a time, and not to be silent since.
 func (n *node) answered(since time.Time) bool { return n.state == up && !n.heard.Before(since) }
 
+// gone says whether the target is down. What the CMDB does not know is not: nobody will hear of it coming back.
+func (n *node) gone() bool { return n.state == down && n.target != nil }
+
 func (n *node) class() string {
 	if n.target == nil || n.target.Class == "" {
 		return "target"
@@ -202,7 +205,7 @@ func (g *graph) failed(n *node) blame {
 	if b := g.above(n); b.root != nil {
 		return b
 	}
-	if n.state == down {
+	if n.gone() {
 		return blame{n, n.since}
 	}
 	return blame{}
@@ -254,6 +257,26 @@ func (g *graph) doubts(n *node, since time.Time) (unsure []*node, back time.Time
 		}
 	}
 	return unsure, back
+}
+
+// leads says whether n needs other, directly or through what it needs.
+func (g *graph) leads(n, other *node) bool {
+	g.walks++
+	n.visit = g.walks
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		for _, need := range queue[0].needs {
+			for _, a := range need {
+				if a == other {
+					return true
+				}
+				if a.visit != g.walks {
+					a.visit = g.walks
+					queue = append(queue, a)
+				}
+			}
+		}
+	}
+	return false
 }
 
 // below calls f for everything that needs n directly or through others, and for n itself.

@@ -22,7 +22,7 @@ const (
 	ReasonSpoke = "suppression-ended"
 	// ReasonRerooted: the cause was found after people were told of another.
 	ReasonRerooted = "re-rooted"
-	// ReasonMerged: another incident, of which people were told too, explains this one.
+	// ReasonMerged: another incident explains this one.
 	ReasonMerged = "merged"
 	// ReasonFlapping: it came and went too often; it stays open until it is calm.
 	ReasonFlapping = "flapping"
@@ -51,7 +51,9 @@ type incident struct {
 	updates          int
 	fire             fireKey
 	calm             time.Time // Since when it is over but kept open because it flaps.
-	settling         bool      // What is above it came back only now.
+	settling         bool      // It, or what is above it, came back only now.
+	into             string    // The incident that its last alert went to.
+	peak             *count    // The most it took along.
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
@@ -125,6 +127,7 @@ func (inc *incident) review(d *Desk) {
 func (inc *incident) take(d *Desk, a *held, cause *node) {
 	a.inc, a.cause = inc, cause
 	inc.members[a.event.ID] = a
+	inc.into = ""
 	inc.calm = time.Time{}
 	inc.touch(d)
 }
@@ -141,6 +144,10 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	case inc.closed:
 		d.end(inc, ReasonOver, now)
 		return
+	case len(inc.members) == 0 && len(inc.told) == 0 && inc.into != "":
+		inc.rec.Reason.Causes = []string{inc.into}
+		d.end(inc, ReasonMerged, now)
+		return
 	case len(inc.members) == 0 && len(inc.told) == 0:
 		d.end(inc, ReasonOverUntold, now)
 		return
@@ -151,7 +158,7 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	if inc.rec.State == event.IncidentVerifying && !d.verified(inc, now) {
 		return
 	}
-	if over := len(inc.members) == 0 && (inc.key.own || inc.key.node.state != down); over {
+	if over := len(inc.members) == 0 && (inc.key.own || !inc.key.node.gone()); over {
 		d.finish(inc, now)
 		return
 	}

@@ -174,7 +174,7 @@ const memoryPiece = 2500
 func (d *Desk) Remember(since time.Time) [][]byte {
 	var all []memory
 	for _, n := range d.graph.nodes {
-		if n.state == down || (n.state == up && !n.heard.Before(since)) {
+		if n.gone() || (n.state == up && !n.heard.Before(since)) {
 			all = append(all, memory{n.id, n.state == down, n.since, n.heard, n.recovered, n.finding})
 		}
 	}

@@ -70,6 +70,9 @@ func (d *Desk) render(inc *incident, now time.Time) {
 	}
 	if r.State == event.IncidentResolved {
 		r.Alerts, r.Firing = resolved(r.Alerts), 0
+		if inc.peak != nil {
+			r.Suppressed, r.SuppressedTotal = inc.peak.by, inc.peak.total
+		}
 		r.Title = inc.title(now)
 		return
 	}
@@ -141,26 +144,35 @@ func (f *first) offer(a *held) {
 }
 
 // count says what the cause took along: every target that is not there because of it, whether it has an alert or not.
-// When the cause is back it stays at what it was.
+// When the cause is back it stays at what it was,
+// and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
 	n := inc.key.node
-	if inc.key.own || n.state != down {
+	if inc.key.own || !n.gone() {
 		return
 	}
-	by, total := map[string]int{}, 0
-	add := func(u *node) {
-		total++
+	c := &count{by: map[string]int{}}
+	d.graph.taken(n, func(u *node) {
+		c.total++
 		class := cut(u.class(), maxName)
-		if _, known := by[class]; !known && len(by) >= maxClasses {
+		if _, known := c.by[class]; !known && len(c.by) >= maxClasses {
 			class = otherClasses
 		}
-		by[class]++
+		c.by[class]++
+	})
+	if c.total == 0 {
+		c.by = nil
 	}
-	d.graph.taken(n, add)
-	inc.rec.Suppressed, inc.rec.SuppressedTotal = by, total
-	if total == 0 {
-		inc.rec.Suppressed = nil
+	inc.rec.Suppressed, inc.rec.SuppressedTotal = c.by, c.total
+	if inc.peak == nil || inc.peak.total < c.total {
+		inc.peak = c
 	}
+}
+
+// count is a number of targets, and how many there are of each class.
+type count struct {
+	by    map[string]int
+	total int
 }
 
 // teamOf is the team of the cause; when nobody owns that, of the first alert.
@@ -232,6 +244,12 @@ func (inc *incident) title(now time.Time) string {
 		return name + ": " + what
 	}
 	s := name + " is down"
+	if r.Reason.Code == ReasonFlapping {
+		s += ", flapping"
+	}
+	if r.State == event.IncidentResolved && n.target == nil {
+		return name + " is no longer watched: closed after " + lasted(r, now)
+	}
 	if r.State == event.IncidentResolved {
 		s = name + " is up again after " + lasted(r, now)
 	}

@@ -22,6 +22,10 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 	n, since := inc.key.node, inc.since()
 	deadline := now.Sub(inc.verifySince) >= d.policy.VerifyTimeout || now.Sub(inc.first) >= 3*d.policy.VerifyTimeout
 	if inc.key.own {
+		if back := n.recovered; !back.IsZero() && !back.Before(since) && now.Before(back.Add(d.settle(n))) {
+			inc.settling = true // It came back only now: the alert may be about the time before.
+			return false
+		}
 		if n.answered(since) {
 			d.opened(inc, ReasonAnswers, []string{n.finding}, now)
 			return true
@@ -64,7 +68,7 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 
 // since is when what the incident is about began.
 func (inc *incident) since() time.Time {
-	if n := inc.key.node; !inc.key.own && n.state == down {
+	if n := inc.key.node; !inc.key.own && n.gone() {
 		return n.since
 	}
 	var first time.Time
@@ -160,7 +164,7 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 			inc.rec.Reason = event.Reason{Code: ReasonDown, Causes: []string{n.finding}}
 			inc.touch(d)
 		}
-		if !inc.key.own || n.state != down {
+		if !inc.key.own || !n.gone() {
 			return false
 		}
 		k.node = n
@@ -218,6 +222,7 @@ func (d *Desk) rekey(inc *incident, k key, now time.Time) {
 			d.shown++
 		}
 	}
+	inc.peak = nil
 	inc.fire, inc.verifySince, inc.pageAt = fireKey{target: k.node.id}, now, time.Time{}
 	inc.setDoubts(d, nil, now)
 }

@@ -1,0 +1,337 @@
+package alerting
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+var update = flag.Bool("update", false, "write what the scripts say into them")
+
+// stage plays a script against a desk, in virtual time. Commands, one a line:
+//
+//	target ID CLASS [NEED …] [every=D] [team=T] [nochecks]   NEED is id or id|id (any one is enough)
+//	remove ID          the CMDB forgets it
+//	fire ID ALERT      an alert fires, resolve ID ALERT resolves it
+//	down ID, up ID     a verdict on who answers, dated now; pending ID and unknown ID change nothing
+//	+D                 time passes, in steps of a second
+//
+// What the desk says follows each command, indented.
+type stage struct {
+	t       *testing.T
+	desk    *Desk
+	begin   time.Time
+	now     time.Time
+	said    bytes.Buffer
+	names   map[string]string // Of incidents, in the order of their appearance.
+	shown   map[string]string
+	targets map[string]*event.Target
+	// What the bus would hold.
+	alerts    map[string]*event.Alert
+	incidents map[string]*event.Incident
+	pages     []*event.Page
+	findings  []*event.Finding
+	memory    [][]byte
+	sizes     []int
+}
+
+func newStage(t *testing.T, policy Policy) *stage {
+	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
+	return &stage{
+		t: t, desk: NewDesk(policy, routeForTest), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
+		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
+	}
+}
+
+func routeForTest(team string) string { return team + "-hook" }
+
+// restart makes a new desk from what the bus holds.
+func (s *stage) restart() {
+	s.memory = s.desk.Remember(s.now.Add(-10 * time.Minute))
+	s.desk = NewDesk(s.desk.policy, routeForTest)
+	s.desk.Restore(slices.Collect(maps.Values(s.incidents)), s.pages)
+	if len(s.pages)%2 == 0 { // Both ways must do.
+		if err := s.desk.Recall(s.memory...); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, t := range s.targets {
+		s.desk.SetTarget(t)
+	}
+	for _, f := range s.findings {
+		s.desk.Reachable(f)
+	}
+	for _, a := range s.alerts {
+		s.desk.Alert(a)
+	}
+	s.desk.Presume()
+	s.step()
+}
+
+func (s *stage) do(line string) {
+	s.t.Helper()
+	f := strings.Fields(line)
+	switch {
+	case strings.HasPrefix(f[0], "+"):
+		d, err := time.ParseDuration(f[0][1:])
+		if err != nil {
+			s.t.Fatalf("%q: %v", line, err)
+		}
+		for end := s.now.Add(d); s.now.Before(end); {
+			s.now = s.now.Add(min(time.Second, end.Sub(s.now)))
+			s.step()
+		}
+		return
+	case f[0] == "target":
+		s.target(f)
+	case f[0] == "remove":
+		delete(s.targets, f[1])
+		s.desk.RemoveTarget(f[1])
+	case f[0] == "fire":
+		s.alert(f[1], f[2], event.AlertFiring)
+	case f[0] == "resolve":
+		s.alert(f[1], f[2], event.AlertResolved)
+	default:
+		verdict, ok := map[string]event.Verdict{
+			"down": event.VerdictFiring, "up": event.VerdictOK, "pending": event.VerdictPending, "unknown": event.VerdictUnknown,
+		}[f[0]]
+		if !ok {
+			s.t.Fatalf("no such command: %q", line)
+		}
+		s.verdict(f[1], verdict)
+	}
+	s.step()
+}
+
+func (s *stage) target(f []string) {
+	t := &event.Target{
+		ID: f[1], Class: f[2], Team: "net", Lifecycle: event.Active, Relations: map[string][]event.Need{},
+		Checks: []event.Check{{Name: "snmp", Kind: "snmp", Every: 10 * time.Second}},
+	}
+	for _, word := range f[3:] {
+		name, value, ok := strings.Cut(word, "=")
+		switch {
+		case word == "nochecks":
+			t.Checks = nil
+		case ok && name == "team":
+			t.Team = value
+		case ok && name == "every":
+			t.Checks[0].Every, _ = time.ParseDuration(value)
+		default:
+			t.Relations[event.ConnectedTo] = append(t.Relations[event.ConnectedTo], strings.Split(word, "|"))
+		}
+	}
+	s.targets[t.ID] = t
+	s.desk.SetTarget(t)
+}
+
+func (s *stage) verdict(target string, v event.Verdict) {
+	f := &event.Finding{Rule: event.RuleReachable, Verdict: v, Target: target, Domain: "default", Since: s.now, At: s.now, Labels: event.LabelsOf(map[string]string{"target": target})}
+	s.findings = append(s.findings, f)
+	s.desk.Reachable(f)
+}
+
+func (s *stage) alert(target, name string, state event.AlertState) {
+	labels := event.LabelsOf(map[string]string{"alertname": name, "target": target})
+	a := &event.Alert{
+		ID: event.AlertID(name, labels), Name: name, Rule: "test/" + name, State: state, Target: target, Domain: "default", Team: "net",
+		Severity: "critical", Labels: labels, StartsAt: s.now, Updated: s.now,
+	}
+	if old := s.alerts[a.ID]; state == event.AlertResolved && old != nil {
+		a.StartsAt, a.EndsAt = old.StartsAt, s.now
+	}
+	if s.alerts[a.ID] = a; state == event.AlertResolved {
+		delete(s.alerts, a.ID)
+	}
+	s.desk.Alert(a)
+}
+
+func (s *stage) step() { s.take(s.desk.Step(s.now)) }
+
+// take stores what a Step decided, and notes what is new in it.
+func (s *stage) take(out Output) {
+	at := "  @" + s.now.Sub(s.begin).String() + " "
+	for _, v := range out.Verify {
+		fmt.Fprintf(&s.said, "%sverify %s\n", at, v.Target.ID)
+	}
+	for _, p := range out.Pages {
+		if slices.ContainsFunc(s.pages, func(old *event.Page) bool { return old.ID == p.ID }) {
+			continue // The ledger has it already.
+		}
+		s.pages = append(s.pages, p)
+		fmt.Fprintf(&s.said, "%spage %s %s to %s: %s\n", at, s.name(p.Incident), p.Kind, p.Receiver, p.Title)
+	}
+	for _, i := range out.Incidents {
+		data, err := i.Encode()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.sizes = append(s.sizes, len(data))
+		if old := s.incidents[i.ID]; old != nil && i.Revision != old.Revision+1 {
+			s.t.Errorf("incident %s went from revision %d to %d", i.ID, old.Revision, i.Revision)
+		}
+		s.incidents[i.ID] = through(s.t, i)
+		line := fmt.Sprintf("incident %s %s: %s %s, %s", s.name(i.ID), i.State, i.Cause, i.Kind, i.Reason.Code)
+		if s.shown[i.ID] != line {
+			s.shown[i.ID] = line
+			fmt.Fprintln(&s.said, at+line)
+		}
+	}
+}
+
+// through gives what a reader of the wire form gets.
+func through(t *testing.T, i *event.Incident) *event.Incident {
+	data, err := json.Marshal(i)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out event.Incident
+	if err := json.Unmarshal(data, &out); err != nil {
+		t.Fatal(err)
+	}
+	return &out
+}
+
+func (s *stage) name(id string) string {
+	if s.names[id] == "" {
+		s.names[id] = fmt.Sprintf("I%d", len(s.names)+1)
+	}
+	return s.names[id]
+}
+
+// told is what people heard, without when: sorted, as incidents of one moment come in any order.
+func (s *stage) told() []string {
+	var told []string
+	for _, p := range s.pages {
+		told = append(told, fmt.Sprintf("%s %s %s", p.Kind, p.Receiver, p.Snapshot.Cause))
+	}
+	slices.Sort(told)
+	return told
+}
+
+// commands reads a script: its commands, and its text with comments but without what was said.
+func commands(t *testing.T, file string) (lines []string, text []byte) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for sc := bufio.NewScanner(bytes.NewReader(data)); sc.Scan(); {
+		if !strings.HasPrefix(sc.Text(), " ") {
+			lines = append(lines, sc.Text())
+		}
+	}
+	return lines, data
+}
+
+func isCommand(line string) bool { return line != "" && !strings.HasPrefix(line, "#") }
+
+func play(t *testing.T, lines []string, restartBefore int) *stage {
+	s := newStage(t, DefaultPolicy())
+	n := 0
+	for _, line := range lines {
+		if !isCommand(line) {
+			fmt.Fprintln(&s.said, line)
+			continue
+		}
+		if n == restartBefore {
+			s.restart()
+		}
+		n++
+		fmt.Fprintln(&s.said, line)
+		s.do(line)
+	}
+	return s
+}
+
+func scripts(t *testing.T) []string {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	return files
+}
+
+// The scripts say what happens, and what alerting says to it.
+func TestScripts(t *testing.T) {
+	for _, file := range scripts(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			lines, want := commands(t, file)
+			s := play(t, lines, -1)
+			if *update {
+				if err := os.WriteFile(file, s.said.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if d := cmp.Diff(string(want), s.said.String()); d != "" {
+				t.Error(d)
+			}
+			s.promises()
+		})
+	}
+}
+
+// A restart before any command of any script changes nothing of what people hear.
+func TestRestartAnywhereTellsTheSame(t *testing.T) {
+	for _, file := range scripts(t) {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			lines, _ := commands(t, file)
+			want := play(t, lines, -1).told()
+			n := 0
+			for _, line := range lines {
+				if isCommand(line) {
+					n++
+				}
+			}
+			for k := range n {
+				s := play(t, lines, k)
+				if d := cmp.Diff(want, s.told()); d != "" {
+					t.Errorf("restarted before command %d: %s\n%s", k, d, s.said.String())
+				}
+				s.promises()
+			}
+		})
+	}
+}
+
+// promises checks what holds in every story.
+func (s *stage) promises() {
+	s.t.Helper()
+	type told struct{ incident, receiver string }
+	firing, resolved := map[told]int{}, map[told]int{}
+	for _, p := range s.pages {
+		k := told{p.Incident, p.Receiver}
+		switch p.Kind {
+		case event.PageFiring:
+			firing[k]++
+		case event.PageResolved:
+			if resolved[k]++; firing[k] == 0 {
+				s.t.Errorf("%s was told that %s resolved and never that it fired", k.receiver, k.incident)
+			}
+		}
+	}
+	for k, n := range firing {
+		over := s.incidents[k.incident].State == event.IncidentResolved
+		if n != 1 || (over && resolved[k] != 1) || (!over && resolved[k] != 0) {
+			s.t.Errorf("%s was told of %s (%s): firing %d times, resolved %d times", k.receiver, k.incident, s.incidents[k.incident].State, n, resolved[k])
+		}
+	}
+	for _, size := range s.sizes {
+		if size >= 64<<10 {
+			s.t.Errorf("an incident's record has %d bytes", size)
+		}
+	}
+}
