@@ -30,8 +30,8 @@ type columnSpec struct {
 	oid  oid
 	kind event.ColumnKind
 	unit string
-	// scale is multiplied with gauges; 0 is 1.
-	scale float64
+	// scale is multiplied with gauges and divide divides them: 203 hundredths are 2.03, which 203*0.01 is not. 0 is 1.
+	scale, divide float64
 	// enum names the values; they are read as numbers all the same.
 	enum map[string]string
 }
@@ -72,7 +72,10 @@ func (c *column) set(row int, b *binding) {
 	case event.Counter:
 		c.counters[row], ok = b.counter()
 	case event.Gauge:
-		if c.gauges[row], ok = b.gauge(); ok && c.spec.scale != 0 {
+		switch c.gauges[row], ok = b.gauge(); {
+		case ok && c.spec.divide != 0:
+			c.gauges[row] /= c.spec.divide
+		case ok && c.spec.scale != 0:
 			c.gauges[row] *= c.spec.scale
 		}
 	default:

@@ -149,7 +149,11 @@ func goodName(field, name string) []conf.Complaint {
 }
 
 func (c *columnConf) spec() columnSpec {
-	return columnSpec{name: c.Name, oid: c.OID.oid, kind: event.ColumnKind(c.Kind), unit: c.Unit, scale: c.Scale, enum: c.Enum}
+	spec := columnSpec{name: c.Name, oid: c.OID.oid, kind: event.ColumnKind(c.Kind), unit: c.Unit, scale: c.Scale, enum: c.Enum}
+	if inverse := math.Round(1 / c.Scale); c.Scale > 0 && c.Scale < 1 && 1/inverse == c.Scale {
+		spec.scale, spec.divide = 0, inverse
+	}
+	return spec
 }
 
 func (t *tableConf) plan() tablePlan {

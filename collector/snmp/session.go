@@ -24,11 +24,17 @@ type session struct {
 
 	answers  int
 	lost     *failure // what ended the poll before it had everything
-	faults   []string
+	faults   []fault
 	denied   bool // something was refused for lack of rights
-	smaller  bool // a request was answered only after it had been made smaller
+	smaller  bool // a request had to be made smaller to be answered: those that follow begin small
 	boot     time.Time
 	restarts bool
+}
+
+// fault is something that went wrong in a poll that has values all the same.
+type fault struct {
+	what []string // it went wrong with
+	why  string
 }
 
 // read asks for everything and fills the reading; a failure means that there is nothing to fill in.
@@ -85,13 +91,9 @@ func (s *session) read(ctx context.Context, r *event.Reading) *failure {
 // conclude says how the poll went as a whole.
 func (s *session) conclude(r *event.Reading, values int) {
 	if s.lost != nil {
-		s.faults = append(s.faults, s.lost.text)
+		s.faults = append(s.faults, fault{why: s.lost.text})
 	}
-	const most = 5
-	if n := len(s.faults); n > most {
-		s.faults = append(s.faults[:most], fmt.Sprintf("and %d more", n-most))
-	}
-	r.Message = strings.Join(s.faults, "; ")
+	r.Message = s.message()
 	switch {
 	case values == 0 && s.denied:
 		r.Status = event.StatusAuth
@@ -122,7 +124,7 @@ func (s *session) walk(ctx context.Context, w *walk, scalars []*scalar, columns 
 	}
 	var req request
 	for w.next(&req) {
-		if s.answers == 0 && (s.probing || s.m.unheard > 0) {
+		if s.smaller || s.answers == 0 && (s.probing || s.m.unheard > 0) {
 			w.shrink(&req)
 		}
 		a, size, err := s.x.ask(ctx, &req)
@@ -194,10 +196,41 @@ func (s *session) single(name string, scalars []*scalar) (t event.Table, ok bool
 
 // note puts what went wrong with a column into the message.
 func (s *session) note(table string, c *column) {
-	if c.failed != "" {
-		s.faults = append(s.faults, fmt.Sprintf("%s %s: %s", table, c.spec.name, c.failed))
+	why := c.failed
+	if why == "" && c.unusable > 0 {
+		why = fmt.Sprintf("%d values are no %s", c.unusable, c.spec.kind)
 	}
-	if c.unusable > 0 {
-		s.faults = append(s.faults, fmt.Sprintf("%s %s: %d values are no %s", table, c.spec.name, c.unusable, c.spec.kind))
+	if why == "" {
+		return
 	}
+	what := table + " " + c.spec.name
+	for i := range s.faults {
+		if s.faults[i].why == why {
+			s.faults[i].what = append(s.faults[i].what, what)
+			return
+		}
+	}
+	s.faults = append(s.faults, fault{[]string{what}, why})
+}
+
+// message says what went wrong, shortly.
+func (s *session) message() string {
+	const most = 3
+	var parts []string
+	for i, f := range s.faults {
+		if i == most {
+			parts = append(parts, fmt.Sprintf("and %d more kinds of fault", len(s.faults)-most))
+			break
+		}
+		what := f.what
+		if n := len(what); n > most {
+			what = append(what[:most:most], fmt.Sprintf("%d more", n-most))
+		}
+		if len(what) > 0 {
+			parts = append(parts, strings.Join(what, ", ")+": "+f.why)
+		} else {
+			parts = append(parts, f.why)
+		}
+	}
+	return strings.Join(parts, "; ")
 }

@@ -71,7 +71,7 @@ func (s *session) table(ctx context.Context, i int, scalars []*scalar) *table {
 		}
 	}
 	if w.truncated && s.lost == nil && t.rows.len() >= t.plan.maxRows {
-		s.faults = append(s.faults, fmt.Sprintf("%s has more than %d rows", t.plan.name, t.plan.maxRows))
+		s.faults = append(s.faults, fault{why: fmt.Sprintf("%s has more than %d rows", t.plan.name, t.plan.maxRows)})
 	}
 	return t
 }
