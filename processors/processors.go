@@ -1,6 +1,7 @@
-// Package processors is the mind: it turns Readings into series.
+// Package processors is the mind: it turns Readings into series, Findings and Alerts.
 //
-// In: Readings, from the bus. Out: series in the configured stores, and answers about them.
+// In: Readings, and back again its own Findings, from the bus. Out: series in the configured stores, and answers about
+// them; the rules' Findings; one Alert for each problem, on every transition.
 // It promises that a store that is slow or down costs nobody else anything.
 // It never asks a device anything and never tells a person anything.
 package processors
@@ -14,6 +15,8 @@ import (
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/run"
+	"kemi.dev/kemi/processors/alert"
+	"kemi.dev/kemi/processors/rule"
 	"kemi.dev/kemi/processors/series/embedded"
 )
 
@@ -27,6 +30,8 @@ type Options struct {
 	// Series are the entries of `series:`, each a mapping of a sink's kind to its configuration; none means the embedded
 	// store with its defaults.
 	Series []conf.Node
+	// Rules to begin with; see rule.Load. Nil is none.
+	Rules *rule.Set
 	// Version of the program.
 	Version string
 	Canary  *canary.Tracker
@@ -37,6 +42,7 @@ type Options struct {
 type Room struct {
 	doors []door
 	store *embedded.Sink
+	rules *rule.Room
 }
 
 // door is one processor, with the name it has in errors.
@@ -52,8 +58,28 @@ func New(opts Options) (*Room, conf.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	if err := r.addRules(opts); err != nil {
+		return nil, conf.Problems{{What: err.Error(), Do: "report this as a mistake in Kemi"}}
+	}
 	return r, nil
 }
+
+// addRules adds what judges: the rules, and what makes alerts of their findings.
+func (r *Room) addRules(opts Options) error {
+	var err error
+	if r.rules, err = rule.New(rule.Options{Bus: opts.Bus, Rules: opts.Rules, Scope: opts.Scope, Canary: opts.Canary}); err != nil {
+		return err
+	}
+	alerts, err := alert.New(alert.Options{Bus: opts.Bus, Scope: opts.Scope, Canary: opts.Canary})
+	if err != nil {
+		return err
+	}
+	r.doors = append(r.doors, door{"alert", alerts.Run}, door{"rule", r.rules.Run})
+	return nil
+}
+
+// ReloadRules replaces the rules while the room runs; timers of rules that stay go on.
+func (r *Room) ReloadRules(rules *rule.Set) { r.rules.Reload(rules) }
 
 // Run works until ctx ends.
 func (r *Room) Run(ctx context.Context) error {

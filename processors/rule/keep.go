@@ -105,4 +105,3 @@ func (w *owner) save(ctx context.Context, now time.Time) error {
 	w.kept = m
 	return nil
 }
-

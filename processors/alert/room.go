@@ -1,0 +1,142 @@
+package alert
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// Group is the name under which findings are consumed.
+const Group = "alert"
+
+// Options of a Room. Bus is required.
+type Options struct {
+	Bus    *bus.Bus
+	Scope  obs.Scope
+	Canary *canary.Tracker
+}
+
+// Room turns the findings of every partition that falls to this process into alerts.
+type Room struct {
+	bus         *bus.Bus
+	canary      *canary.Tracker
+	transitions *prometheus.CounterVec
+	findings    *prometheus.CounterVec
+	firing      *prometheus.GaugeVec
+}
+
+// New makes a room; nothing happens before Run.
+func New(o Options) (*Room, error) {
+	if o.Bus == nil {
+		return nil, errors.New("make the alert room: a bus is needed")
+	}
+	s := o.Scope.For("alert")
+	return &Room{
+		bus: o.Bus, canary: o.Canary,
+		transitions: s.Counter("kemi_alert_transitions_total", "Alerts published, by what they say.", "state"),
+		findings:    s.Counter("kemi_alert_findings_total", "Findings taken, by verdict.", "verdict"),
+		firing:      s.Gauge("kemi_alert_firing", "Alerts that fire, with data or without.", "partition", "data"),
+	}, nil
+}
+
+// Run deduplicates until ctx ends.
+func (r *Room) Run(ctx context.Context) error {
+	return bus.Own(ctx, r.bus, Group, bus.Options{}, r.open)
+}
+
+// open makes the owner of a partition. Findings and alerts have the same route and equally many partitions, so that
+// every alert the partition's findings can be about is in the same partition of alerts.
+func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Finding], error) {
+	w := &owner{room: r, o: o, desk: NewDesk(), position: o.From - 1}
+	err := bus.Snapshot(ctx, r.bus, func(m bus.Message[event.Alert]) error {
+		if !m.Removed() {
+			w.desk.Load(m.Event)
+		}
+		return nil
+	}, o.Partition)
+	if err != nil {
+		return nil, fmt.Errorf("load alerts of partition %d: %w", o.Partition, err)
+	}
+	return w, nil
+}
+
+// owner is the door of one partition.
+type owner struct {
+	room     *Room
+	o        *bus.Ownership
+	desk     *Desk
+	position int64
+	outbox   []event.Event
+	trip     time.Time // slot of a canary's trip in the outbox
+	swept    time.Time
+}
+
+// Handle implements bus.Handler.
+func (w *owner) Handle(ctx context.Context, batch []bus.Message[event.Finding]) error {
+	for i := range batch {
+		m := &batch[i]
+		// A batch comes again when its alerts could not be published: the desk has seen it.
+		if m.Position <= w.position {
+			continue
+		}
+		w.position = m.Position
+		if m.Event == nil {
+			continue
+		}
+		w.room.findings.WithLabelValues(string(m.Event.Verdict)).Inc()
+		if a := w.desk.Finding(m.Event); a != nil {
+			w.outbox = append(w.outbox, a)
+			if m.Event.Rule == event.RuleCanary {
+				w.trip = m.Event.At
+			}
+		}
+	}
+	return w.publish(ctx)
+}
+
+// Tick implements bus.Handler.
+func (w *owner) Tick(ctx context.Context, now time.Time) error {
+	if now.Sub(w.swept) > time.Hour {
+		w.swept = now
+		w.desk.Sweep(now)
+	}
+	firing, unknown := w.desk.Firing()
+	partition := fmt.Sprint(w.o.Partition)
+	w.room.firing.WithLabelValues(partition, "known").Set(float64(firing - unknown))
+	w.room.firing.WithLabelValues(partition, "unknown").Set(float64(unknown))
+	return w.publish(ctx)
+}
+
+// publish says the transitions, all at once: each call waits for the disk.
+func (w *owner) publish(ctx context.Context) error {
+	if len(w.outbox) == 0 {
+		return nil
+	}
+	if err := w.o.Publish(ctx, w.outbox...); err != nil {
+		return err
+	}
+	for _, e := range w.outbox {
+		a := e.(*event.Alert)
+		state := string(a.State)
+		if a.Unknown {
+			state = "unknown"
+		}
+		if a.Rule != event.RuleCanary {
+			w.room.transitions.WithLabelValues(state).Inc()
+		}
+	}
+	w.outbox = w.outbox[:0]
+	if !w.trip.IsZero() {
+		w.room.canary.Mark(canary.StageAlert, w.trip)
+		w.trip = time.Time{}
+	}
+	return nil
+}
