@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -15,13 +17,15 @@ type happening struct {
 	member string
 	driver.Delivery
 	accepted bool
+	order    int64 // Taken before the acknowledgement: what follows from an acknowledgement has a higher one.
 }
 
-// history is what all members of a group were told, in the order of the acknowledgements.
+// history is what all members of a group were told.
 type history struct {
 	mu      sync.Mutex
 	all     []happening
 	changed chan struct{}
+	order   atomic.Int64
 }
 
 func newHistory() *history { return &history{changed: make(chan struct{})} }
@@ -90,11 +94,12 @@ func (e *env) member(name string, d driver.Driver, s driver.Subscription, h *his
 				if d.Event == driver.Data && work != nil {
 					work(d)
 				}
+				order := h.order.Add(1)
 				err := f.Ack(ctx, d)
 				if err != nil && !errors.Is(err, driver.ErrFenced) && !errors.Is(err, driver.ErrClosed) && ctx.Err() == nil {
 					e.Errorf("%s: ack: %v", name, err)
 				}
-				h.add(happening{name, d, err == nil})
+				h.add(happening{name, d, err == nil, order})
 			}
 		}
 	}()
@@ -137,6 +142,8 @@ func spread(all []happening) map[string]int {
 // repetitions of what was not yet acknowledged.
 func (e *env) ordered(all []happening, keys, each int) {
 	e.Helper()
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b happening) int { return int(a.order - b.order) })
 	next := map[string]int{}
 	for _, x := range all {
 		if x.Event != driver.Data || !x.accepted {

@@ -37,8 +37,9 @@ type host struct {
 	dir     string // The folder bus of the data directory.
 	scope   obs.Scope
 	minFree int64
-	run     string // Names this run: members of another run are dead, for only this process reaches the servers.
-	low     atomic.Bool
+	run     string         // Names this run: members of another run are dead, for only this process reaches the servers.
+	low     atomic.Bool    // The disk is nearly full.
+	sick    [2]atomic.Bool // A server cannot write any more.
 	done    chan struct{}
 	watched sync.WaitGroup
 
@@ -131,7 +132,7 @@ func (h *host) serve(i int) (*server.Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start embedded nats in %s: %w", o.StoreDir, err)
 	}
-	keep := &keeper{log: h.scope.Log().With("server", folders[i])}
+	keep := &keeper{log: h.scope.Log().With("server", folders[i]), sick: &h.sick[i]}
 	s.SetLoggerV2(keep, false, false, false)
 	s.Start()
 	if !s.ReadyForConnections(30*time.Second) || !s.JetStreamEnabled() {
@@ -169,6 +170,11 @@ func (h *host) watch() {
 			return
 		case <-t.C:
 			h.measure()
+			for i := range h.sick {
+				if h.sick[i].Load() {
+					h.revive(i)
+				}
+			}
 		}
 	}
 }
@@ -186,15 +192,17 @@ func (h *host) measure() {
 	}
 }
 
-// revive restarts a server that does not answer any more, at most every half minute and only with room on the disk.
+// revive restarts a server that could not write, at most every ten seconds and only with room on the disk: its
+// streams take nothing until then. What was acknowledged is on the disk already.
 func (h *host) revive(i int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopped || h.servers[i] == nil || h.low.Load() || time.Since(h.revived[i]) < 30*time.Second {
+	if h.stopped || h.servers[i] == nil || h.low.Load() || time.Since(h.revived[i]) < 10*time.Second {
 		return
 	}
 	h.revived[i] = time.Now()
-	h.scope.Log().Error("embedded nats does not answer, it is restarted", "server", folders[i])
+	h.scope.Log().Error("embedded nats could not write, it is restarted", "server", folders[i])
+	h.sick[i].Store(false)
 	h.restart(i)
 }
 
@@ -204,6 +212,7 @@ func (h *host) restart(i int) {
 	h.servers[i].WaitForShutdown()
 	s, err := h.serve(i)
 	if err != nil {
+		h.sick[i].Store(true)
 		h.scope.Log().Error("restart embedded nats", "server", folders[i], "err", err)
 		return
 	}
@@ -239,11 +248,18 @@ func (h *host) stop() error {
 type keeper struct {
 	log  *slog.Logger
 	text atomic.Pointer[string]
+	sick *atomic.Bool
 }
+
+// writeError is what the server says once when a stream stops taking records because it could not write.
+const writeError = "critical write error"
 
 func (k *keeper) keep(level func(string, ...any), format string, v []any) {
 	text := fmt.Sprintf(format, v...)
 	k.text.Store(&text)
+	if strings.Contains(text, writeError) {
+		k.sick.Store(true)
+	}
 	level("nats server", "text", text)
 }
 

@@ -56,7 +56,7 @@ type lease struct {
 	leaving bool
 	leaveBy time.Time
 	open    []int64 // What was handed out and is not acknowledged.
-	buf     []driver.Delivery
+	buf     buffer
 }
 
 // write renews the lease and commits what was acknowledged; with release it gives the partition back. ErrFenced when
@@ -174,7 +174,7 @@ func (l *lease) read(start driver.Start, position int64) {
 			if l.leaving || l.lost {
 				return 0
 			}
-			return buffered - len(l.buf)
+			return l.buf.room()
 		},
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
 			if l.next.snapshot && l.target == 0 {
@@ -211,7 +211,7 @@ func (l *lease) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	}
 	d.Epoch = l.epoch
 	l.o.mu.Lock()
-	l.buf = append(l.buf, d)
+	l.buf.put(d)
 	l.o.mu.Unlock()
 	l.o.nudge()
 	return nil

@@ -22,11 +22,10 @@ type link struct {
 	js      jetstream.JetStream
 	batches bool // The server takes atomic batches.
 
-	mu      sync.Mutex
-	reborn  chan struct{} // Closed at the next reconnect.
-	said    error         // What the server said last without being asked.
-	saidAt  time.Time
-	suspect func() // Called when the server owes answers for long.
+	mu     sync.Mutex
+	reborn chan struct{} // Closed at the next reconnect.
+	said   error         // What the server said last without being asked.
+	saidAt time.Time
 }
 
 // options are those of every connection.
@@ -58,7 +57,7 @@ func (d *Driver) options(l *link) []nats.Option {
 }
 
 func (d *Driver) dialHost(i int) (*link, error) {
-	l := &link{reborn: make(chan struct{}), batches: true, suspect: func() { go d.host.revive(i) }}
+	l := &link{reborn: make(chan struct{}), batches: true}
 	nc, err := nats.Connect("", append(d.options(l), nats.InProcessServer(door{d.host, i}), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(10*time.Millisecond, 0))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to embedded nats: %w", err)
@@ -67,7 +66,7 @@ func (d *Driver) dialHost(i int) (*link, error) {
 }
 
 func (d *Driver) dial(ctx context.Context) (*link, error) {
-	l := &link{reborn: make(chan struct{}), suspect: func() {}}
+	l := &link{reborn: make(chan struct{})}
 	options := append(d.options(l), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second))
 	switch {
 	case d.config.CredsFile != "":

@@ -132,18 +132,15 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 		room = min(room, atOnce)
 		now := time.Now()
 		for _, l := range o.leases {
-			n := min(len(l.buf), room)
+			n := min(len(l.buf.ds), room)
 			if n <= 0 || l.leaving || !now.Before(l.valid) {
 				continue
 			}
-			for _, d := range l.buf[:n] {
-				l.open = append(l.open, d.Position)
+			some := l.buf.take(n)
+			for i := range some {
+				l.open = append(l.open, some[i].Position)
 			}
-			out = append(out, l.buf[:n]...)
-			clear(l.buf[:n])
-			if l.buf = l.buf[n:]; len(l.buf) == 0 {
-				l.buf = nil
-			}
+			out = append(out, some...)
 			room -= n
 			l.in.nudge()
 		}

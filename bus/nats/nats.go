@@ -50,7 +50,7 @@ type tuning struct {
 
 func defaults() tuning {
 	return tuning{
-		lease: 6 * time.Second, handover: 5 * time.Second, commit: 100 * time.Millisecond, patience: 30 * time.Second,
+		lease: 6 * time.Second, handover: 5 * time.Second, commit: 200 * time.Millisecond, patience: 30 * time.Second,
 		window: 1024, ackWait: 30 * time.Second, minFree: 128 << 20,
 	}
 }

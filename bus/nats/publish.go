@@ -18,7 +18,6 @@ import (
 const (
 	inBatch   = 1000 // Messages a server takes in one atomic batch.
 	underWay  = 4000 // Messages that are sent before their answers are awaited.
-	silence   = 10 * time.Second
 	tryPeriod = 100 * time.Millisecond
 )
 
@@ -34,8 +33,9 @@ type parcel struct {
 // monotonic clock, that nobody else can own the partition yet; an older one is renewed first, by compare-and-swap. The
 // check is made right before sending and nothing is buffered for a later connection. What it cannot exclude is a process
 // that is stopped between the check and the write to its socket for longer than the rest of the lease (at least a
-// quarter of its time): such records are stored after the hand-over. They carry the old epoch in the header
-// Kemi-Epoch, and have identities, so that whoever reads them can tell.
+// quarter of its time), and a machine whose clock stood still while it was suspended: such records are stored after
+// the hand-over. They carry the old epoch in the header Kemi-Epoch, and have identities, so that whoever reads them
+// can tell.
 func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -145,7 +145,7 @@ func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
 	if len(msgs) == 1 {
 		m, err := l.nc.RequestMsgWithContext(ctx, msgs[0])
 		if err != nil {
-			return l.silent(ctx, err)
+			return ended(ctx, err)
 		}
 		return acked(m)
 	}
@@ -190,7 +190,7 @@ func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 	}
 	m, err := sub.NextMsgWithContext(ctx)
 	if err != nil {
-		return l.silent(ctx, err)
+		return ended(ctx, err)
 	}
 	return acked(m)
 }
@@ -211,20 +211,14 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 		}
 	}
 	var first error
-	quiet := time.NewTimer(silence)
-	defer quiet.Stop()
 	for range msgs {
 		select {
 		case m := <-answers:
 			if err := acked(m); err != nil && first == nil {
 				first = err
 			}
-			quiet.Reset(silence)
 		case <-lost:
 			return errors.New("the connection was lost before everything was stored")
-		case <-quiet.C:
-			l.suspect()
-			return fmt.Errorf("no answer for %s: %w", silence, nats.ErrTimeout)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -232,11 +226,8 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 	return first
 }
 
-// silent looks at an answer that did not come: a server that is connected and owes one for long is suspect.
-func (l *link) silent(ctx context.Context, err error) error {
-	if errors.Is(err, context.DeadlineExceeded) && l.nc.IsConnected() {
-		l.suspect()
-	}
+// ended prefers the context's own error.
+func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

@@ -15,8 +15,42 @@ import (
 
 var errNotWork = errors.New("only a record of a Work group can be given back")
 
-// buffered bounds what a reader fetched ahead.
-const buffered = 512
+// What a reader fetches ahead at most, in records and, roughly, in bytes.
+const (
+	buffered      = 512
+	bufferedBytes = 8 << 20
+)
+
+// buffer is what was fetched and not handed out yet.
+type buffer struct {
+	ds    []driver.Delivery
+	bytes int
+}
+
+func (b *buffer) put(d driver.Delivery) {
+	b.ds = append(b.ds, d)
+	b.bytes += len(d.Record.Value)
+}
+
+// take hands out the first n.
+func (b *buffer) take(n int) []driver.Delivery {
+	out := b.ds[:n:n]
+	if b.ds = b.ds[n:]; len(b.ds) == 0 {
+		*b = buffer{}
+		return out
+	}
+	for i := range out {
+		b.bytes -= len(out[i].Record.Value)
+	}
+	return out
+}
+
+func (b *buffer) room() int {
+	if b.bytes >= bufferedBytes {
+		return 0
+	}
+	return buffered - len(b.ds)
+}
 
 // feed is what all kinds of feed have in common.
 type feed struct {
@@ -111,7 +145,7 @@ type replay struct {
 	next     from
 	target   int64 // The newest record when the replay began.
 	caughtUp bool
-	buf      []driver.Delivery
+	buf      buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
@@ -150,7 +184,7 @@ func (r *replay) begin(ctx context.Context) error {
 		room: func() int {
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return buffered - len(r.buf)
+			return r.buf.room()
 		},
 		idle: func() {
 			r.mu.Lock()
@@ -168,7 +202,7 @@ func (r *replay) begin(ctx context.Context) error {
 func (r *replay) catchUp() {
 	if !r.caughtUp {
 		r.caughtUp, r.next.snapshot = true, false
-		r.buf = append(r.buf, driver.Delivery{Event: driver.CaughtUp, Partition: -1})
+		r.buf.put(driver.Delivery{Event: driver.CaughtUp, Partition: -1})
 		r.nudge()
 	}
 }
@@ -188,7 +222,7 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 		r.catchUp()
 	}
 	if err == nil && (!r.next.snapshot || d.Record.Value != nil) {
-		r.buf = append(r.buf, d)
+		r.buf.put(d)
 	}
 	if position >= r.target {
 		r.catchUp()
@@ -202,8 +236,7 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 // Next implements driver.Feed.
 func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 	return r.wait(ctx, func() []driver.Delivery {
-		out := r.buf
-		r.buf = nil
+		out := r.buf.take(len(r.buf.ds))
 		if r.in.more != nil && len(out) > 0 {
 			r.in.nudge()
 		}

@@ -21,7 +21,7 @@ import (
 type worker struct {
 	feed
 	in      intake
-	buf     []driver.Delivery
+	buf     buffer
 	open    map[int64]opened // Delivered or buffered, not yet acknowledged.
 	waiting bool             // Somebody is in Next: only then more is asked for, lest records wait with a member that is busy.
 }
@@ -95,7 +95,7 @@ func (w *worker) room() int {
 			}
 		}
 	}
-	return w.s.Window - len(w.open)
+	return min(w.s.Window-len(w.open), w.buf.room())
 }
 
 func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
@@ -108,7 +108,7 @@ func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	d.Token = m.Reply
 	w.mu.Lock()
 	w.open[d.Position] = opened{m.Reply, time.Now()}
-	w.buf = append(w.buf, d)
+	w.buf.put(d)
 	w.mu.Unlock()
 	w.nudge()
 	return nil
@@ -117,8 +117,7 @@ func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 // Next implements driver.Feed.
 func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 	got, err := w.wait(ctx, func() []driver.Delivery {
-		out := w.buf
-		w.buf = nil
+		out := w.buf.take(len(w.buf.ds))
 		w.waiting = true
 		w.in.nudge()
 		return out
@@ -129,8 +128,8 @@ func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 	return got, err
 }
 
-// close1 takes a record off the list and says how it is answered; "" when there is nothing to answer.
-func (w *worker) close1(d driver.Delivery, what string) (string, error) {
+// answer takes a record off the list and says where its answer goes; "" when there is nothing to answer.
+func (w *worker) answer(d driver.Delivery, what string) (string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.closed {
@@ -146,7 +145,7 @@ func (w *worker) close1(d driver.Delivery, what string) (string, error) {
 
 // Ack implements driver.Feed. A late one still counts: the work was done.
 func (w *worker) Ack(_ context.Context, d driver.Delivery) error {
-	reply, err := w.close1(d, "acknowledge")
+	reply, err := w.answer(d, "acknowledge")
 	if err != nil || reply == "" {
 		return err
 	}
@@ -158,7 +157,7 @@ func (w *worker) Ack(_ context.Context, d driver.Delivery) error {
 
 // Nack implements driver.Feed.
 func (w *worker) Nack(_ context.Context, d driver.Delivery, after time.Duration) error {
-	reply, err := w.close1(d, "give back")
+	reply, err := w.answer(d, "give back")
 	if err != nil || reply == "" {
 		return err
 	}

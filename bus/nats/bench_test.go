@@ -1,0 +1,142 @@
+package nats
+
+import (
+	"fmt"
+	"testing"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+func benchmarked(b *testing.B) *Driver {
+	d := embedded(b, b.TempDir())
+	d.tuning = defaults()
+	for _, t := range []driver.Topic{
+		{Name: "log", Partitions: 1, MaxBytes: 4 << 30, DropOldest: true},
+		{Name: "sync", Partitions: 1, MaxBytes: 4 << 30, DropOldest: true, Sync: true},
+		{Name: "work", Kind: driver.Work, Partitions: 8, MaxBytes: 4 << 30, DropOldest: true},
+	} {
+		if err := d.Ensure(b.Context(), []driver.Topic{t}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ResetTimer()
+	return d
+}
+
+func fill(topic string, n, size int) []driver.Record {
+	all := make([]driver.Record, n)
+	for i := range all {
+		all[i] = driver.Record{
+			Topic: topic, Key: fmt.Sprint("target-", i), Value: make([]byte, size),
+			Headers: []driver.Header{{Name: "kemi-word", Value: "dev.kemi.reading.v1"}, {Name: "content-type", Value: "application/protobuf"}},
+		}
+	}
+	return all
+}
+
+// One 4 kB record a call, as a poller publishes readings.
+func BenchmarkPublish(b *testing.B) {
+	for _, topic := range []string{"log", "sync"} {
+		b.Run(topic, func(b *testing.B) {
+			d := benchmarked(b)
+			b.SetBytes(4096)
+			b.ReportAllocs()
+			b.SetParallelism(8)
+			b.RunParallel(func(p *testing.PB) {
+				one := fill(topic, 1, 4096)
+				for p.Next() {
+					if err := d.Publish(b.Context(), one, nil); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		})
+	}
+}
+
+// A hundred records of 4 kB a call.
+func BenchmarkPublishMany(b *testing.B) {
+	for _, topic := range []string{"log", "sync"} {
+		b.Run(topic, func(b *testing.B) {
+			d := benchmarked(b)
+			b.SetBytes(4096)
+			b.ReportAllocs()
+			many := fill(topic, 100, 4096)
+			for n := 0; n < b.N; n += 100 {
+				if err := d.Publish(b.Context(), many, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// From the stream to a group's member, with a commit of each record.
+func BenchmarkConsume(b *testing.B) {
+	d := benchmarked(b)
+	b.SetBytes(4096)
+	for n := 0; n < b.N; n += 500 {
+		if err := d.Publish(b.Context(), fill("log", min(500, b.N-n), 4096), nil); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: "log", Group: "g"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for n := 0; n < b.N; {
+		ds, err := f.Next(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, x := range ds {
+			if x.Event != driver.Data {
+				continue
+			}
+			if err := f.Ack(b.Context(), x); err != nil {
+				b.Fatal(err)
+			}
+			n++
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "records/s")
+}
+
+// A job published (in calls of fifty), taken and acknowledged.
+func BenchmarkWork(b *testing.B) {
+	d := benchmarked(b)
+	f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: "work", Group: "g"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	failed := make(chan error, 1)
+	go func() {
+		for n := 0; n < b.N; n += 50 {
+			if err := d.Publish(b.Context(), fill("work", min(50, b.N-n), 500), nil); err != nil {
+				failed <- err
+				return
+			}
+		}
+		failed <- nil
+	}()
+	for n := 0; n < b.N; {
+		ds, err := f.Next(b.Context())
+		if err != nil {
+			b.Fatal(err)
+		}
+		for _, x := range ds {
+			if err := f.Ack(b.Context(), x); err != nil {
+				b.Fatal(err)
+			}
+		}
+		n += len(ds)
+	}
+	if err := <-failed; err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
+}
