@@ -27,6 +27,9 @@ import (
 // shared finds a file of the servers that lie beside the repository, or skips; where everything must be there, it fails.
 func shared(t *testing.T, name string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("%s is for make integration", name)
+	}
 	dir := os.Getenv("KEMI_SHARED")
 	if dir == "" {
 		dir = filepath.Join("..", "..", "shared")
@@ -157,7 +160,7 @@ func (s *influx) rows(flux string) []map[string]string {
 	return rows
 }
 
-func TestInfluxDBHoldsWhatWasReadAlsoAfterItWasDown(t *testing.T) {
+func TestIntegrationInfluxDBHoldsWhatWasReadAlsoAfterItWasDown(t *testing.T) {
 	db := newInflux(t)
 	reg := obs.Scope{}
 	b := bus.New(mem.New(), nil, reg)

@@ -11,6 +11,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,9 @@ type Door struct {
 	reading prometheus.Counter
 	errors  *prometheus.CounterVec
 	lag     *prometheus.GaugeVec
+
+	mu      sync.Mutex
+	rewound map[int]bool // the partitions that were read again
 }
 
 // New makes the door of a sink.
@@ -50,7 +54,7 @@ func New(opts Options) *Door {
 	}
 	s := opts.Scope.For("processors/series/" + opts.Name)
 	return &Door{
-		opts: opts, group: "series-" + opts.Name, scope: s,
+		opts: opts, group: "series-" + opts.Name, scope: s, rewound: map[int]bool{},
 		samples: s.Counter("kemi_series_samples_written_total", "Samples that a sink stored, duplicates among them.", "sink").WithLabelValues(opts.Name),
 		reading: s.Counter("kemi_series_readings_written_total", "Readings that a sink stored.", "sink").WithLabelValues(opts.Name),
 		errors:  s.Counter("kemi_series_write_errors_total", "Writes that failed: to be tried again, or poison.", "sink", "kind"),
@@ -78,7 +82,10 @@ func (d *Door) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 		stored: map[int64]bool{}, poison: map[int64]error{},
 	}
 	since, ok := d.opts.Sink.Rewind()
-	if !ok {
+	d.mu.Lock()
+	done := d.rewound[o.Partition]
+	d.mu.Unlock()
+	if !ok || done {
 		return h, nil
 	}
 	batch, again := make([]bus.Message[event.Reading], 0, d.opts.Batch), 0
@@ -102,6 +109,9 @@ func (d *Door) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 	if err != nil {
 		return nil, fmt.Errorf("read again since %s: %w", since.Format(time.RFC3339), err)
 	}
+	d.mu.Lock()
+	d.rewound[o.Partition] = true
+	d.mu.Unlock()
 	d.scope.Log().Info("read again what an unclean stop may have lost", "partition", o.Partition, "since", since, "readings", again)
 	return h, nil
 }

@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"os"
 	"path/filepath"
@@ -38,7 +39,8 @@ type Config struct {
 	MaxSize   int64         `yaml:"max_size"`
 	// MaxSeries bounds the series in memory: beyond it new ones are refused, counted and logged.
 	MaxSeries uint64 `yaml:"max_series"`
-	// OutOfOrder is how much older than the newest a sample may be.
+	// OutOfOrder is how much older than the newest sample of the store a sample may be. While the store catches up after
+	// it was away, some partitions are ahead of others: it should be as long as the bus keeps readings.
 	OutOfOrder time.Duration `yaml:"out_of_order"`
 	// Lookback is how long a series that fell silent keeps its last value in queries.
 	Lookback time.Duration `yaml:"lookback"`
@@ -50,7 +52,7 @@ type Config struct {
 // Default returns the configuration of a sink of which nothing is said.
 func Default() Config {
 	return Config{
-		Name: "embedded", Retention: 15 * 24 * time.Hour, MaxSeries: 5_000_000, OutOfOrder: 10 * time.Minute,
+		Name: "embedded", Retention: 15 * 24 * time.Hour, MaxSeries: 5_000_000, OutOfOrder: 6 * time.Hour,
 		Lookback: 5 * time.Minute, QueryTimeout: 2 * time.Minute, QuerySamples: 50_000_000,
 	}
 }
@@ -119,7 +121,7 @@ func New(opts Options) *Sink {
 		refused: opts.Scope.Counter("kemi_series_samples_refused_total", "Samples that the embedded store did not take.", "sink", "reason"),
 	}
 	s.engine = promql.NewEngine(promql.EngineOpts{
-		Logger: s.scope.Log(), MaxSamples: opts.Config.QuerySamples, Timeout: opts.Config.QueryTimeout,
+		Logger: slog.New(calm{s.scope.Log().Handler()}), MaxSamples: opts.Config.QuerySamples, Timeout: opts.Config.QueryTimeout,
 		LookbackDelta: opts.Config.Lookback, EnableAtModifier: true, EnableNegativeOffset: true,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }, Parser: s.parser,
 	})
@@ -139,7 +141,7 @@ func (s *Sink) Start(ctx context.Context) error {
 	o.WALCompression = compression.Snappy
 	// A block grows up to a tenth of the retention, as Prometheus has it: what is too old goes in pieces of that size.
 	o.MaxBlockDuration = max(o.MinBlockDuration, min(31*24*time.Hour, c.Retention/10).Milliseconds())
-	db, err := tsdb.Open(s.opts.Dir, s.scope.Log(), nil, o, nil)
+	db, err := tsdb.Open(s.opts.Dir, slog.New(calm{s.scope.Log().Handler()}), nil, o, nil)
 	if err != nil {
 		return s.explain(err)
 	}
@@ -226,4 +228,26 @@ func (s *Sink) explain(err error) error {
 		return fmt.Errorf("the series store %s is in use by another process (a second kemi on the same data directory?): %w", s.opts.Dir, err)
 	}
 	return fmt.Errorf("open the series store %s: %w", s.opts.Dir, err)
+}
+
+// calm makes the information of the libraries below debugging: a start of the store alone is a dozen lines.
+type calm struct{ slog.Handler }
+
+func (c calm) Enabled(ctx context.Context, l slog.Level) bool {
+	return c.Handler.Enabled(ctx, calmed(l))
+}
+
+func (c calm) Handle(ctx context.Context, r slog.Record) error {
+	r.Level = calmed(r.Level)
+	return c.Handler.Handle(ctx, r)
+}
+
+func (c calm) WithAttrs(attrs []slog.Attr) slog.Handler { return calm{c.Handler.WithAttrs(attrs)} }
+func (c calm) WithGroup(name string) slog.Handler       { return calm{c.Handler.WithGroup(name)} }
+
+func calmed(l slog.Level) slog.Level {
+	if l == slog.LevelInfo {
+		return slog.LevelDebug
+	}
+	return l
 }

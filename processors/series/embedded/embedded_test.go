@@ -182,18 +182,42 @@ func TestWritingTwiceDoesNoHarm(t *testing.T) {
 
 func TestOldAndContradictingSamplesAreCountedAndNoError(t *testing.T) {
 	s := open(t, t.TempDir())
-	s.write(reading(20*time.Minute, 10))
-	s.write(reading(19*time.Minute, 5)) // Within the window.
-	s.expect(`octets`, 19*time.Minute, 5)
-	s.write(reading(0, 1))
+	s.write(reading(50*time.Minute, 10))
+	s.write(reading(49*time.Minute, 5)) // Within the window.
+	s.expect(`octets`, 49*time.Minute, 5)
+	s.write(reading(-7*time.Hour, 1))
 	if n := s.refused("too_old"); n != 3 {
 		t.Errorf("%v samples were too old, want 3", n)
 	}
-	s.write(reading(20*time.Minute, 11))
-	s.expect(`octets`, 20*time.Minute, 10)
+	s.write(reading(50*time.Minute, 11))
+	s.expect(`octets`, 50*time.Minute, 10)
 	if n := s.refused("duplicate"); n != 1 {
 		t.Errorf("%v samples contradicted another, want 1", n)
 	}
+}
+
+// While a backlog is caught up with, the partitions are hours apart.
+func TestAPartitionThatIsHoursBehindLosesNothing(t *testing.T) {
+	s := open(t, t.TempDir())
+	other := reading(0, 10)
+	other.Target, other.Labels = "tor-2", event.LabelsOf(map[string]string{"target": "tor-2"})
+	s.write(other)
+	behind := s.Writer(1)
+	for at := -5 * time.Hour; at <= 0; at += 5 * time.Minute {
+		if _, err := behind.Write(t.Context(), []*event.Reading{reading(at, uint64(at/sec+18000))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.expect(`count_over_time(octets{target="tor-1"}[6h])`, 0, 61)
+	s.expect(`octets{target="tor-1"}`, -3*time.Hour, 7200)
+}
+
+func TestADevicesNaNIsNoStaleMarker(t *testing.T) {
+	s := open(t, t.TempDir())
+	r := reading(0)
+	r.Tables[0] = event.Table{Name: "t", Rows: 1, Columns: []event.Column{{Name: "odd", Kind: event.Gauge, Gauges: []float64{math.Float64frombits(0x7ff0000000000002)}}}}
+	s.write(r)
+	s.expect(`count(odd)`, 0, 1)
 }
 
 func TestAReadingFromTheFutureDoesNotSpoilTheRest(t *testing.T) {

@@ -20,6 +20,9 @@ import (
 // need finds a program of Debian's package prometheus, or skips; where everything must be there, it fails.
 func need(t *testing.T, program string) string {
 	t.Helper()
+	if testing.Short() {
+		t.Skipf("%s is for make integration", program)
+	}
 	path, err := exec.LookPath(program)
 	if err == nil {
 		return path
@@ -31,7 +34,7 @@ func need(t *testing.T, program string) string {
 	return ""
 }
 
-func TestPromtoolReadsTheAnswers(t *testing.T) {
+func TestIntegrationPromtoolReadsTheAnswers(t *testing.T) {
 	promtool := need(t, "promtool")
 	server := httptest.NewServer(stored(t).Handler())
 	defer server.Close()
@@ -54,7 +57,7 @@ func TestPromtoolReadsTheAnswers(t *testing.T) {
 }
 
 // A real Prometheus on a copy of the store answers the same, byte for byte of the data.
-func TestAPrometheusOnTheSameStoreAnswersTheSame(t *testing.T) {
+func TestIntegrationAPrometheusOnTheSameStoreAnswersTheSame(t *testing.T) {
 	prometheus := need(t, "prometheus")
 	dir := t.TempDir()
 	s := open(t, dir)

@@ -150,7 +150,11 @@ func (tx *transaction) reading(b *sample.Batch) error {
 		}
 	}
 	for i := range b.Samples {
-		if err := tx.add(b.Samples[i].Series, b.T, b.Samples[i].V); err != nil {
+		v := b.Samples[i].V
+		if math.IsNaN(v) {
+			v = math.Float64frombits(value.NormalNaN) // Whatever a device sends must not look like a stale marker.
+		}
+		if err := tx.add(b.Samples[i].Series, b.T, v); err != nil {
 			return err
 		}
 	}
@@ -159,9 +163,6 @@ func (tx *transaction) reading(b *sample.Batch) error {
 
 // add appends one sample. What the store does not take for good is counted, not an error: no repetition would help.
 func (tx *transaction) add(s *sample.Series, t int64, v float64) error {
-	if v != v && !value.IsStaleNaN(v) {
-		v = math.Float64frombits(value.NormalNaN) // A device's NaN must not look like a stale marker.
-	}
 	known, ok := s.User.(*ref)
 	if !ok {
 		if known = tx.find(s); known == nil {
