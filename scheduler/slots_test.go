@@ -137,14 +137,12 @@ func TestIntervalSlotsAreAnIntervalApart(t *testing.T) {
 
 // machine is one of many targets, with strings of its own as they come from the bus.
 func machine(i int, updated time.Time) *event.Target {
-	t := &event.Target{
+	return &event.Target{
 		ID: fmt.Sprintf("vm-%05d.dc%d.example", i, i%4), Class: "vm", Address: fmt.Sprintf("10.%d.%d.%d:161", i>>16, i>>8&255, i&255), Team: "compute",
 		Labels: map[string]string{"site": fmt.Sprintf("dc%d", i%4), "rack": fmt.Sprintf("r%d", i%400), "service": fmt.Sprintf("svc%d", i%900)},
 		Checks: []event.Check{every(time.Minute)}, Relations: map[string][]event.Need{event.RunsOn: {{fmt.Sprintf("host-%d", i/20)}}},
-		Lifecycle: event.Active, Source: fmt.Sprintf("file:targets/dc%d.yaml:%d", i%4, i), Updated: updated,
+		Lifecycle: event.Active, Source: fmt.Sprintf("file:targets/dc%d.yaml:%d", i%4, i), Version: "v1", Updated: updated,
 	}
-	t.Version = t.ComputeVersion()
-	return t
 }
 
 func heap() uint64 {

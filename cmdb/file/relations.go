@@ -67,8 +67,10 @@ func (rs *relations) resolve() (map[string][]event.Need, []source.Ref) {
 		kind string
 		ns   needs
 	}{
-		{event.RunsOn, rs.RunsOn}, {event.ConnectedTo, rs.ConnectedTo},
-		{event.PoweredBy, rs.PoweredBy}, {event.DependsOn, rs.DependsOn},
+		{event.RunsOn, rs.RunsOn},
+		{event.ConnectedTo, rs.ConnectedTo},
+		{event.PoweredBy, rs.PoweredBy},
+		{event.DependsOn, rs.DependsOn},
 	} {
 		for _, choice := range r.ns {
 			need := make(event.Need, 0, len(choice))

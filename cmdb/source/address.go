@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -16,11 +17,18 @@ const addressForms = "write a host name, an IP address, either with :port, [v6]:
 // Address says what is wrong with the form of an address: a host name, an IP address, either of them with a port (an
 // IPv6 address then in brackets), or an http or https URL. It looks nothing up.
 func Address(at conf.Pos, address string) conf.Problems {
-	if err := checkAddress(address); err != nil {
+	err := checkAddress(address)
+	if errors.Is(err, errUserInfo) {
+		// The address is not shown: it holds a password.
+		return conf.Problems{at.Problem("the address does not parse: "+err.Error(), "take them out and name a credential in the check")}
+	}
+	if err != nil {
 		return conf.Problems{at.Problem(fmt.Sprintf("the address %q does not parse: %s", address, err), addressForms)}
 	}
 	return nil
 }
+
+var errUserInfo = errors.New("the URL holds a user name or password, which would be seen by everybody")
 
 func checkAddress(s string) error {
 	if s == "" {
@@ -46,7 +54,7 @@ func checkAddress(s string) error {
 		}
 		return checkPort(port)
 	}
-	if _, err := netip.ParseAddr(s); err == nil {
+	if ip, err := netip.ParseAddr(s); err == nil && ip.Is6() {
 		return nil
 	}
 	host, port, hasPort := strings.Cut(s, ":")
@@ -61,6 +69,7 @@ func checkAddress(s string) error {
 	return checkHost(host)
 }
 
+// checkURL takes http and https URLs without user information, which would end up in labels and logs.
 func checkURL(scheme, s string) error {
 	if scheme != "http" && scheme != "https" {
 		return fmt.Errorf("the scheme %q is neither http nor https", scheme)
@@ -70,15 +79,12 @@ func checkURL(scheme, s string) error {
 		return fmt.Errorf("it is not a URL")
 	}
 	if u.User != nil {
-		return fmt.Errorf("it holds a user name or password, which belong into a credential")
+		return errUserInfo
 	}
 	if p := u.Port(); p != "" || strings.HasSuffix(u.Host, ":") {
 		if err := checkPort(p); err != nil {
 			return err
 		}
-	}
-	if _, err := netip.ParseAddr(u.Hostname()); err == nil {
-		return nil
 	}
 	return checkHost(u.Hostname())
 }
@@ -90,11 +96,14 @@ func checkPort(s string) error {
 	return nil
 }
 
-// checkHost takes the host names of RFC 1123 and the underscore that service names have. A name of digits and dots alone
+// checkHost takes IP addresses, the host names of RFC 1123 and the underscore that service names have. A name of digits and dots alone
 // is a mistyped IP address.
 func checkHost(s string) error {
 	if s == "" {
 		return fmt.Errorf("the host is missing")
+	}
+	if _, err := netip.ParseAddr(s); err == nil {
+		return nil
 	}
 	if len(s) > 253 {
 		return fmt.Errorf("the host name is longer than 253 characters")
