@@ -33,6 +33,7 @@ type Desk struct {
 	waiting  int                // Incidents that are being verified.
 	shown    int                // Of these, the published ones.
 	scanned  time.Time
+	newest   time.Time // When the newest incident was opened.
 	out      Output
 }
 
@@ -278,8 +279,16 @@ func (d *Desk) scan(now time.Time) {
 func (d *Desk) decide(a *held, now time.Time) {
 	n := a.node
 	if a.inc != nil && a.cause == nil && len(a.inc.told) > 0 {
-		a.inc.review(d) // People were told of it there: there it stays, whatever becomes of that incident.
-		return
+		a.inc.review(d)
+		switch {
+		case a.inc.key.own || n.gone():
+			delete(d.loose, a)
+			a.loose = time.Time{}
+			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case !d.settled(a, now):
+			return
+		}
+		a.spoke = a.inc.rec.ID // They were told that the target is down. It is not, and this is still there.
 	}
 	answered := n.answered(a.event.StartsAt)
 	b := d.graph.blame(n)

@@ -62,10 +62,15 @@ type incident struct {
 
 // open makes the incident of a key; a is the alert that it is opened for.
 func (d *Desk) open(k key, a *held, now time.Time) *incident {
+	opened := now
+	if !opened.After(d.newest) {
+		opened = d.newest.Add(1) // No two of one moment: the identity is computed from it.
+	}
+	d.newest = opened
 	inc := &incident{key: k, members: map[string]*held{}, verifySince: now, first: now}
 	inc.rec = event.Incident{
-		ID:     event.ComputeID("incident", a.event.Domain, k.node.id, strconv.FormatBool(k.own), a.event.ID, now.UTC().Format(time.RFC3339Nano)),
-		Domain: a.event.Domain, State: event.IncidentVerifying, OpenedAt: now, Updated: now,
+		ID:     event.ComputeID("incident", a.event.Domain, k.node.id, strconv.FormatBool(k.own), a.event.ID, opened.UTC().Format(time.RFC3339Nano)),
+		Domain: a.event.Domain, State: event.IncidentVerifying, OpenedAt: opened, Updated: now,
 		Reason: event.Reason{Code: ReasonVerifying},
 	}
 	inc.fire = fireKey{target: k.node.id}

@@ -1,0 +1,284 @@
+package alerting
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// happening is something that reaches the desk at a time.
+type happening struct {
+	at time.Time
+	do func(*stage)
+}
+
+// site makes targets: one core switch and behind it access switches, servers and VMs.
+func site(s *stage, targets int) (ids []string) {
+	add := func(class, id string, need ...string) {
+		s.target(append([]string{"target", id, class}, need...))
+		ids = append(ids, id)
+	}
+	add("switch", "core-1")
+	tors, servers := max(1, targets/200), max(1, targets/10)
+	for i := range targets - 1 {
+		switch {
+		case i < tors:
+			add("switch", fmt.Sprintf("tor-%d", i), "core-1")
+		case i < tors+servers:
+			add("server", fmt.Sprintf("srv-%d", i-tors), fmt.Sprintf("tor-%d", (i-tors)%tors))
+		default:
+			add("vm", fmt.Sprintf("vm-%d", i), fmt.Sprintf("srv-%d", i%servers))
+		}
+	}
+	return ids
+}
+
+// storm lets the core switch fail and come back: every target's verdict and alert come at any moment within the spread,
+// in any order, the
+// alert before the verdict too. Who is asked in between answers as it is: silence after eight seconds.
+func storm(s *stage, ids []string, random *rand.Rand, spread time.Duration) {
+	failed, back := s.now, s.now.Add(5*time.Minute)
+	var plan []happening
+	within := func(from time.Time, d time.Duration) time.Time {
+		return from.Add(time.Duration(random.Int64N(int64(d))))
+	}
+	for _, id := range ids {
+		// When its poll fell due, and how long after that its verdict and its alert get here.
+		began, ended, lag := within(failed, spread), within(back, 20*time.Second), 20*time.Second
+		plan = append(plan,
+			happening{within(began, lag), func(s *stage) { s.saw(id, event.VerdictFiring, began) }},
+			happening{within(began, lag), func(s *stage) { s.alertAt(id, event.AlertFiring, began, began) }},
+			happening{within(ended, lag), func(s *stage) { s.saw(id, event.VerdictOK, ended) }},
+			happening{within(ended, lag), func(s *stage) { s.alertAt(id, event.AlertResolved, began, ended) }},
+		)
+	}
+	slices.SortFunc(plan, func(a, b happening) int { return a.at.Compare(b.at) })
+	var answers []happening
+	end := back.Add(10 * time.Minute)
+	for s.now.Before(end) {
+		next := s.now.Truncate(time.Second).Add(time.Second)
+		var h *happening
+		if len(plan) > 0 && plan[0].at.Before(next) {
+			next, h = plan[0].at, &plan[0]
+		}
+		if len(answers) > 0 && answers[0].at.Before(next) {
+			next, h = answers[0].at, &answers[0]
+			answers = answers[1:]
+		} else if h != nil {
+			plan = plan[1:]
+		}
+		s.now = next
+		if h != nil {
+			h.do(s)
+		}
+		out := s.desk.Step(s.now)
+		s.take(out)
+		for _, v := range out.Verify {
+			asked, after, verdict := s.now, 8*time.Second, event.VerdictFiring
+			if !asked.Before(back) {
+				after, verdict = 20*time.Millisecond, event.VerdictOK
+			}
+			answers = append(answers, happening{asked.Add(after), func(s *stage) { s.saw(v.Target.ID, verdict, asked) }})
+			slices.SortStableFunc(answers, func(a, b happening) int { return a.at.Compare(b.at) })
+		}
+	}
+}
+
+func (s *stage) saw(target string, v event.Verdict, at time.Time) {
+	s.desk.Reachable(&event.Finding{Rule: event.RuleReachable, Verdict: v, Target: target, Domain: "default", Since: at, At: at})
+}
+
+func (s *stage) alertAt(target string, state event.AlertState, began, updated time.Time) {
+	a := &event.Alert{
+		ID: "alert-" + target, Name: "TargetDown", Rule: "test/TargetDown", State: state, Target: target, Domain: "default", Team: "net",
+		Severity: "critical", StartsAt: began, Updated: updated,
+	}
+	s.desk.Alert(a)
+}
+
+// A core switch takes two thousand along: one page, one resolved, whatever the order.
+func TestStormInAnyOrderIsOnePage(t *testing.T) {
+	const targets = 2000
+	orders := 200
+	if testing.Short() {
+		orders = 10
+	}
+	for seed := range uint64(orders) {
+		s := newStage(t, DefaultPolicy())
+		ids := site(s, targets)
+		storm(s, ids, rand.New(rand.NewPCG(seed, 1)), time.Minute)
+		if len(s.pages) != 2 || s.pages[0].Kind != event.PageFiring || s.pages[1].Kind != event.PageResolved ||
+			s.pages[0].Snapshot.Cause != "core-1" || s.pages[1].Snapshot.SuppressedTotal != targets-1 {
+			t.Fatalf("order %d: told %q; want core-1 firing and resolved\n%s", seed, s.told(), s.said.String())
+		}
+		s.promises()
+		if n := s.desk.Open(); n != 0 || len(s.desk.alerts) != 0 {
+			t.Fatalf("order %d: %d incidents and %d alerts are left", seed, n, len(s.desk.alerts))
+		}
+		if len(s.incidents) > 100 {
+			t.Fatalf("order %d: %d incidents were published", seed, len(s.incidents))
+		}
+	}
+}
+
+// Whatever happens to a small site, with restarts in between: once everything is well and quiet, everybody who was told
+// that something fires was told that it resolved, once each; and nothing is left.
+func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := newStage(t, DefaultPolicy())
+		ids := []string{"a", "b", "c", "d", "e", "f"}
+		relate := func(id string) {
+			line := []string{"target", id, "switch"}
+			for range rapid.IntRange(0, 2).Draw(r, "needs") {
+				need := rapid.SampledFrom(ids).Draw(r, "need")
+				if rapid.Bool().Draw(r, "any") {
+					need += "|" + rapid.SampledFrom(ids).Draw(r, "or")
+				}
+				line = append(line, need)
+			}
+			s.target(line)
+		}
+		for _, id := range ids {
+			relate(id)
+		}
+		alerts := []string{"TargetDown", "DiskFull"}
+		for range rapid.IntRange(1, 60).Draw(r, "steps") {
+			id, name := rapid.SampledFrom(ids).Draw(r, "target"), rapid.SampledFrom(alerts).Draw(r, "alert")
+			switch rapid.IntRange(0, 8).Draw(r, "what") {
+			case 0, 1:
+				s.do("fire " + id + " " + name)
+			case 2:
+				s.do("resolve " + id + " " + name)
+			case 3, 4:
+				s.do("down " + id)
+			case 5:
+				s.do("up " + id)
+			case 6:
+				s.do("+" + rapid.SampledFrom([]string{"1s", "4s", "20s", "90s"}).Draw(r, "wait"))
+			case 7:
+				relate(id)
+				s.step()
+			case 8:
+				s.restart()
+			}
+		}
+		for _, id := range ids {
+			s.do("up " + id)
+			for _, name := range alerts {
+				s.do("resolve " + id + " " + name)
+			}
+		}
+		s.do("+30m")
+		s.promises()
+		if s.desk.Open() != 0 {
+			r.Fatalf("%d incidents are left open\n%s", s.desk.Open(), s.said.String())
+		}
+		for id, i := range s.incidents {
+			if i.State != event.IncidentResolved {
+				r.Fatalf("%s is %s as published\n%s", s.name(id), i.State, s.said.String())
+			}
+		}
+		if t.Failed() {
+			r.Fatalf("a promise was broken\n%s", s.said.String())
+		}
+	})
+}
+
+// No alert that lasts stays without a page for long, unless its cause was paged.
+func TestWhatLastsIsTold(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		s := newStage(t, DefaultPolicy())
+		ids := []string{"a", "b", "c", "d"}
+		for i, id := range ids { // Without cycles.
+			line := []string{"target", id, "switch"}
+			if i > 0 && rapid.Bool().Draw(r, "needs") {
+				line = append(line, rapid.SampledFrom(ids[:i]).Draw(r, "need"))
+			}
+			s.target(line)
+		}
+		for range rapid.IntRange(1, 40).Draw(r, "steps") {
+			id := rapid.SampledFrom(ids).Draw(r, "target")
+			s.do(rapid.SampledFrom([]string{"fire " + id + " X", "resolve " + id + " X", "down " + id, "up " + id, "+3s", "+40s"}).Draw(r, "what"))
+			if rapid.IntRange(0, 9).Draw(r, "restart") == 0 {
+				s.restart()
+			}
+		}
+		s.do("+20m")
+		for id, a := range s.desk.alerts {
+			if len(a.inc.told) == 0 {
+				r.Fatalf("nobody was told of %s on %s (%s)\n%s", a.event.Name, a.event.Target, id, s.said.String())
+			}
+		}
+	})
+}
+
+// A page ledger and its incidents are small whatever the names and numbers.
+func TestIncidentRecordStaysSmall(t *testing.T) {
+	s := newStage(t, DefaultPolicy())
+	long := make([]byte, 3000)
+	for i := range long {
+		long[i] = 'x'
+	}
+	for i := range 3000 {
+		s.target([]string{"target", fmt.Sprintf("%s-%d", long, i), fmt.Sprintf("%s-%d", long, i), "core-1"})
+	}
+	s.target([]string{"target", "core-1", "switch"})
+	s.do("down core-1")
+	for i := range 3000 {
+		s.alert(fmt.Sprintf("%s-%d", long, i), string(long), event.AlertFiring)
+	}
+	s.do("+10s")
+	if len(s.pages) != 1 {
+		t.Fatalf("%d pages; want one", len(s.pages))
+	}
+	data, err := s.pages[0].Encode()
+	if err != nil || len(data) >= 64<<10 {
+		t.Fatalf("the page has %d bytes, %v", len(data), err)
+	}
+	s.promises()
+}
+
+func BenchmarkStorm10000(b *testing.B) {
+	for b.Loop() {
+		s := newStage(nil, DefaultPolicy())
+		d := s.desk
+		ids := site(s, 10000)
+		order := rand.New(rand.NewPCG(1, 1)).Perm(len(ids))
+		for i, k := range order {
+			at := s.now.Add(time.Duration(i) * 6 * time.Millisecond)
+			d.Reachable(&event.Finding{Rule: event.RuleReachable, Verdict: event.VerdictFiring, Target: ids[k], Since: at, At: at})
+			d.Alert(&event.Alert{ID: ids[k], Name: "TargetDown", State: event.AlertFiring, Target: ids[k], Domain: "default", StartsAt: at, Updated: at})
+			d.Step(at)
+		}
+	}
+}
+
+func BenchmarkBlameAmong100000(b *testing.B) {
+	s := newStage(nil, DefaultPolicy())
+	ids := site(s, 100000)
+	core := s.desk.graph.node("core-1")
+	core.state, core.since = down, s.now
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if n := s.desk.graph.node(ids[1+i%(len(ids)-1)]); s.desk.graph.blame(n).root != core {
+			b.Fatalf("%s is not explained", n.id)
+		}
+		i += 7919
+	}
+	b.Run("taken", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			s.desk.graph.taken(core, func(*node) { n++ })
+			if n != len(ids)-1 {
+				b.Fatal(n)
+			}
+		}
+	})
+}
