@@ -1,0 +1,253 @@
+// Package app puts the rooms together.
+//
+// In: a configuration. Out: a running pipeline with its HTTP listener, or every mistake in the configuration.
+// It promises that listeners are up before sources start and that sources fall silent first, so that nothing is in
+// flight without an ear.
+// It never decides anything that a room could.
+package app
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"kemi.dev/kemi/alerting"
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/cmd/kemi/config"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/cmdb"
+	"kemi.dev/kemi/collector"
+	"kemi.dev/kemi/deploy"
+	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/run"
+	"kemi.dev/kemi/internal/web"
+	"kemi.dev/kemi/processors"
+	"kemi.dev/kemi/processors/rule"
+	"kemi.dev/kemi/scheduler"
+	"kemi.dev/kemi/scheduler/cron"
+)
+
+// App is a pipeline.
+type App struct {
+	Config  *config.Config
+	Version string
+
+	scope    obs.Scope
+	registry *prometheus.Registry
+	started  time.Time
+	data     string
+	canary   *canary.Tracker
+	bus      *bus.Bus
+	model    *view.Model
+	guard    http.Handler
+	address  chan string
+
+	cmdb       *cmdb.Room
+	scheduler  *scheduler.Room
+	collector  *collector.Room
+	processors *processors.Room
+	alerting   *alerting.Room
+}
+
+// Options of New beyond the configuration.
+type Options struct {
+	Version string
+	Log     *slog.Logger
+}
+
+// Rooms makes the rooms that can be made without a bus, for `kemi check` and `kemi poll`.
+func Rooms(cfg *config.Config) (*cmdb.Room, *collector.Room, conf.Problems) {
+	a := &App{Config: cfg}
+	problems := a.sources()
+	return a.cmdb, a.collector, problems
+}
+
+// Check returns every mistake in the configuration and what it names, and the number of targets and rules that are there.
+func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problems conf.Problems) {
+	a := &App{Config: cfg, scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
+	problems = append(a.sources(), a.sinks()...)
+	if a.cmdb != nil {
+		found, more := a.cmdb.Check(ctx)
+		targets, problems = len(found), append(problems, more...)
+	}
+	if set, more := a.rules(); len(more) == 0 {
+		rules = len(set.Rules())
+	}
+	return targets, rules, problems
+}
+
+// New makes a pipeline from its configuration. It touches nothing outside yet.
+func New(cfg *config.Config, o Options) (*App, error) {
+	a := &App{
+		Config: cfg, Version: o.Version, registry: prometheus.NewRegistry(), started: time.Now(), data: cfg.Path(cfg.Data),
+		canary: canary.New(canary.StageSchedule, canary.StageCollect, canary.StageSeries, canary.StageRule, canary.StageAlert, canary.StageAlerting),
+		// One reader is enough: whoever started the app.
+		address: make(chan string, 1),
+	}
+	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	a.scope = obs.New(o.Log, a.registry)
+	d, err := a.broker()
+	if err != nil {
+		return nil, err
+	}
+	a.bus = bus.New(d, cfg.Zones, a.scope)
+	a.model = view.New(a.bus)
+	if problems := append(a.sources(), a.sinks()...); len(problems) > 0 {
+		return nil, problems.Err()
+	}
+	if a.scheduler, err = scheduler.New(scheduler.Options{Bus: a.bus, Zones: cfg.Zones, Canary: a.canary, Scope: a.scope}); err != nil {
+		return nil, err
+	}
+	if cfg.Auth != nil {
+		auth := *cfg.Auth
+		auth.TokensFile = cfg.Path(auth.TokensFile)
+		a.guard, err = web.NewGuard(&auth, cfg.ExternalURL, openPaths, a.routes())
+	} else {
+		a.guard, err = web.NewGuard(nil, cfg.ExternalURL, openPaths, a.routes())
+	}
+	return a, err
+}
+
+// sources makes the rooms that bring targets and readings in.
+func (a *App) sources() conf.Problems {
+	cfg := a.Config
+	var problems, more conf.Problems
+	a.collector, problems = collector.New(collector.Options{
+		Bus: a.bus, Zones: cfg.Zones, Credentials: cfg.Credentials, Profiles: cfg.Path(cfg.Profiles), Scope: a.scope, Canary: a.canary,
+	})
+	o := cmdb.Options{
+		Sources: cfg.CMDB, Dir: cfg.Dir, Cron: cron.Check, Zones: cfg.Zones, Bus: a.bus, Scope: a.scope, CanaryEvery: cfg.CanaryEvery,
+	}
+	if len(cfg.Teams) > 0 {
+		o.Teams = keys(cfg.Teams)
+	}
+	if a.collector != nil {
+		o.Kinds, o.Spec, o.Profile, o.Credentials = a.collector.Kinds(), a.collector.Spec, a.collector.Profile, keys(cfg.Credentials)
+	}
+	a.cmdb, more = cmdb.New(o)
+	return append(problems, more...)
+}
+
+// sinks makes the rooms that judge readings and tell people.
+func (a *App) sinks() conf.Problems {
+	cfg := a.Config
+	rules, problems := a.rules()
+	var more conf.Problems
+	a.processors, more = processors.New(processors.Options{
+		Bus: a.bus, DataDir: a.data, Dir: cfg.Dir, Series: cfg.Series, Rules: rules, Version: a.Version, Canary: a.canary, Scope: a.scope,
+	})
+	problems = append(problems, more...)
+	a.alerting, more = alerting.New(alerting.Options{
+		Bus: a.bus, Receivers: cfg.Receivers, Teams: cfg.Teams, Policy: cfg.Alerting, ExternalURL: a.externalURL(),
+		Canary: a.canary, Scope: a.scope,
+	})
+	return append(problems, more...)
+}
+
+func keys[V any](m map[string]V) []string {
+	all := make([]string, 0, len(m))
+	for k := range m {
+		all = append(all, k)
+	}
+	return all
+}
+
+// externalURL is how people reach the console.
+func (a *App) externalURL() string {
+	switch {
+	case a.Config.ExternalURL != "":
+		return a.Config.ExternalURL
+	case a.Config.Auth != nil && a.Config.Auth.TLS != nil:
+		return "https://" + a.Config.Listen
+	default:
+		return "http://" + a.Config.Listen
+	}
+}
+
+// Address returns the address of the HTTP listener, once it is there.
+func (a *App) Address(ctx context.Context) (string, error) {
+	select {
+	case addr := <-a.address:
+		a.address <- addr
+		return addr, nil
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
+}
+
+// Model is the read model.
+func (a *App) Model() *view.Model { return a.model }
+
+// Registry holds Kemi's own metrics.
+func (a *App) Registry() *prometheus.Registry { return a.registry }
+
+// Bus carries the app's events.
+func (a *App) Bus() *bus.Bus { return a.bus }
+
+// Run starts everything and blocks until ctx ends or a part fails.
+func (a *App) Run(ctx context.Context) (err error) {
+	if err := writable(a.data); err != nil {
+		return err
+	}
+	ln, err := web.Listen(a.Config.Listen)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	if err := a.bus.Open(ctx); err != nil {
+		return fmt.Errorf("open the bus: %w", err)
+	}
+	defer func() { // Last: everybody else still has something to say until they have left.
+		if cerr := a.bus.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	var g run.Group
+	g.Add("http", func(ctx context.Context) error { return a.serve(ctx, ln) })
+	g.Add("view", a.model.Run)
+	g.Add("alerting", a.alerting.Run)
+	g.Add("processors", a.processors.Run)
+	g.Add("collector", a.collector.Run)
+	g.Add("scheduler", a.scheduler.Run)
+	g.Add("cmdb", a.cmdb.Run)
+	return g.Run(ctx)
+}
+
+// rules reads the configured rules, or those that come with Kemi when none are configured.
+func (a *App) rules() (*rule.Set, conf.Problems) {
+	if a.Config.Rules == nil {
+		return rule.LoadFS(deploy.Rules, "rules/*.yaml")
+	}
+	return rule.Load(a.Config.Rules, a.Config.Dir)
+}
+
+// Reload reads the rules again; on any mistake nothing changes.
+func (a *App) Reload() error {
+	set, problems := a.rules()
+	if len(problems) > 0 {
+		return problems.Err()
+	}
+	a.processors.ReloadRules(set)
+	return nil
+}
+
+// writable makes the data directory and tries to write there, so that the error names it.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return fmt.Errorf("make the data directory %s: %w: choose another with data:", dir, err)
+	}
+	probe := filepath.Join(dir, ".writable")
+	if err := os.WriteFile(probe, nil, 0o600); err != nil {
+		return fmt.Errorf("write to the data directory %s: %w: choose another with data:", dir, err)
+	}
+	return os.Remove(probe)
+}

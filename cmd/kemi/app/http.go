@@ -1,0 +1,110 @@
+package app
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"kemi.dev/kemi/cmd/kemi/api"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/cmdb"
+	"kemi.dev/kemi/dashboards/console"
+	"kemi.dev/kemi/internal/web"
+)
+
+// openPaths need no token: they say nothing but whether Kemi is well.
+var openPaths = []string{"/-/healthy", "/-/ready"}
+
+func (a *App) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("/", console.New(&pages{a}))
+	mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
+	mux.Handle("/api/v1/", a.processors.QueryHandler())
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "Kemi is healthy.") })
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
+		if ok, why := a.Ready(); !ok {
+			http.Error(w, "Kemi is not ready: "+why, http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "Kemi is ready.")
+	})
+	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
+		if err := a.Reload(); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, "Rules were read again.")
+	})
+	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kemi_canary_age_seconds", Help: "Age of the newest trip of the canary through every stage; -1 before the first.",
+	}, func() float64 {
+		if slot, _ := a.canary.Newest(); !slot.IsZero() {
+			return time.Since(slot).Seconds()
+		}
+		return -1
+	})
+	a.registry.MustRegister(age)
+	return mux
+}
+
+// tooOld is how many intervals the newest trip of the canary may be old.
+const tooOld = 4
+
+// Ready reports whether every stage lets the canary through, and which does not.
+func (a *App) Ready() (ok bool, why string) {
+	slot, stage := a.canary.Newest()
+	limit := tooOld * a.Config.CanaryEvery
+	switch age := time.Since(slot); {
+	case slot.IsZero():
+		return false, fmt.Sprintf("the canary has not come through %s yet", stage)
+	case age > limit:
+		return false, fmt.Sprintf("the newest trip of the canary is %s old and did not get past %s", age.Round(time.Second), stage)
+	}
+	return true, ""
+}
+
+// Status is what GET /api/kemi/v1/status answers.
+type Status struct {
+	Version string                         `json:"version"`
+	Started time.Time                      `json:"started"`
+	Ready   bool                           `json:"ready"`
+	Why     string                         `json:"why,omitempty"`
+	Canary  time.Time                      `json:"canary,omitzero"`
+	Sources []cmdb.SourceStatus            `json:"sources"`
+	Targets map[string]map[view.Health]int `json:"targets"`
+}
+
+// Status tells how the process is.
+func (a *App) Status() Status {
+	s := Status{Version: a.Version, Started: a.started.UTC(), Sources: a.cmdb.Status()}
+	s.Ready, s.Why = a.Ready()
+	s.Canary, _ = a.canary.Newest()
+	a.model.Read(func(m *view.State) { s.Targets = m.Health() })
+	return s
+}
+
+// serve answers HTTP on ln until ctx ends.
+func (a *App) serve(ctx context.Context, ln net.Listener) error {
+	if auth := a.Config.Auth; auth != nil && auth.TLS != nil {
+		cert, key := a.Config.Path(auth.TLS.Cert), a.Config.Path(auth.TLS.Key)
+		load := func() (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(cert, key)
+			return &pair, err
+		}
+		if _, err := load(); err != nil {
+			return fmt.Errorf("read certificate: %w", err)
+		}
+		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return load() // Read each time: a renewed certificate is taken without a restart.
+		}})
+	}
+	a.address <- ln.Addr().String()
+	return web.Serve(ctx, ln, a.guard)
+}

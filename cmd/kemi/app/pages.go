@@ -1,0 +1,135 @@
+package app
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/dashboards/console"
+)
+
+// pages answers what the console asks, from the read model and the embedded store.
+type pages struct{ app *App }
+
+// How much the first page shows.
+const (
+	shownDown     = 60
+	shownPages    = 10
+	shownResolved = 5
+	graphSpan     = time.Hour
+	graphStep     = 30 * time.Second
+)
+
+func shown(t view.Target) console.Target {
+	return console.Target{Target: t.Target, Health: string(t.Health), Since: t.Since}
+}
+
+// Overview implements console.Source.
+func (p *pages) Overview(context.Context) console.Overview {
+	o := console.Overview{Now: time.Now()}
+	o.Ready, o.Why = p.app.Ready()
+	p.app.model.Read(func(s *view.State) {
+		for class, n := range s.Health() {
+			o.Counts = append(o.Counts, console.Count{Class: class, Up: n[view.Up], Down: n[view.Down], Unknown: n[view.Unknown], Waiting: n[view.Waiting]})
+		}
+		down := s.Targets(view.Filter{State: string(view.Down)})
+		for _, t := range down[:min(len(down), shownDown)] {
+			o.Down = append(o.Down, shown(t))
+		}
+		o.DownMore = len(down) - len(o.Down)
+		for _, i := range s.Incidents(view.Filter{}) {
+			switch {
+			case i.State != event.IncidentResolved:
+				o.Incidents = append(o.Incidents, i)
+			case len(o.Resolved) < shownResolved:
+				o.Resolved = append(o.Resolved, i)
+			}
+		}
+		all := s.Pages(view.Filter{})
+		o.Pages = all[:min(len(all), shownPages)]
+	})
+	slices.SortFunc(o.Counts, func(a, b console.Count) int { return strings.Compare(a.Class, b.Class) })
+	return o
+}
+
+// Target implements console.Source.
+func (p *pages) Target(ctx context.Context, id string) (console.TargetPage, bool) {
+	page := console.TargetPage{Now: time.Now()}
+	var found bool
+	p.app.model.Read(func(s *view.State) {
+		var t view.Target
+		if t, found = s.Target(id); found {
+			page.Target = shown(t)
+			page.Alerts = s.Alerts(view.Filter{Target: id})
+		}
+	})
+	if found {
+		page.Graphs = p.graphs(ctx, id, page.Now)
+	}
+	return page, found
+}
+
+// Incident implements console.Source.
+func (p *pages) Incident(_ context.Context, id string) (console.IncidentPage, bool) {
+	page := console.IncidentPage{Now: time.Now()}
+	var found bool
+	p.app.model.Read(func(s *view.State) {
+		if page.Incident, found = s.Incident(id); found {
+			page.Pages = s.Pages(view.Filter{Target: page.Incident.ID})
+		}
+	})
+	return page, found
+}
+
+// mainSeries are the graphs of a target's page: those that have data are shown.
+var mainSeries = []struct {
+	title, unit string
+	lines       [][2]string // name and expression, %s is the target
+}{
+	{"Traffic, all interfaces", "bit/s", [][2]string{
+		{"in", `sum(rate(ifHCInOctets{target=%[1]s}[2m])) * 8`}, {"out", `sum(rate(ifHCOutOctets{target=%[1]s}[2m])) * 8`},
+	}},
+	{"Processor load", "%", [][2]string{{"mean", `avg(hrProcessorLoad{target=%[1]s})`}, {"highest", `max(hrProcessorLoad{target=%[1]s})`}}},
+	{"Answer time", "s", [][2]string{{"HTTP", `max(http_duration_seconds{target=%[1]s})`}}},
+	{"Poll duration", "s", [][2]string{{"poll", `max(kemi_poll_duration_seconds{target=%[1]s})`}}},
+	{"Up", "", [][2]string{{"up", `min(up{target=%[1]s})`}}},
+}
+
+func (p *pages) graphs(ctx context.Context, id string, now time.Time) []console.Graph {
+	store := p.app.processors.Store()
+	if store == nil {
+		return nil
+	}
+	var all []console.Graph
+	from := now.Add(-graphSpan)
+	for _, m := range mainSeries {
+		g := console.Graph{Title: m.title, Unit: m.unit, From: from, To: now}
+		for _, l := range m.lines {
+			lines, err := store.QueryRange(ctx, fmt.Sprintf(l[1], quoted(id)), from, now, graphStep)
+			if err != nil {
+				p.app.scope.Log().Warn("query for a page", "err", err)
+				continue
+			}
+			for _, found := range lines {
+				line := console.Line{Name: l[0]}
+				for _, point := range found.Points {
+					line.Points = append(line.Points, console.Point{T: point.T, V: point.V})
+				}
+				g.Lines = append(g.Lines, line)
+			}
+		}
+		if slices.ContainsFunc(g.Lines, func(l console.Line) bool { return len(l.Points) > 0 }) {
+			all = append(all, g)
+		}
+	}
+	return all
+}
+
+// quoted writes a label value as PromQL wants it.
+func quoted(s string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`, "\n", `\n`).Replace(s) + `"`
+}

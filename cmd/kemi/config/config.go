@@ -1,0 +1,122 @@
+// Package config is the shape of kemi.yaml.
+//
+// In: a file. Out: a Config with every default filled in, or every mistake with its place.
+// It promises that a file that says nothing is valid: `kemi run` with targets alone works.
+// It never looks into a plug-in's own keys: the room that runs the plug-in does.
+package config
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/dashboards"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/web"
+)
+
+// Config is kemi.yaml.
+type Config struct {
+	Pos conf.Pos
+	// Data is the directory for the embedded bus and series.
+	Data string `yaml:"data"`
+	// Listen is the address of console and API.
+	Listen string `yaml:"listen"`
+	// ExternalURL is how people reach the console: links in pages begin with it.
+	ExternalURL string    `yaml:"external_url"`
+	Auth        *web.Auth `yaml:"auth"`
+	// Insecure lets everybody in who can reach Listen.
+	Insecure bool     `yaml:"insecure"`
+	Zones    []string `yaml:"zones"`
+	Bus      conf.Node
+	// CMDB lists sources, each a mapping of one kind to its settings.
+	CMDB        []conf.Node          `yaml:"cmdb"`
+	Credentials map[string]conf.Node `yaml:"credentials"`
+	// Profiles is a directory with SNMP profiles of one's own.
+	Profiles string `yaml:"profiles"`
+	// Rules are files in Prometheus's format, globs allowed; without any the built-in ones are used.
+	Rules     []string             `yaml:"rules"`
+	Series    []conf.Node          `yaml:"series"`
+	Receivers map[string]conf.Node `yaml:"receivers"`
+	Teams     map[string]conf.Node `yaml:"teams"`
+	Alerting  conf.Node            `yaml:"alerting"`
+	Grafana   *dashboards.Config   `yaml:"grafana"`
+	Log       Log                  `yaml:"log"`
+	// CanaryEvery is the interval of the canary's trips.
+	CanaryEvery time.Duration `yaml:"canary_every"`
+
+	// Dir is the directory of the file: relative paths begin there.
+	Dir string `yaml:"-"`
+}
+
+// Log says how much is logged and how.
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `yaml:"level"`
+	// Format is text or json.
+	Format string `yaml:"format"`
+}
+
+// Default is the configuration of an empty file in dir.
+func Default(dir string) *Config {
+	return &Config{
+		Data: "data", Listen: "127.0.0.1:7070", Zones: []string{event.DefaultZone}, CanaryEvery: 10 * time.Second,
+		Log: Log{Level: "info", Format: "text"}, Dir: dir,
+	}
+}
+
+// Validate implements conf.Validator.
+func (c *Config) Validate() []conf.Complaint {
+	var cs []conf.Complaint
+	if err := web.CheckListen(c.Listen, c.Auth, c.Insecure); err != nil {
+		cs = append(cs, conf.Complaint{Field: "listen", What: err.Error(), Do: "see docs/operating.md"})
+	}
+	if c.CanaryEvery < time.Second {
+		cs = append(cs, conf.Complaint{Field: "canary_every", What: "below a second", Do: "write 10s"})
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		cs = append(cs, conf.Complaint{Field: "log.level", What: "unknown level " + c.Log.Level, Do: "use debug, info, warn or error"})
+	}
+	if c.Log.Format != "text" && c.Log.Format != "json" {
+		cs = append(cs, conf.Complaint{Field: "log.format", What: "unknown format " + c.Log.Format, Do: "use text or json"})
+	}
+	if len(c.Zones) == 0 {
+		cs = append(cs, conf.Complaint{Field: "zones", What: "no zones", Do: "leave the key out, or name one"})
+	}
+	return cs
+}
+
+// Load reads a file. A file of the default name may be missing: then everything is default.
+func Load(path string, isDefault bool) (*Config, conf.Problems) {
+	c := Default(filepath.Dir(path))
+	if _, err := os.Stat(path); isDefault && os.IsNotExist(err) {
+		c.Pos.File = path
+	} else {
+		node, problems := conf.Load(path)
+		if len(problems) > 0 && node.IsZero() {
+			return nil, problems
+		}
+		if problems = append(problems, node.Into(c)...); len(problems) > 0 {
+			return c, problems
+		}
+	}
+	if len(c.CMDB) == 0 {
+		nodes, problems := conf.ParseRaw(path, []byte("file: {path: targets/*.yaml}"))
+		if len(problems) > 0 {
+			return c, problems
+		}
+		c.CMDB = nodes
+	}
+	return c, nil
+}
+
+// Path makes a path of the configuration absolute or relative to the working directory.
+func (c *Config) Path(p string) string {
+	if p == "" || filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(c.Dir, p)
+}

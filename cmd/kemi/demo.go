@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kemi.dev/kemi/cmd/kemi/demo"
+	"kemi.dev/kemi/internal/web"
+)
+
+func newDemo() *cobra.Command {
+	o := demo.Options{Version: version}
+	var output string
+	var noStory bool
+	cmd := &cobra.Command{
+		Use: "demo", Short: "Watch a simulated site lose and regain a core switch", Args: cobra.NoArgs,
+		Long: `Starts everything in one process, in a temporary directory: a simulated fleet (2 core switches, 10 access switches with
+48 ports, 100 servers, 400 VMs, 20 HTTP services, each on its own loopback address), the whole pipeline polling it every
+10 s, and an inbox that takes the pages. At 20 s a core switch goes down, and with it all that can only be reached through
+it; at 50 s it is back. One page says so, and one that it is over. Ctrl-C ends it.`,
+		Example: `  kemi demo
+  kemi demo --for 80s -o json
+  kemi demo --devices 2000 --no-story`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := web.CheckListen(o.Listen, nil, false); err != nil {
+				return usageError{fmt.Errorf("--listen: %w", err)}
+			}
+			o.Story, o.JSON, o.Out, o.Log = !noStory, output == "json", cmd.OutOrStdout(), cmd.ErrOrStderr()
+			if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+				o.Live = true
+			}
+			return demo.Run(cmd.Context(), o)
+		},
+	}
+	cmd.Flags().IntVar(&o.Devices, "devices", 0, "scale the site to that many devices; 0 is 532")
+	cmd.Flags().DurationVar(&o.For, "for", time.Duration(0), "end by itself after this time; 0 is never")
+	cmd.Flags().BoolVar(&noStory, "no-story", false, "just run, nothing goes down")
+	cmd.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:7070", "where the console is; a free port if this is taken")
+	outputFlag(cmd, &output)
+	return cmd
+}

@@ -1,0 +1,278 @@
+// Package demo plays a site that loses and regains a core switch.
+//
+// In: how large and how long. Out: a running pipeline over a simulated fleet, a story on the terminal, a summary.
+// It promises that the pipeline is the one of `kemi run`, on a configuration it writes to a temporary directory.
+// It never talks to anything but loopback and leaves nothing behind.
+package demo
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/app"
+	"kemi.dev/kemi/cmd/kemi/config"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/internal/run"
+	"kemi.dev/kemi/internal/simulate"
+)
+
+// Options of Run.
+type Options struct {
+	// Devices scales the site; 0 is its natural size of 532.
+	Devices int
+	// For ends the demo after that time; 0 is never.
+	For   time.Duration
+	Story bool
+	JSON  bool
+	// Listen is where the console is; a taken port is replaced by a free one.
+	Listen  string
+	Version string
+	// Out gets the story and the summary, Log what goes wrong.
+	Out, Log io.Writer
+	// Live says that Out is a terminal: there is a status line.
+	Live bool
+}
+
+// The story, in time since the demo's clock began.
+const (
+	fall   = 20 * time.Second
+	rise   = 50 * time.Second
+	victim = "core-1"
+)
+
+// prefix is where the simulated devices live.
+const prefix = "127.77.0.0/16:0"
+
+// Run plays the demo until ctx or the time is over.
+func Run(ctx context.Context, o Options) error {
+	listen, err := simulate.ParseListen(prefix)
+	if err != nil {
+		return err
+	}
+	spec := simulate.DemoSpec(listen)
+	if o.Devices > 0 {
+		spec = spec.Scale(o.Devices)
+	}
+	devices, err := simulate.Site(spec)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "kemi-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+
+	fleet, err := simulate.New(simulate.Config{Listen: listen, Devices: devices, Log: slog.New(slog.NewTextHandler(o.Log, nil))})
+	if err != nil {
+		return err
+	}
+	d := &demo{Options: o, dir: dir, fleet: fleet}
+	var g run.Group
+	g.Add("simulated fleet", fleet.Run, fleet.Ready())
+	g.Add("demo", d.pipeline)
+	return g.Run(ctx)
+}
+
+type demo struct {
+	Options
+	dir   string
+	fleet *simulate.Fleet
+	app   *app.App
+	began time.Time
+	told  int
+}
+
+// say writes a line of the story, over the status line if there is one.
+func (d *demo) say(format string, args ...any) {
+	if d.JSON {
+		return
+	}
+	if d.Live {
+		fmt.Fprint(d.Out, "\r\x1b[K")
+	}
+	fmt.Fprintf(d.Out, format+"\n", args...)
+}
+
+// pipeline runs Kemi over the fleet and tells the story.
+func (d *demo) pipeline(ctx context.Context) error {
+	path, err := write(d.dir, d.free(), d.fleet.Devices())
+	if err != nil {
+		return err
+	}
+	cfg, problems := config.Load(path, false)
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	d.app, err = app.New(cfg, app.Options{Version: d.Version, Log: slog.New(slog.NewTextHandler(d.Log, &slog.HandlerOptions{Level: slog.LevelError}))})
+	if err != nil {
+		return err
+	}
+	var g run.Group
+	g.Add("pipeline", d.app.Run)
+	g.Add("story", d.story)
+	return g.Run(ctx)
+}
+
+// free returns the address to listen on: the asked one, or another port when that is taken.
+func (d *demo) free() string {
+	ln, err := net.Listen("tcp", d.Listen)
+	if err != nil {
+		host, _, _ := net.SplitHostPort(d.Listen)
+		return net.JoinHostPort(host, "0")
+	}
+	ln.Close()
+	return d.Listen
+}
+
+// story strikes the core switch, prints pages and status, and ends with the summary.
+func (d *demo) story(ctx context.Context) error {
+	addr, err := d.app.Address(ctx)
+	if err != nil {
+		return nil // The pipeline says why.
+	}
+	select {
+	case <-d.app.Model().Ready():
+	case <-ctx.Done():
+		return nil
+	}
+	d.began = time.Now()
+	d.say("Kemi watches %d simulated devices, polled every 10 s.", len(d.fleet.Devices()))
+	d.say("  console         http://%s/", addr)
+	d.say("  Prometheus API  http://%s/api/v1/query?query=up", addr)
+	d.say("  command line    kemi targets list --server http://%s", addr)
+	if d.Story {
+		d.say("In %s core switch %s goes down, and with it all that can only be reached through it; %s later it is back.", fall, victim, rise-fall)
+	}
+	d.say("Ctrl-C ends it.\n")
+
+	acts := []struct {
+		at    time.Duration
+		fault simulate.FaultKind
+		line  string
+	}{
+		{fall, simulate.Down, "core switch " + victim + " goes down"},
+		{rise, simulate.Clear, "core switch " + victim + " is back"},
+	}
+	if !d.Story {
+		acts = nil
+	}
+	var end <-chan time.Time
+	if d.For > 0 {
+		end = time.After(d.For)
+	}
+	tick := time.NewTicker(200 * time.Millisecond)
+	defer tick.Stop()
+	var before counts
+	last := d.began
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-end:
+			return d.finish(ctx)
+		case now := <-tick.C:
+			if at := now.Sub(d.began); len(acts) > 0 && at >= acts[0].at {
+				if err := d.fleet.Fault(victim, simulate.Fault{Kind: acts[0].fault}); err != nil {
+					return err
+				}
+				d.say("%5.1f s  %s", at.Seconds(), acts[0].line)
+				acts = acts[1:]
+			}
+			d.pages()
+			if now.Sub(last) >= time.Second {
+				seen := d.count()
+				d.status(now, seen.since(before, now.Sub(last)), seen)
+				before, last = seen, now
+			}
+		}
+	}
+}
+
+// pages prints the pages that were sent since the last call.
+func (d *demo) pages() {
+	all := sentPages(d.app.Model(), d.began)
+	for _, p := range all[min(d.told, len(all)):] {
+		d.say("%5.1f s  PAGE to %s (%s): %s: %s", p.After, p.Team, p.Receiver, strings.ToUpper(string(p.Kind)), p.Title)
+	}
+	d.told = len(all)
+}
+
+// counts are totals since the start.
+type counts struct {
+	polls, values float64
+	open, targets int
+	down          int
+}
+
+func (c counts) since(before counts, d time.Duration) (perSecond counts) {
+	return counts{polls: (c.polls - before.polls) / d.Seconds(), values: (c.values - before.values) / d.Seconds()}
+}
+
+func (d *demo) count() counts {
+	var c counts
+	families, err := d.app.Registry().Gather()
+	if err != nil {
+		return c // The next second has another chance.
+	}
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			switch f.GetName() {
+			case "kemi_collector_polls_total":
+				c.polls += m.GetCounter().GetValue()
+			case "kemi_series_samples_written_total":
+				c.values += m.GetCounter().GetValue()
+			}
+		}
+	}
+	d.app.Model().Read(func(s *view.State) {
+		for _, byHealth := range s.Health() {
+			for health, n := range byHealth {
+				c.targets += n
+				if health == view.Down {
+					c.down += n
+				}
+			}
+		}
+		for _, i := range s.Incidents(view.Filter{}) {
+			if i.State != event.IncidentResolved {
+				c.open++
+			}
+		}
+	})
+	return c
+}
+
+func (d *demo) status(now time.Time, rate, total counts) {
+	if !d.Live || d.JSON {
+		return
+	}
+	fmt.Fprintf(d.Out, "\r\x1b[K%5.1f s  %d targets, %d down · %.0f polls/s · %.0f values/s · %d open incidents · %d pages",
+		now.Sub(d.began).Seconds(), total.targets, total.down, rate.polls, rate.values, total.open, d.told)
+}
+
+// finish prints the summary.
+func (d *demo) finish(ctx context.Context) error {
+	d.pages()
+	s, err := audit(ctx, d.app.Bus(), d.app.Model(), d.began)
+	if err != nil {
+		return errors.Join(errors.New("count what happened"), err)
+	}
+	if d.JSON {
+		enc := json.NewEncoder(d.Out)
+		enc.SetIndent("", "  ")
+		return enc.Encode(s)
+	}
+	d.say("\n%d targets, %d polls, %d readings, %d findings, %d incidents, %d pages, %d jobs lost.",
+		s.Targets, s.Polls, s.Readings, s.Findings, s.Incidents, len(s.Pages), s.LostJobs)
+	return nil
+}

@@ -1,0 +1,235 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/api"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/dashboards/console"
+)
+
+// listed is one kind of thing that can be listed and shown.
+type listed struct {
+	name, one, short string
+	states           string
+	header           []string
+	rows             func(json.RawMessage) ([][]string, error)
+}
+
+func rowsOf[T any](row func(T) []string) func(json.RawMessage) ([][]string, error) {
+	return func(data json.RawMessage) ([][]string, error) {
+		var all []T
+		if err := json.Unmarshal(data, &all); err != nil {
+			return nil, err
+		}
+		rows := make([][]string, len(all))
+		for i, e := range all {
+			rows[i] = row(e)
+		}
+		return rows, nil
+	}
+}
+
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return console.Ago(time.Since(t))
+}
+
+var (
+	targetsView = listed{
+		"targets", "target", "What is watched, and how it is", "up, down, unknown, waiting",
+		[]string{"id", "class", "address", "team", "state", "for"},
+		rowsOf(func(t view.Target) []string {
+			return []string{t.ID, t.Class, t.Address, t.Team, string(t.Health), ago(t.Since)}
+		}),
+	}
+	alertsView = listed{
+		"alerts", "alert", "Problems, deduplicated", "firing, resolved",
+		[]string{"id", "alert", "target", "severity", "state", "since", "summary"},
+		rowsOf(func(a event.Alert) []string {
+			return []string{a.ID[:min(8, len(a.ID))], a.Name, a.Target, a.Severity, string(a.State), ago(a.StartsAt), a.Annotations["summary"]}
+		}),
+	}
+	incidentsView = listed{
+		"incidents", "incident", "Causes, and what they took along", "verifying, open, resolved",
+		[]string{"id", "state", "cause", "team", "since", "suppressed", "title"},
+		rowsOf(func(i event.Incident) []string {
+			return []string{i.ID[:min(8, len(i.ID))], string(i.State), i.Cause, i.Team, ago(i.OpenedAt), strconv.Itoa(i.SuppressedTotal), i.Title}
+		}),
+	}
+	pagesView = listed{
+		"pages", "page", "The ledger: who was told what, and what came of it", "intent, retrying, sent, failed",
+		[]string{"id", "when", "kind", "receiver", "stage", "attempts", "title"},
+		rowsOf(func(p event.Page) []string {
+			return []string{p.ID[:min(8, len(p.ID))], ago(p.Created), string(p.Kind), p.Receiver, string(p.Stage), strconv.Itoa(p.Attempts), p.Title}
+		}),
+	}
+)
+
+// newList makes "kemi NAME list" and "kemi NAME show".
+func newList(l listed) *cobra.Command {
+	parent := &cobra.Command{Use: l.name, Short: l.short}
+	var c client
+	var output string
+	var filter view.Filter
+	list := &cobra.Command{
+		Use: "list", Short: "List " + l.name, Args: cobra.NoArgs,
+		Example: fmt.Sprintf("  kemi %[1]s list\n  kemi %[1]s list --state %[2]s -o json", l.name, strings.Split(l.states, ",")[0]),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			q := url.Values{}
+			for name, value := range map[string]string{"state": filter.State, "class": filter.Class, "team": filter.Team, "target": filter.Target} {
+				if value != "" {
+					q.Set(name, value)
+				}
+			}
+			var all json.RawMessage
+			if err := c.get(cmd.Context(), "/"+l.name, q, &all); err != nil {
+				return err
+			}
+			if output == "json" {
+				return printJSON(cmd.OutOrStdout(), all)
+			}
+			rows, err := l.rows(all)
+			if err != nil {
+				return err
+			}
+			return printTable(cmd.OutOrStdout(), l.header, rows)
+		},
+	}
+	list.Flags().StringVar(&filter.State, "state", "", "only those in this state: "+l.states)
+	list.Flags().StringVar(&filter.Team, "team", "", "only those of this team")
+	if l.name == "targets" || l.name == "alerts" {
+		list.Flags().StringVar(&filter.Class, "class", "", "only those of this class")
+	}
+	if l.name == "alerts" {
+		list.Flags().StringVar(&filter.Target, "target", "", "only those of this target")
+	}
+	outputFlag(list, &output)
+	c.flags(list)
+
+	show := &cobra.Command{
+		Use: "show ID", Short: "Show one " + l.one + " with everything that is known of it", Args: cobra.ExactArgs(1),
+		Example: fmt.Sprintf("  kemi %s show 1a2b3c4d   # the start of the id is enough", l.name),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var one json.RawMessage
+			if err := c.get(cmd.Context(), "/"+l.name+"/"+url.PathEscape(args[0]), nil, &one); err != nil {
+				return err
+			}
+			return printJSON(cmd.OutOrStdout(), one)
+		},
+	}
+	if l.name == "targets" {
+		show.Example = "  kemi targets show core-1"
+	}
+	outputFlag(show, new(string))
+	c.flags(show)
+	parent.AddCommand(list, show)
+	return parent
+}
+
+func newTargets() *cobra.Command {
+	parent := newList(targetsView)
+	var c client
+	var by, comment string
+	accept := &cobra.Command{
+		Use: "accept-shrink SOURCE", Short: "Let a CMDB source lose the targets it is held for", Args: cobra.ExactArgs(1),
+		Long: `A source that loses more than a fifth of its targets at once is held: what was there stays and is watched on.
+When the loss is meant, say so here. The name of the source is in the log, in /api/kemi/v1/status and on the console.`,
+		Example: "  kemi targets accept-shrink file:targets --comment 'rack 7 is gone'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			body, err := json.Marshal(event.Command{Kind: event.AcceptShrink, Subject: args[0], By: by, Comment: comment})
+			if err != nil {
+				return err
+			}
+			resp, err := c.do(cmd.Context(), "POST", "/commands", nil, strings.NewReader(string(body)))
+			if err != nil {
+				return err
+			}
+			resp.Body.Close()
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "told Kemi that the loss of targets in %s is meant\n", args[0])
+			return err
+		},
+	}
+	accept.Flags().StringVar(&by, "by", "", "who says so")
+	accept.Flags().StringVar(&comment, "comment", "", "why")
+	c.flags(accept)
+	parent.AddCommand(accept)
+	return parent
+}
+
+func newTail() *cobra.Command {
+	var c client
+	var output, from string
+	cmd := &cobra.Command{
+		Use: "tail TOPIC", Short: "Follow a topic, one event a line", Args: cobra.ExactArgs(1),
+		Long: `Follows a topic of a running Kemi: targets.v1, jobs.v1.default, readings.v1, findings.v1, alerts.v1, incidents.v1,
+pages.v1, commands.v1, dead.v1. It disturbs no consumer. Ctrl-C ends it.`,
+		Example: "  kemi tail alerts.v1\n  kemi tail readings.v1 --from 5m -o json | jq .event.status",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{}
+			if from != "" {
+				q.Set("from", from)
+			}
+			resp, err := c.do(cmd.Context(), "GET", "/topics/"+url.PathEscape(args[0])+"/tail", q, nil)
+			if err != nil {
+				return err
+			}
+			defer resp.Body.Close()
+			dec := json.NewDecoder(resp.Body)
+			for {
+				var line json.RawMessage
+				if err := dec.Decode(&line); err != nil {
+					if cmd.Context().Err() != nil {
+						return nil
+					}
+					return fmt.Errorf("the connection to %s ended: %w", c.server, err)
+				}
+				if output == "json" {
+					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", line)
+				} else {
+					err = printLine(cmd, line)
+				}
+				if err != nil {
+					return err
+				}
+			}
+		},
+	}
+	cmd.Flags().StringVar(&from, "from", "", "begin that long ago (5m, 2h, 1d); without it, with what comes")
+	outputFlag(cmd, &output)
+	c.flags(cmd)
+	return cmd
+}
+
+// printLine writes one event for people: when, key, and what it says.
+func printLine(cmd *cobra.Command, data json.RawMessage) error {
+	var l api.Line
+	if err := json.Unmarshal(data, &l); err != nil {
+		return err
+	}
+	said := string(l.Event)
+	var ce struct{ Data json.RawMessage }
+	switch {
+	case l.Removed:
+		said = "removed"
+	case l.Unreadable != "":
+		said = "unreadable: " + l.Unreadable
+		if reason := l.Headers["kemi-dead-reason"]; reason != "" {
+			said = fmt.Sprintf("from %s by %s: %s", l.Headers["kemi-dead-topic"], l.Headers["kemi-dead-group"], reason)
+		}
+	case json.Unmarshal(l.Event, &ce) == nil && ce.Data != nil:
+		said = string(ce.Data)
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s\n", l.Stored.Format("15:04:05.000"), plain(l.Key), plain(said))
+	return err
+}

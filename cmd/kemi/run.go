@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"kemi.dev/kemi/cmd/kemi/app"
+	"kemi.dev/kemi/cmd/kemi/config"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/run"
+)
+
+const defaultConfig = "kemi.yaml"
+
+// configFlag adds -c; load reads what it names.
+func configFlag(cmd *cobra.Command) (load func() (*config.Config, conf.Problems)) {
+	path := cmd.Flags().StringP("config", "c", defaultConfig, "configuration file; when kemi.yaml is not there everything is default")
+	_ = cmd.MarkFlagFilename("config", "yaml", "yml", "json") // Fails only for flags that are not there.
+	return func() (*config.Config, conf.Problems) {
+		return config.Load(*path, !cmd.Flags().Changed("config"))
+	}
+}
+
+// logger writes to w as the configuration says.
+func logger(w io.Writer, c config.Log) *slog.Logger {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(c.Level)); err != nil {
+		level = slog.LevelInfo // Validated before: this is the zero configuration.
+	}
+	opts := &slog.HandlerOptions{Level: level}
+	if c.Format == "json" {
+		return slog.New(slog.NewJSONHandler(w, opts))
+	}
+	return slog.New(slog.NewTextHandler(w, opts))
+}
+
+func newRun() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "run", Short: "Run the pipeline", Args: cobra.NoArgs,
+		Long: `Runs the whole pipeline on a configuration: reads the targets, polls them, evaluates rules, writes series, pages.
+Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads the rules again, SIGTERM or Ctrl-C
+stops. See deploy/example for a complete configuration.`,
+		Example: "  kemi check -c kemi.yaml && kemi run -c kemi.yaml",
+	}
+	load := configFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, problems := load()
+		if len(problems) > 0 {
+			return sayProblems(cmd.ErrOrStderr(), problems)
+		}
+		log := logger(cmd.ErrOrStderr(), cfg.Log)
+		a, err := app.New(cfg, app.Options{Version: version, Log: log})
+		var wrong conf.Problems
+		if errors.As(err, &wrong) {
+			return sayProblems(cmd.ErrOrStderr(), wrong)
+		} else if err != nil {
+			return err
+		}
+		var g run.Group
+		g.Add("kemi", a.Run)
+		g.Add("announce", func(ctx context.Context) error { return announce(ctx, a, log) })
+		return g.Run(cmd.Context())
+	}
+	return cmd
+}
+
+// announce says where Kemi is, then reloads on SIGHUP until ctx ends.
+func announce(ctx context.Context, a *app.App, log *slog.Logger) error {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	addr, err := a.Address(ctx)
+	if err != nil {
+		return nil // Ended before it listened; the other part says why.
+	}
+	log.Info("kemi runs", "version", version, "console", "http://"+addr, "prometheus_api", "http://"+addr+"/api/v1")
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-hup:
+			if err := a.Reload(); err != nil {
+				log.Error("reload: nothing was changed", "err", err)
+			} else {
+				log.Info("rules were read again")
+			}
+		}
+	}
+}
+
+// sayProblems writes every mistake on a line of its own.
+func sayProblems(w io.Writer, problems conf.Problems) error {
+	fmt.Fprintln(w, problems.Err())
+	return errWrong
+}
+
+func newCheck() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use: "check", Short: "Validate configuration, targets and rules", Args: cobra.NoArgs,
+		Long: `Reads the configuration and everything it names (targets, profiles, rules) without starting anything, and prints
+every mistake as file:line:column: what is wrong: what to do. Exit code 0 when there is none, 1 when there are.`,
+		Example: "  kemi check -c deploy/example/kemi.yaml\n  kemi check -o json | jq -r '.problems[].file'",
+	}
+	load := configFlag(cmd)
+	outputFlag(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		cfg, problems := load()
+		var targets, rules int
+		if cfg != nil {
+			var more conf.Problems
+			targets, rules, more = app.Check(cmd.Context(), cfg)
+			problems = append(problems, more...)
+		}
+		if output == "json" {
+			if problems == nil {
+				problems = conf.Problems{}
+			}
+			if err := printJSON(cmd.OutOrStdout(), map[string]any{"problems": problems, "targets": targets, "rules": rules}); err != nil {
+				return err
+			}
+		} else if len(problems) > 0 {
+			return sayProblems(cmd.OutOrStdout(), problems)
+		} else {
+			fmt.Fprintf(cmd.OutOrStdout(), "ok: %d targets, %d rules\n", targets, rules)
+		}
+		if len(problems) > 0 {
+			return errWrong
+		}
+		return nil
+	}
+	return cmd
+}
