@@ -37,7 +37,7 @@ type Options struct {
 	Credentials map[string]conf.Node
 	// Profiles is the folder of the user's own profiles; may be empty.
 	Profiles string
-	// MaxInFlight bounds the polls at once; 0 is 1000.
+	// MaxInFlight bounds the polls at once of targets that are neither dead nor slow; 0 is 1000.
 	MaxInFlight int
 	Scope       obs.Scope
 	// Canary may be nil.
@@ -202,12 +202,12 @@ func (r *Room) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup
+	group.Go(func() { r.tick(ctx) })
 	errs := make([]error, len(r.options.Zones))
 	for i, zone := range r.options.Zones {
 		group.Go(func() {
 			defer cancel() // One zone without work is an error of all: it is not to go unnoticed.
-			// Twice as many jobs as polls are taken: those that wait for a slow target keep no place from others.
-			errs[i] = bus.Work(ctx, r.options.Bus, event.JobsTopic(zone), "collector", 2*r.options.MaxInFlight, redeliver, r.handle)
+			errs[i] = bus.Work(ctx, r.options.Bus, event.JobsTopic(zone), "collector", perPlace*r.options.MaxInFlight, redeliver, r.handle)
 		})
 	}
 	group.Wait()

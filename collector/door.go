@@ -17,6 +17,11 @@ const (
 	redeliver = 30 * time.Second
 	// defaultDeadline is that of jobs which name none.
 	defaultDeadline = time.Minute
+	// tickEvery is how often polls that take long are looked for.
+	tickEvery = 250 * time.Millisecond
+	// perPlace is how many jobs are taken at once for each place in the fast lane: those that wait for a slow target, or
+	// are polled slowly, keep no place from others.
+	perPlace = 4
 	// maxReading is what a broker takes in one record, with room for what goes with it.
 	maxReading = 900 << 10
 )
@@ -109,6 +114,7 @@ func (r *Room) admit(ctx context.Context, t *ticket) verdict {
 	r.mu.Lock()
 	now := time.Now()
 	r.engine.sweep(now)
+	r.wake(r.engine.tick(now))
 	v := r.engine.arrive(t, now)
 	r.gauges()
 	r.mu.Unlock()
@@ -127,6 +133,22 @@ func (r *Room) admit(ctx context.Context, t *ticket) verdict {
 	_, woken := r.engine.leave(t, time.Now())
 	r.wake(woken)
 	return t.verdict
+}
+
+// tick lets time pass until ctx ends.
+func (r *Room) tick(ctx context.Context) {
+	ticker := time.NewTicker(tickEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-ticker.C:
+			r.mu.Lock()
+			r.wake(r.engine.tick(now))
+			r.mu.Unlock()
+		}
+	}
 }
 
 // done takes a ticket that was started back; reading is nil when nothing was found out about the target.

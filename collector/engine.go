@@ -11,12 +11,15 @@ import (
 // It is not safe for concurrent use.
 //
 // Every job is a ticket. A ticket starts when its target has no other poll under way and its lane has room. There are
-// two lanes, so that targets which are dead or slow keep nobody else waiting: they share a part of the places.
+// two lanes, so that targets which are dead or slow keep nobody else waiting. Who was slow the last time starts in the
+// slow lane; who turns out to be slow is moved there and leaves its place to others.
 type engine struct {
 	limits  limits
 	targets map[string]*target
 	lanes   [2]lane
 	swept   time.Time
+	// young are the tickets that run in the fast lane, oldest first, and some that do not run any more.
+	young []*ticket
 }
 
 // The lanes.
@@ -27,8 +30,8 @@ const (
 
 // limits bound what goes on at once.
 type limits struct {
-	polls   int // in both lanes together
-	slow    int // of these in the slow lane
+	fast    int // polls in the fast lane
+	slow    int // polls that start in the slow lane; those that are moved there come on top
 	waiting int // tickets of slow targets that wait for a place or for their turn
 }
 
@@ -50,6 +53,8 @@ type ticket struct {
 	lane    int
 	probing bool
 	verdict verdict
+	begun   time.Time
+	over    bool
 	woken   chan struct{} // the door's: closed when the verdict of a ticket that waited has fallen
 }
 
@@ -103,7 +108,7 @@ const (
 
 func newEngine(polls int) *engine {
 	return &engine{
-		limits:  limits{polls: polls, slow: max(1, polls*3/4), waiting: max(perTarget, polls/2)},
+		limits:  limits{fast: polls, slow: max(1, polls/2), waiting: max(perTarget, polls/2)},
 		targets: map[string]*target{},
 	}
 }
@@ -143,7 +148,7 @@ func (e *engine) arrive(t *ticket, now time.Time) verdict {
 		return wait
 	}
 	tg.busy = true
-	e.begin(t, tg)
+	e.begin(t, tg, now)
 	return start
 }
 
@@ -158,16 +163,35 @@ func (e *engine) enqueue(t *ticket) {
 
 // room reports whether a lane has a place.
 func (e *engine) room(lane int) bool {
-	if e.lanes[fast].running+e.lanes[slow].running >= e.limits.polls {
-		return false
+	if lane == fast {
+		return e.lanes[fast].running < e.limits.fast
 	}
-	return lane == fast || e.lanes[slow].running < e.limits.slow
+	return e.lanes[slow].running < e.limits.slow
 }
 
-func (e *engine) begin(t *ticket, tg *target) {
+func (e *engine) begin(t *ticket, tg *target, now time.Time) {
 	e.lanes[t.lane].running++
 	t.probing = tg.dead() && !t.real
-	t.verdict = start
+	t.verdict, t.begun = start, now
+	if t.lane == fast {
+		e.young = append(e.young, t)
+	}
+}
+
+// tick moves polls that take long into the slow lane. It returns tickets that start in their place.
+func (e *engine) tick(now time.Time) []*ticket {
+	for len(e.young) > 0 && (e.young[0].over || now.Sub(e.young[0].begun) >= slowFrom) {
+		if t := e.young[0]; !t.over {
+			t.lane = slow
+			e.lanes[fast].running--
+			e.lanes[slow].running++
+		}
+		e.young = e.young[1:]
+	}
+	if len(e.young) == 0 {
+		e.young = nil
+	}
+	return e.advance(nil, now)
 }
 
 // judge decides what needs no place: start means that the ticket is to be polled.
@@ -187,6 +211,7 @@ func (e *engine) finish(t *ticket, published, heard bool, status event.Status, t
 	tg := e.targets[t.target]
 	tg.used = now
 	e.lanes[t.lane].running--
+	t.over = true
 	if published {
 		tg.mark(t)
 	}
@@ -243,23 +268,27 @@ func (e *engine) release(tg *target, now time.Time, woken []*ticket) []*ticket {
 
 // advance starts what there is room for.
 func (e *engine) advance(woken []*ticket, now time.Time) []*ticket {
-	for i := fast; i <= slow; i++ {
-		l := &e.lanes[i]
-		for len(l.queue) > 0 && e.room(i) {
-			t := l.queue[0]
-			l.queue = l.queue[1:]
-			l.waiting--
-			tg := e.targets[t.target]
-			if v := tg.judge(t, now); v != start {
-				t.verdict = v
-				woken = e.release(tg, now, append(woken, t))
-				continue
-			}
-			e.begin(t, tg)
-			woken = append(woken, t)
+	for {
+		lane := fast
+		if len(e.lanes[fast].queue) == 0 || !e.room(fast) {
+			lane = slow
 		}
+		l := &e.lanes[lane]
+		if len(l.queue) == 0 || !e.room(lane) {
+			return woken
+		}
+		t := l.queue[0]
+		l.queue = l.queue[1:]
+		l.waiting--
+		tg := e.targets[t.target]
+		if v := tg.judge(t, now); v != start {
+			t.verdict = v
+			woken = e.release(tg, now, append(woken, t)) // Its next ticket may be in the other lane.
+			continue
+		}
+		e.begin(t, tg, now)
+		woken = append(woken, t)
 	}
-	return woken
 }
 
 // sweep forgets targets that have no jobs any more.
