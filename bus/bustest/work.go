@@ -63,7 +63,7 @@ func oneByOne(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Work})
 	e.publish(e.d, numbered(t, 0, "k", 5)...)
 	s := works(t)
-	s.Redeliver = time.Second
+	s.Redeliver = 700 * time.Millisecond
 	f := e.subscribe(e.d, s)
 	got := f.data(5)
 	for i, d := range got {
@@ -143,7 +143,7 @@ func closedGivesBack(e *env) {
 func redelivered(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Work})
 	s := works(t)
-	s.Redeliver = time.Second
+	s.Redeliver = 700 * time.Millisecond
 	s.Window = 1
 	silent := e.subscribe(e.d, s)
 	e.publish(e.d, numbered(t, 0, "k", 1)...)
@@ -177,7 +177,7 @@ func workReopened(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Work})
 	e.publish(e.d, numbered(t, 0, "k", 10)...)
 	s := works(t)
-	s.Redeliver = 2 * time.Second // A broker that was stopped may wait for it although the member closed in order.
+	s.Redeliver = time.Second // A broker that was stopped may wait for it although the member closed in order.
 	f := e.subscribe(e.d, s)
 	got := f.data(10)
 	f.ack(got[:7]...)

@@ -81,7 +81,8 @@ func (r *Record) Header(name string) string {
 	return ""
 }
 
-// Fence makes a Publish conditional: it is refused with ErrFenced once the partition has another owner.
+// Fence makes a Publish conditional: it is refused with ErrFenced once the partition has another owner. It is used on
+// the driver whose feed was assigned the partition; on any other it is refused.
 type Fence struct {
 	Topic, Group string
 	Partition    int
@@ -117,7 +118,8 @@ type Subscription struct {
 	// partition, so that a slow partition holds up no other; 0 is the driver's default.
 	Window int
 	// Redeliver is after how long a Work record that was neither acknowledged nor put back is given to another
-	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner.
+	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner. Members of a group
+	// give the same; where a broker keeps one for the group, the last one counts.
 	Redeliver time.Duration
 }
 
@@ -154,12 +156,13 @@ type Event int
 const (
 	// Data carries a record.
 	Data Event = iota
-	// Assigned begins an epoch: the feed owns Partition from Position on (the position after the last commit).
-	// All records of the epoch come after it.
+	// Assigned begins an epoch: the feed owns Partition from Position on (the position after the last commit; 0
+	// for a group that never committed and begins with a snapshot). All records of the epoch come after it.
 	Assigned
 	// Revoked ends an epoch: no record of it follows, no commit of it is accepted.
 	Revoked
-	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions.
+	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions. It comes
+	// once, with Partition -1.
 	CaughtUp
 )
 

@@ -16,7 +16,7 @@ import (
 // quick is tuned for tests: what is a matter of seconds outside is one of tenths here.
 func quick() tuning {
 	t := defaults()
-	t.lease, t.handover, t.commit, t.minFree = 1200*time.Millisecond, time.Second, 20*time.Millisecond, 1<<20
+	t.lease, t.handover, t.commit, t.minFree = 900*time.Millisecond, time.Second, 20*time.Millisecond, 1<<20
 	return t
 }
 

@@ -57,7 +57,7 @@ func (i *intake) run(ctx context.Context) {
 		if time.Since(begun) > 10*time.Second {
 			attempt = 0
 		}
-		i.log.Info("read anew", "err", i.link.explain(err), "attempt", attempt)
+		i.log.Warn("read anew", "err", i.link.explain(err), "attempt", attempt)
 		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 10), 5*time.Second)) || i.link.connected(ctx) != nil {
 			return
 		}

@@ -26,7 +26,8 @@ import (
 type Config struct {
 	// Embedded runs the servers in this process; so does an empty URLs.
 	Embedded bool `yaml:"embedded"`
-	// URLs of an external server or cluster, such as nats://10.0.0.1:4222 or tls://…
+	// URLs of an external server or cluster, such as nats://10.0.0.1:4222 or tls://… What a topic's durability power
+	// means there the server decides: set sync_interval: always, or keep several replicas.
 	URLs      []string    `yaml:"urls"`
 	User      string      `yaml:"user"`
 	Password  conf.Secret `yaml:"password"`

@@ -270,7 +270,8 @@ func TestABatchWithAKnownIDIsStored(t *testing.T) {
 		t.Fatal(err)
 	}
 	var all []driver.Record
-	for i := range 10 {
+	const n = batchFrom + 10
+	for i := range n {
 		r := thing("k", fmt.Sprint(i))
 		r.ID = fmt.Sprint("id", i)
 		all = append(all, r)
@@ -296,9 +297,9 @@ func TestABatchWithAKnownIDIsStored(t *testing.T) {
 			}
 		}
 	}
-	for i := range 10 {
+	for i := range n {
 		if seen[fmt.Sprint(i)] != 1 {
-			t.Fatalf("got %v, want each of ten once", seen)
+			t.Fatalf("got %v, want each of %d once", seen, n)
 		}
 	}
 }

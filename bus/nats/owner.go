@@ -72,7 +72,7 @@ func (o *owner) run() {
 		if o.ctx.Err() != nil {
 			return
 		}
-		log.Info("look after partitions anew", "err", o.t.link.explain(err))
+		log.Warn("look after partitions anew", "err", o.t.link.explain(err))
 		if !pause(o.ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) || o.d.links[process].connected(o.ctx) != nil {
 			return
 		}

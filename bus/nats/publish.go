@@ -17,6 +17,7 @@ import (
 
 const (
 	inBatch   = 1000 // Messages a server takes in one atomic batch.
+	batchFrom = 40   // A batch costs some 25 ms, a synced message by itself 0.4 to 1 ms (measured with 2.15).
 	underWay  = 4000 // Messages that are sent before their answers are awaited.
 	tryPeriod = 100 * time.Millisecond
 )
@@ -149,7 +150,7 @@ func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
 		}
 		return acked(m)
 	}
-	if batch {
+	if batch && len(msgs) >= batchFrom {
 		err := l.sendBatch(ctx, msgs)
 		var api *jetstream.APIError
 		if !errors.As(err, &api) || !errNotAsBatch[api.ErrorCode] {
