@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/influxdata/line-protocol/v2/lineprotocol"
 
@@ -18,7 +19,8 @@ const Poll = "kemi_poll"
 // encoder turns readings into line protocol. It is for one goroutine.
 type encoder struct {
 	enc  lineprotocol.Encoder
-	tags []event.Label
+	base []event.Label // the tags of the reading
+	tags []event.Label // the tags of the line
 }
 
 func newEncoder() *encoder {
@@ -47,7 +49,13 @@ func (e *encoder) add(r *event.Reading) (lines, values int, err error) {
 	if r.Status.Up() {
 		up = 1
 	}
-	e.line(Poll, r.Labels, nil, 0, event.Label{Name: "check", Value: r.Check})
+	e.base = e.base[:0]
+	for _, l := range r.Labels {
+		if l := clean(l); l.Name != "" && l.Value != "" {
+			e.base = append(e.base, l)
+		}
+	}
+	e.line(Poll, nil, 0, event.Label{Name: "check", Value: r.Check})
 	e.number("up", up)
 	e.number("duration_seconds", r.Duration.Seconds())
 	e.text("status", string(r.Status))
@@ -55,7 +63,7 @@ func (e *encoder) add(r *event.Reading) (lines, values int, err error) {
 	lines, values = 1, 2
 	if r.Status.Up() {
 		for i := range r.Tables {
-			l, v := e.table(r, &r.Tables[i], at)
+			l, v := e.table(&r.Tables[i], at)
 			lines, values = lines+l, values+v
 		}
 	}
@@ -63,7 +71,7 @@ func (e *encoder) add(r *event.Reading) (lines, values int, err error) {
 }
 
 // table appends one line for every row that has a value.
-func (e *encoder) table(r *event.Reading, t *event.Table, at time.Time) (lines, values int) {
+func (e *encoder) table(t *event.Table, at time.Time) (lines, values int) {
 	missing := make([][]uint32, len(t.Columns))
 	for i := range t.Columns {
 		missing[i] = t.Columns[i].Missing
@@ -81,7 +89,7 @@ func (e *encoder) table(r *event.Reading, t *event.Table, at time.Time) (lines, 
 				continue // Line protocol has no way to say it.
 			}
 			if !started {
-				e.line(t.Name, r.Labels, t.Index, row, event.Label{})
+				e.line(t.Name, t.Index, row, event.Label{})
 				started = true
 				lines++
 			}
@@ -101,32 +109,29 @@ func (e *encoder) table(r *event.Reading, t *event.Table, at time.Time) (lines, 
 
 // line begins a line: the tags are the target's labels, the row's and one more, sorted. As in the other stores, of a
 // label of the target and one of the row that have the same name, the target's stays and the row's is exported_NAME.
-func (e *encoder) line(measurement string, target event.Labels, index []event.IndexColumn, row int, more event.Label) {
-	e.tags = e.tags[:0]
-	e.tags = append(e.tags, target...)
-	if more.Name != "" {
-		e.tag(more, target)
-	}
+func (e *encoder) line(measurement string, index []event.IndexColumn, row int, more event.Label) {
+	e.tags = append(e.tags[:0], e.base...)
+	e.tag(more)
 	for i := range index {
-		e.tag(event.Label{Name: index[i].Name, Value: index[i].Values[row]}, target)
+		e.tag(event.Label{Name: index[i].Name, Value: index[i].Values[row]})
 	}
 	slices.SortFunc(e.tags, func(a, b event.Label) int { return strings.Compare(a.Name, b.Name) })
-	if measurement == "" {
-		measurement = "kemi"
+	if measurement == "" || measurement[0] == '#' {
+		measurement = "kemi" + measurement // A line that begins with # is a comment, gone without a word.
 	}
-	e.enc.StartLine(clean(measurement))
-	last := ""
-	for _, l := range e.tags {
-		if l.Value == "" || l.Name == "" || l.Name == last {
-			continue
+	e.enc.StartLine(cleanText(measurement))
+	for i, l := range e.tags {
+		if i == 0 || l.Name != e.tags[i-1].Name {
+			e.enc.AddTag(l.Name, l.Value)
 		}
-		last = l.Name
-		e.enc.AddTag(clean(l.Name), clean(l.Value))
 	}
 }
 
-func (e *encoder) tag(l event.Label, target event.Labels) {
-	for target.Get(l.Name) != "" {
+func (e *encoder) tag(l event.Label) {
+	if l = clean(l); l.Name == "" || l.Value == "" {
+		return
+	}
+	for slices.ContainsFunc(e.base, func(b event.Label) bool { return b.Name == l.Name }) {
 		l.Name = "exported_" + l.Name
 	}
 	e.tags = append(e.tags, l)
@@ -134,20 +139,25 @@ func (e *encoder) tag(l event.Label, target event.Labels) {
 
 func (e *encoder) number(name string, v float64) {
 	if f, ok := lineprotocol.FloatValue(v); ok {
-		e.enc.AddField(clean(name), f)
+		e.enc.AddField(cleanText(name), f)
 	}
 }
 
 func (e *encoder) text(name, v string) {
 	if s, ok := lineprotocol.StringValue(strings.ToValidUTF8(v, "\uFFFD")); ok {
-		e.enc.AddField(clean(name), s)
+		e.enc.AddField(cleanText(name), s)
 	}
 }
 
-// clean makes a name or a tag's value fit for line protocol, which has no way to write a line end in them, nor a
+// clean makes both halves of a label fit for line protocol.
+func clean(l event.Label) event.Label {
+	return event.Label{Name: cleanText(l.Name), Value: cleanText(l.Value)}
+}
+
+// cleanText makes a name or a tag's value fit for line protocol, which has no way to write a line end in them, nor a
 // backslash at the end.
-func clean(s string) string {
-	if !strings.ContainsFunc(s, func(c rune) bool { return c < ' ' || c == '\uFFFD' || c == 0x7f }) && !strings.HasSuffix(s, `\`) {
+func cleanText(s string) string {
+	if !dirty(s) {
 		return s
 	}
 	s = strings.Map(func(c rune) rune {
@@ -160,4 +170,13 @@ func clean(s string) string {
 		s += " "
 	}
 	return s
+}
+
+func dirty(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == 0x7f || c >= utf8.RuneSelf {
+			return true
+		}
+	}
+	return strings.HasSuffix(s, `\`)
 }
