@@ -119,6 +119,8 @@ func (d *desk) settle(now time.Time) decision {
 			f.good, f.next, f.pending = f.next, nil, false
 			f.held, f.accepted, f.problems = nil, "", nil
 		}
+		// What another source has taken over is its own from now on, and does not come back when it lets go of it.
+		f.good = slices.DeleteFunc(f.good, func(one source.Found) bool { return w.found[one.Target.ID].Target != one.Target })
 	}
 	out := d.diff(w, now)
 	for _, f := range d.feeds {

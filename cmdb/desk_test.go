@@ -156,8 +156,16 @@ func TestWhatIsSuspicious(t *testing.T) {
 		lost, had, has int
 		want           bool
 	}{
-		{0, 0, 0, false}, {1, 1, 1, false}, {1, 1, 0, true}, {2, 3, 1, false}, {3, 4, 1, true}, {2, 2, 0, true},
-		{20, 100, 80, false}, {21, 100, 79, true}, {21, 100, 200, true}, {0, 100, 100, false},
+		{0, 0, 0, false},
+		{1, 1, 1, false},
+		{1, 1, 0, true},
+		{2, 3, 1, false},
+		{3, 4, 1, true},
+		{2, 2, 0, true},
+		{20, 100, 80, false},
+		{21, 100, 79, true},
+		{21, 100, 200, true},
+		{0, 100, 100, false},
 	} {
 		if got := suspicious(c.lost, c.had, c.has); got != c.want {
 			t.Errorf("lost %d of %d, has %d: %v", c.lost, c.had, c.has, got)

@@ -1,0 +1,239 @@
+package file_test
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kemi.dev/kemi/cmdb/file"
+	"kemi.dev/kemi/cmdb/source"
+	"kemi.dev/kemi/internal/conf"
+)
+
+const head = "classes: {web: }\n"
+
+func save(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func targets(ids ...string) string {
+	var b strings.Builder
+	b.WriteString("targets:\n")
+	for _, id := range ids {
+		b.WriteString("- {id: " + id + ", class: web, address: a}\n")
+	}
+	return b.String()
+}
+
+// watched lists a source whenever it says that it changed.
+type watched struct {
+	t       *testing.T
+	s       *file.Source
+	changes chan struct{}
+	ids     string
+	problem string
+}
+
+func watch(t *testing.T, dir, path string) *watched {
+	t.Helper()
+	c := file.Default()
+	c.Path = source.Text{At: conf.Pos{File: "kemi.yaml", Line: 1, Column: 1}, Text: path}
+	w := &watched{t: t, s: file.New(c, source.Env{Dir: dir}), changes: make(chan struct{}, 1)}
+	w.list()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		done <- w.s.Watch(ctx, func() {
+			select {
+			case w.changes <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Watch: %v", err)
+		}
+	})
+	return w
+}
+
+func (w *watched) list() {
+	found, problems := w.s.List(w.t.Context())
+	var ids []string
+	for _, f := range found {
+		ids = append(ids, f.Target.ID)
+	}
+	slices.Sort(ids)
+	w.ids, w.problem = strings.Join(ids, " "), problems.Error()
+}
+
+// until waits for the source to say that it changed, and to have these targets and this problem then.
+func (w *watched) until(ids, problem string) {
+	w.t.Helper()
+	deadline := time.After(2 * time.Second)
+	for w.ids != ids || !strings.Contains(w.problem, problem) || (problem == "") != (w.problem == "") {
+		select {
+		case <-w.changes:
+			w.list()
+		case <-deadline:
+			w.t.Fatalf("2 s after the change the targets are %q and the problem is %q, want %q and %q", w.ids, w.problem, ids, problem)
+		}
+	}
+}
+
+func TestChangesOfAFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets.yaml")
+	save(t, path, head+targets("a"))
+	w := watch(t, dir, "targets.yaml")
+	w.until("a", "")
+
+	save(t, path, head+targets("a", "b"))
+	w.until("a b", "")
+
+	// As editors save: another file, moved over the old one.
+	save(t, path+".tmp", head+targets("c"))
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+	w.until("c", "")
+
+	save(t, path, head+"targets: [")
+	w.until("", "targets.yaml:2:")
+
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	w.until("", "no such file or directory")
+
+	save(t, path, head+targets("c"))
+	w.until("c", "")
+}
+
+func TestChangesInADirectory(t *testing.T) {
+	dir := t.TempDir()
+	save(t, filepath.Join(dir, "t", "classes.yml"), head)
+	save(t, filepath.Join(dir, "t", "a.json"), `{"targets": [{"id": "a", "class": "web", "address": "a"}]}`)
+	save(t, filepath.Join(dir, "t", ".hidden.yaml"), "nonsense: true")
+	save(t, filepath.Join(dir, "t", "notes.txt"), "nonsense: true")
+	w := watch(t, dir, "t")
+	w.until("a", "")
+	save(t, filepath.Join(dir, "t", "b.yaml"), targets("b"))
+	w.until("a b", "")
+	if err := os.Remove(filepath.Join(dir, "t", "a.json")); err != nil {
+		t.Fatal(err)
+	}
+	w.until("b", "")
+	// The directory as a whole is replaced.
+	save(t, filepath.Join(dir, "next", "c.yaml"), head+targets("c"))
+	if err := os.Rename(filepath.Join(dir, "t"), filepath.Join(dir, "old")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "t")); err != nil {
+		t.Fatal(err)
+	}
+	w.until("c", "")
+	save(t, filepath.Join(dir, "t", "d.yaml"), targets("d"))
+	w.until("c d", "")
+}
+
+func TestChangesUnderAGlob(t *testing.T) {
+	dir := t.TempDir()
+	save(t, filepath.Join(dir, "sites", "dc1", "targets.yaml"), head+targets("a"))
+	w := watch(t, dir, "sites/*/targets.yaml")
+	w.until("a", "")
+	// A directory that was not there when the watch began, and later changes in it.
+	save(t, filepath.Join(dir, "sites", "dc2", "targets.yaml"), targets("b"))
+	w.until("a b", "")
+	save(t, filepath.Join(dir, "sites", "dc2", "targets.yaml"), targets("c"))
+	w.until("a c", "")
+	if err := os.RemoveAll(filepath.Join(dir, "sites", "dc2")); err != nil {
+		t.Fatal(err)
+	}
+	w.until("a", "")
+}
+
+// Kubernetes mounts a ConfigMap as links to a directory that is exchanged as a whole.
+func TestChangesOfAMountedConfigMap(t *testing.T) {
+	dir := t.TempDir()
+	link := func(from, to string) {
+		t.Helper()
+		if err := os.Symlink(from, filepath.Join(dir, to)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	save(t, filepath.Join(dir, "..2026_1", "targets.yaml"), head+targets("a"))
+	link("..2026_1", "..data")
+	link("..data/targets.yaml", "targets.yaml")
+	file, whole := watch(t, dir, "targets.yaml"), watch(t, dir, ".")
+	file.until("a", "")
+	whole.until("a", "")
+	for _, id := range []string{"b", "c"} {
+		save(t, filepath.Join(dir, "..2026_"+id, "targets.yaml"), head+targets(id))
+		link("..2026_"+id, "..data_tmp")
+		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+		file.until(id, "")
+		whole.until(id, "")
+	}
+}
+
+// A file written in many small steps is not read at each of them.
+func TestAFileIsReadWhenItIsQuiet(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "targets.yaml")
+	save(t, path, head+targets("a"))
+	w := watch(t, dir, "targets.yaml")
+	w.until("a", "")
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	step := time.NewTicker(20 * time.Millisecond)
+	defer step.Stop()
+	for _, line := range []string{"- {id: b,", " class: web,", " address:", " a}\n"} {
+		<-step.C
+		if _, err := f.WriteString(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.until("a b", "")
+	if w.problem != "" {
+		t.Errorf("problem %s", w.problem)
+	}
+}
+
+func FuzzList(f *testing.F) {
+	f.Add(head + targets("a"))
+	f.Add("classes: {w: {checks: [{kind: snmp, every: 10s}], labels: {a: b}}}\ntargets: [{id: x, class: w, address: '[::1]:1', relations: {runs_on: [a, {any_of: [b]}]}}]")
+	f.Add("targets: {}\n---\nclasses: []")
+	f.Fuzz(func(t *testing.T, content string) {
+		dir := t.TempDir()
+		save(t, filepath.Join(dir, "t.yaml"), content)
+		c := file.Default()
+		c.Path.Text = "t.yaml"
+		found, problems := file.New(c, source.Env{Dir: dir}).List(t.Context())
+		if len(problems) > 0 {
+			return
+		}
+		for _, one := range found {
+			if one.Target.ID == "" || one.Target.Address == "" || one.Target.Class == "" || one.At.Line == 0 {
+				t.Errorf("a target without a problem is %+v", one.Target)
+			}
+		}
+	})
+}
