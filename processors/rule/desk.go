@@ -66,6 +66,8 @@ type target struct {
 	reach     reach
 	// now is the time of the newest sample; at grows with every reading, for the order of findings.
 	now, at int64
+	// floor is at as it was saved: what is judged after a restart comes after it.
+	floor int64
 	swept   int64
 	silent  time.Time // when it was last heard of; for forgetting it
 	byHash  map[uint64]*slot
@@ -82,7 +84,7 @@ func (d *Desk) Findings() []*event.Finding {
 func (d *Desk) Stats() Stats { return d.stats }
 
 // Warm takes a reading into windows and newest values without judging it: another desk has done that.
-func (d *Desk) Warm(r *event.Reading) { d.take(r) }
+func (d *Desk) Warm(r *event.Reading) { d.take(r, false) }
 
 // Reading takes a reading and says what follows from it.
 func (d *Desk) Reading(r *event.Reading) {
@@ -90,7 +92,7 @@ func (d *Desk) Reading(r *event.Reading) {
 		d.canary(r)
 		return
 	}
-	tg, c := d.take(r)
+	tg, c := d.take(r, true)
 	if tg == nil {
 		return
 	}
@@ -110,7 +112,7 @@ func (d *Desk) Reading(r *event.Reading) {
 
 // take adds the samples of a reading; it returns the target and the number of its check, or nil when the target was
 // not asked.
-func (d *Desk) take(r *event.Reading) (*target, uint8) {
+func (d *Desk) take(r *event.Reading, judge bool) (*target, uint8) {
 	if r.Target == event.CanaryTarget || !r.Status.Asked() {
 		return nil, 0
 	}
@@ -118,7 +120,9 @@ func (d *Desk) take(r *event.Reading) (*target, uint8) {
 	tg := d.target(r.Target)
 	c := tg.check(r)
 	tg.now = max(tg.now, b.T)
-	tg.at = max(r.Slot.UnixMilli(), tg.at+1)
+	if tg.at = max(r.Slot.UnixMilli(), tg.at+1); judge {
+		tg.at = max(tg.at, tg.floor+1)
+	}
 	tg.silent = r.Slot
 	for i := range b.Samples {
 		s := b.Samples[i].Series

@@ -29,6 +29,8 @@ type instance struct {
 	// falseSince is since when a firing one has been false (keep_firing_for), unknownSince since when it is unknown;
 	// 0 when it is not.
 	falseSince, unknownSince int64
+	// missingSince is since when the target has answered without the data; 0 when it has not.
+	missingSince int64
 	// doubted: an unknown verdict was said and nothing else since.
 	doubted bool
 	// said is the At of the last finding of a firing one.
@@ -116,7 +118,7 @@ func (e *evaluation) isTrue(in *instance, g int, value float64) *instance {
 	}
 	resumed := in.doubted
 	in.lastTrue, in.lastSeen, in.value = e.now, e.now, value
-	in.falseSince, in.unknownSince, in.doubted = 0, 0, false
+	in.falseSince, in.unknownSince, in.missingSince, in.doubted = 0, 0, 0, false
 	switch held := e.now - in.active; {
 	case !in.firing && held >= e.b.rule.For.Milliseconds():
 		in.firing = true
@@ -168,7 +170,7 @@ func (e *evaluation) isFalse(in *instance) *instance {
 		case in.unknownSince != 0 || e.now-in.lastSeen > e.patience():
 			in.falseSince += e.now - in.lastSeen
 		}
-		in.lastSeen, in.unknownSince = e.now, 0
+		in.lastSeen, in.unknownSince, in.missingSince = e.now, 0, 0
 		if e.now-in.falseSince < e.b.rule.KeepFiringFor.Milliseconds() {
 			if in.doubted || e.tg.at-in.said >= refreshAfter.Milliseconds() {
 				in.doubted = false
@@ -187,7 +189,12 @@ func (e *evaluation) isUnknown(in *instance) *instance {
 		in.unknownSince = e.now
 		e.d.dirty[e.tg.bucket] = true
 	}
-	if e.r.Status.Up() && e.err == nil && e.now-in.unknownSince >= goneAfter.Milliseconds() {
+	switch {
+	case !e.r.Status.Up() || e.err != nil:
+		in.missingSince = 0
+	case in.missingSince == 0:
+		in.missingSince = e.now
+	case e.now-in.missingSince >= goneAfter.Milliseconds():
 		e.end(in, ReasonSeriesGone, "there has been no data for "+goneAfter.String()+" though the target answers")
 		return nil
 	}

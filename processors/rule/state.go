@@ -45,6 +45,7 @@ type saved struct {
 	LastSeen     int64        `json:"last_seen"`
 	FalseSince   int64        `json:"false_since,omitempty"`
 	UnknownSince int64        `json:"unknown_since,omitempty"`
+	MissingSince int64        `json:"missing_since,omitempty"`
 	Doubted      bool         `json:"doubted,omitempty"`
 	Said         int64        `json:"said"`
 	Value        float64      `json:"value"`
@@ -98,7 +99,7 @@ func (in *instance) save(tg *target) saved {
 	return saved{
 		Target: tg.id, Key: in.key, Rule: in.name, Alert: in.alert, Series: event.LabelsOf(in.series.Map()), Labels: in.labels,
 		Team: in.team, Domain: in.domain, Firing: in.firing, Active: in.active, LastTrue: in.lastTrue, LastSeen: in.lastSeen,
-		FalseSince: in.falseSince, UnknownSince: in.unknownSince, Doubted: in.doubted, Said: in.said, Value: finite(in.value), At: tg.at,
+		FalseSince: in.falseSince, UnknownSince: in.unknownSince, MissingSince: in.missingSince, Doubted: in.doubted, Said: in.said, Value: finite(in.value), At: max(tg.at, tg.floor),
 	}
 }
 
@@ -122,11 +123,11 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 	for i := range b.Instances {
 		s := &b.Instances[i]
 		tg := d.target(s.Target)
-		tg.at, tg.silent, tg.dirty = max(tg.at, s.At), now, true
+		tg.floor, tg.silent, tg.dirty = max(tg.floor, s.At), now, true
 		in := &instance{
 			rule: d.set.byKey[s.Key], key: s.Key, name: s.Rule, alert: s.Alert, series: labels.FromMap(s.Series.Map()), labels: s.Labels,
 			team: s.Team, domain: s.Domain, firing: s.Firing, active: s.Active, lastTrue: s.LastTrue, lastSeen: s.LastSeen,
-			falseSince: s.FalseSince, unknownSince: s.UnknownSince, doubted: s.Doubted, said: s.Said, value: s.Value,
+			falseSince: s.FalseSince, unknownSince: s.UnknownSince, missingSince: s.MissingSince, doubted: s.Doubted, said: s.Said, value: s.Value,
 		}
 		tg.instances = append(tg.instances, in)
 		if in.rule == nil {
@@ -202,7 +203,7 @@ func (d *Desk) Instances() (pending, firing, unknown int) {
 
 // finish ends an instance by what no reading said.
 func (d *Desk) finish(tg *target, in *instance, now time.Time, code, text string) {
-	tg.at = max(tg.at+1, now.UnixMilli())
+	tg.at = max(tg.at+1, tg.floor+1, now.UnixMilli())
 	d.out = append(d.out, in.finding(tg, event.VerdictOK, now.UnixMilli(), tg.at, code, text))
 	tg.forget(in)
 	d.dirty[tg.bucket] = true
