@@ -185,7 +185,10 @@ func (q *request) exec(prepare func(context.Context, promql.QueryOpts) (promql.Q
 	ctx, cancel := context.WithTimeout(q.ctx, timeout)
 	defer cancel()
 	query, err := prepare(ctx, promql.NewPrometheusQueryOpts(false, lookback))
-	if err != nil {
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, err // It did not come to its turn.
+	case err != nil:
 		return nil, badData(`invalid parameter "query": %w`, err)
 	}
 	q.closer = query.Close

@@ -95,6 +95,7 @@ type Sink struct {
 	engine  *promql.Engine
 	parser  parser.Parser
 	refused *prometheus.CounterVec
+	active  prometheus.Gauge
 
 	mu sync.RWMutex // held for reading while a query runs, so that Close waits for it
 	db *tsdb.DB
@@ -119,11 +120,13 @@ func New(opts Options) *Sink {
 	s := &Sink{
 		opts: opts, scope: opts.Scope.For("processors/series/" + opts.Config.Name), parser: parser.NewParser(parser.Options{}),
 		refused: opts.Scope.Counter("kemi_series_samples_refused_total", "Samples that the embedded store did not take.", "sink", "reason"),
+		active:  opts.Scope.Gauge("kemi_series_active", "Series in the memory of the embedded store; see max_series.", "sink").WithLabelValues(opts.Config.Name),
 	}
 	s.engine = promql.NewEngine(promql.EngineOpts{
 		Logger: slog.New(calm{s.scope.Log().Handler()}), MaxSamples: opts.Config.QuerySamples, Timeout: opts.Config.QueryTimeout,
 		LookbackDelta: opts.Config.Lookback, EnableAtModifier: true, EnableNegativeOffset: true,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }, Parser: s.parser,
+		ActiveQueryTracker: make(queue, maxQueries),
 	})
 	return s
 }

@@ -347,6 +347,25 @@ func TestTheCanaryIsMarkedWhenItsReadingIsStored(t *testing.T) {
 	}
 }
 
+func TestQueriesWaitForTheirTurn(t *testing.T) {
+	s := open(t, t.TempDir())
+	for i := range 30 {
+		s.write(reading(time.Duration(i)*sec, make([]uint64, 20)...))
+	}
+	done := make(chan error, 60)
+	for range cap(done) {
+		go func() {
+			_, err := s.QueryRange(t.Context(), `sum(rate(octets[20s]))`, start, start.Add(30*sec), sec)
+			done <- err
+		}()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestAClosedStoreSaysSo(t *testing.T) {
 	s := embedded.New(embedded.Options{Config: embedded.Default(), Dir: t.TempDir()})
 	if _, err := s.Query(t.Context(), "up", start); err == nil {

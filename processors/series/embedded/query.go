@@ -2,6 +2,7 @@ package embedded
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -77,3 +78,26 @@ func plain(res *promql.Result) []Series {
 		return nil
 	}
 }
+
+// maxQueries bounds the queries that run at once, as Prometheus does; the others wait within their own timeout.
+const maxQueries = 20
+
+// queue is the engine's queue of queries.
+type queue chan struct{}
+
+var errQueue = errors.New("wait for other queries to end")
+
+func (q queue) GetMaxConcurrent() int { return cap(q) }
+
+func (q queue) Insert(ctx context.Context, _ string) (int, error) {
+	select {
+	case q <- struct{}{}:
+		return 0, nil
+	case <-ctx.Done():
+		return 0, errors.Join(errQueue, context.Cause(ctx))
+	}
+}
+
+func (q queue) Delete(int) { <-q }
+
+func (q queue) Close() error { return nil }

@@ -84,6 +84,10 @@ func (w *writer) Write(ctx context.Context, batch []*event.Reading) (int, error)
 
 // Tick implements sink.Writer.
 func (w *writer) Tick(now time.Time) {
+	if db, _, release, err := w.s.open(context.Background()); err == nil {
+		w.s.active.Set(float64(db.Head().NumSeries()))
+		release()
+	}
 	if now.Sub(w.swept) >= 10*time.Minute {
 		w.swept = now
 		w.x.Sweep(now)
