@@ -67,10 +67,10 @@ type target struct {
 	// now is the time of the newest sample; at grows with every reading, for the order of findings.
 	now, at int64
 	// floor is at as it was saved: what is judged after a restart comes after it.
-	floor int64
-	swept   int64
-	silent  time.Time // when it was last heard of; for forgetting it
-	byHash  map[uint64]*slot
+	floor  int64
+	swept  int64
+	heard  time.Time // slot of its newest reading; for forgetting it
+	byHash map[uint64]*slot
 }
 
 // Findings returns what was found since the last call.
@@ -123,7 +123,7 @@ func (d *Desk) take(r *event.Reading, judge bool) (*target, uint8) {
 	if tg.at = max(r.Slot.UnixMilli(), tg.at+1); judge {
 		tg.at = max(tg.at, tg.floor+1)
 	}
-	tg.silent = r.Slot
+	tg.heard = r.Slot
 	for i := range b.Samples {
 		s := b.Samples[i].Series
 		sl, _ := s.User.(*slot)
@@ -222,7 +222,7 @@ func (d *Desk) Sweep(now time.Time) {
 		for i := range tg.checks {
 			longest = max(longest, tg.checks[i].interval)
 		}
-		if len(tg.instances) == 0 && now.Sub(tg.silent) > time.Hour+10*longest {
+		if len(tg.instances) == 0 && now.Sub(tg.heard) > time.Hour+10*longest {
 			delete(d.targets, id)
 		}
 	}

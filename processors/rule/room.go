@@ -113,7 +113,8 @@ func (r *Room) gone(id string) bool {
 	return known && !alive
 }
 
-// lost reports whether a target that was known before this process began is not there any more.
+// lost reports whether a target that was polled long enough ago to be known is not there. When no target was ever
+// published, none is lost.
 func (r *Room) lost(id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -151,7 +152,7 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 	judged, since := w.load(pieces, now)
 	w.outbox = w.desk.Findings() // Of rules that went while nobody ran.
 	err = bus.Replay(ctx, o, since, func(m bus.Message[event.Reading]) error {
-		if m.Event == nil || r.gone(m.Event.Target) {
+		if m.Event == nil || r.lost(m.Event.Target) {
 			return nil
 		}
 		if m.Position > judged(m.Event.Target) {
@@ -211,6 +212,7 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	if now.Sub(w.swept) > 10*time.Minute {
 		w.swept = now
 		w.desk.Sweep(now)
+		w.forget(now)
 	}
 	return w.save(ctx, now)
 }
@@ -227,6 +229,15 @@ func (w *owner) follow(now time.Time) {
 			if w.room.gone(id) {
 				w.desk.Remove(id, now)
 			}
+		}
+	}
+}
+
+// forget ends what a last reading of a target raised that had left before this process knew of it.
+func (w *owner) forget(now time.Time) {
+	for _, id := range w.desk.Targets() {
+		if w.room.lost(id) && now.Sub(w.desk.Heard(id)) > 10*time.Minute {
+			w.desk.Remove(id, now)
 		}
 	}
 }

@@ -123,7 +123,7 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 	for i := range b.Instances {
 		s := &b.Instances[i]
 		tg := d.target(s.Target)
-		tg.floor, tg.silent, tg.dirty = max(tg.floor, s.At), now, true
+		tg.floor, tg.heard, tg.dirty = max(tg.floor, s.At), now, true
 		in := &instance{
 			rule: d.set.byKey[s.Key], key: s.Key, name: s.Rule, alert: s.Alert, series: labels.FromMap(s.Series.Map()), labels: s.Labels,
 			team: s.Team, domain: s.Domain, firing: s.Firing, active: s.Active, lastTrue: s.LastTrue, lastSeen: s.LastSeen,
@@ -182,6 +182,14 @@ func (d *Desk) Targets() []string {
 		ids = append(ids, id)
 	}
 	return ids
+}
+
+// Heard is the slot of a target's newest reading.
+func (d *Desk) Heard(id string) time.Time {
+	if tg := d.targets[id]; tg != nil {
+		return tg.heard
+	}
+	return time.Time{}
 }
 
 // Instances counts those that are pending, firing, and firing without data.

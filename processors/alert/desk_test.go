@@ -1,0 +1,186 @@
+package alert_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/processors/alert"
+)
+
+var epoch = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+
+func finding(series string, v event.Verdict, at time.Duration) *event.Finding {
+	return &event.Finding{
+		Rule: "g/A", Alert: "A", Verdict: v, Target: "t1", Team: "net", Domain: "default",
+		Labels: event.LabelsOf(map[string]string{"alertname": "A", "ifIndex": series, "severity": "critical"}),
+		Value:  at.Seconds(), Since: epoch.Add(at - time.Second), At: epoch.Add(at), Reading: fmt.Sprint("r", at),
+		Annotations: map[string]string{"summary": fmt.Sprint("at ", at)}, Reason: event.Reason{Code: "test", Causes: []string{fmt.Sprint("r", at)}},
+	}
+}
+
+func show(a *event.Alert) string {
+	if a == nil {
+		return "-"
+	}
+	s := fmt.Sprintf("%s %s starts=%s updated=%s", a.Labels.Get("ifIndex"), a.State, a.StartsAt.Sub(epoch), a.Updated.Sub(epoch))
+	if a.Unknown {
+		s += " unknown"
+	}
+	if !a.EndsAt.IsZero() {
+		s += fmt.Sprintf(" ends=%s", a.EndsAt.Sub(epoch))
+	}
+	return s
+}
+
+// Each verdict does to each state what it must, and nothing else.
+func TestTransitions(t *testing.T) {
+	d := alert.NewDesk()
+	for _, c := range []struct {
+		verdict event.Verdict
+		at      time.Duration
+		want    string
+	}{
+		{event.VerdictOK, 1 * time.Second, "-"},
+		{event.VerdictUnknown, 2 * time.Second, "-"},
+		{event.VerdictPending, 3 * time.Second, "-"},
+		{event.VerdictFiring, 10 * time.Second, "1 firing starts=9s updated=10s"},
+		{event.VerdictFiring, 20 * time.Second, "-"},
+		{event.VerdictPending, 21 * time.Second, "-"},
+		{event.VerdictFiring, 23 * time.Hour, "-"},
+		{event.VerdictFiring, 25 * time.Hour, "1 firing starts=9s updated=25h0m0s"},
+		{event.VerdictUnknown, 26 * time.Hour, "1 firing starts=9s updated=26h0m0s unknown"},
+		{event.VerdictUnknown, 27 * time.Hour, "-"},
+		{event.VerdictUnknown, 51 * time.Hour, "1 firing starts=9s updated=51h0m0s unknown"},
+		{event.VerdictPending, 52 * time.Hour, "-"},
+		{event.VerdictFiring, 53 * time.Hour, "1 firing starts=9s updated=53h0m0s"},
+		{event.VerdictUnknown, 54 * time.Hour, "1 firing starts=9s updated=54h0m0s unknown"},
+		{event.VerdictOK, 55 * time.Hour, "1 resolved starts=9s updated=55h0m0s ends=54h59m59s"},
+		{event.VerdictOK, 56 * time.Hour, "-"},
+		{event.VerdictFiring, 54 * time.Hour, "-"}, // late
+		{event.VerdictFiring, 57 * time.Hour, "1 firing starts=56h59m59s updated=57h0m0s"},
+		{event.VerdictOK, 57 * time.Hour, "1 resolved starts=56h59m59s updated=57h0m0s ends=56h59m59s"},
+	} {
+		if got := show(d.Finding(finding("1", c.verdict, c.at))); got != c.want {
+			t.Errorf("%s at %s: got %s, want %s", c.verdict, c.at, got, c.want)
+		}
+	}
+	if firing, unknown := d.Firing(); firing != 0 || unknown != 0 {
+		t.Errorf("%d still fire", firing)
+	}
+}
+
+// An alert says what its finding said.
+func TestAnAlertCarriesItsFinding(t *testing.T) {
+	f := finding("1", event.VerdictFiring, time.Minute)
+	want := &event.Alert{
+		ID: event.AlertID("g/A", f.Labels), Name: "A", Rule: "g/A", State: event.AlertFiring, Target: "t1", Team: "net", Domain: "default", Severity: "critical",
+		Labels: f.Labels, Annotations: f.Annotations, Value: 60, StartsAt: f.Since, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
+	}
+	if diff := cmp.Diff(want, alert.NewDesk().Finding(f)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Built-in rules make no problem; the canary's makes one key, which never fires.
+func TestBuiltInRules(t *testing.T) {
+	d := alert.NewDesk()
+	f := finding("1", event.VerdictFiring, time.Second)
+	f.Rule = event.RuleReachable
+	if a := d.Finding(f); a != nil {
+		t.Errorf("reachable made %s", show(a))
+	}
+	var keys []string
+	for i := range 3 {
+		f := finding("1", event.VerdictOK, time.Duration(i)*time.Minute)
+		f.Rule, f.Target = event.RuleCanary, event.CanaryTarget
+		f.Labels = event.LabelsOf(map[string]string{"target": event.CanaryTarget, "site": fmt.Sprint(i)})
+		a := d.Finding(f)
+		if a == nil || a.State != event.AlertResolved || a.Rule != event.RuleCanary || !a.Updated.Equal(f.At) {
+			t.Fatalf("the canary made %+v", a)
+		}
+		d.Load(a)
+		keys = append(keys, a.Key())
+	}
+	if keys = slices.Compact(keys); len(keys) != 1 {
+		t.Errorf("the canary has the keys %v", keys)
+	}
+}
+
+// Whatever is delivered again, and wherever the desk is killed and loaded from what it said, the transitions are those
+// of an undisturbed run.
+func TestRepetitionAndRestartChangeNothing(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		var all []*event.Finding
+		at := time.Duration(0)
+		for range rapid.IntRange(1, 40).Draw(t, "n") {
+			at += time.Duration(rapid.SampledFrom([]int{1, 10, 3600, 90_000}).Draw(t, "gap")) * time.Second
+			all = append(all, finding(rapid.SampledFrom([]string{"1", "2"}).Draw(t, "series"),
+				rapid.SampledFrom([]event.Verdict{event.VerdictFiring, event.VerdictOK, event.VerdictUnknown, event.VerdictPending}).Draw(t, "verdict"), at))
+		}
+		var want []string
+		undisturbed := alert.NewDesk()
+		for _, f := range all {
+			if a := undisturbed.Finding(f); a != nil {
+				want = append(want, show(a))
+			}
+		}
+		var got []string
+		topic := map[string]*event.Alert{} // alerts.v1: the newest of each key
+		d := alert.NewDesk()
+		committed := 0
+		for i := 0; i < len(all); i++ {
+			if a := d.Finding(all[i]); a != nil {
+				got = append(got, show(a))
+				topic[a.Key()] = a
+			}
+			if rapid.IntRange(0, 3).Draw(t, "commit") == 0 {
+				committed = i + 1
+			}
+			switch rapid.IntRange(0, 9).Draw(t, "trouble") {
+			case 0: // killed: what was not committed comes again
+				d = alert.NewDesk()
+				for _, a := range topic {
+					d.Load(a)
+				}
+				for _, f := range all[committed : i+1] {
+					if a := d.Finding(f); a != nil {
+						got = append(got, show(a))
+						topic[a.Key()] = a
+					}
+				}
+			case 1: // an old one once more
+				f := all[rapid.IntRange(0, i).Draw(t, "old")]
+				if a := d.Finding(f); a != nil {
+					t.Fatalf("said again: %s", show(a))
+				}
+			}
+			if rapid.IntRange(0, 9).Draw(t, "sweep") == 0 {
+				d.Sweep(all[i].At)
+			}
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+// BenchmarkFinding is a finding that changes nothing, of one of 10,000 problems.
+func BenchmarkFinding(b *testing.B) {
+	d := alert.NewDesk()
+	fs := make([]*event.Finding, 10_000)
+	for i := range fs {
+		fs[i] = finding(fmt.Sprint(i), event.VerdictFiring, time.Minute)
+		d.Finding(fs[i])
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	for i := range b.N {
+		d.Finding(fs[i%len(fs)])
+	}
+}
