@@ -91,9 +91,9 @@ func TestChaosKillDuringAnOutage(t *testing.T) {
 	if err := toldOnce(hook.list(), rounds); err != nil {
 		t.Error(err)
 	}
-	lost, twice, missed := slots(t, p, began, dead)
-	t.Logf("%d rounds in %s: %d deliveries; slots lost %d, with two outcomes %d, missed while nobody ran %d",
-		rounds, time.Since(began).Round(time.Second), len(hook.list()), lost, twice, missed)
+	checked, lost, twice, missed := slots(t, p, began, dead)
+	t.Logf("%d rounds in %s: %d deliveries; %d slots: lost %d, with two outcomes %d, missed while nobody ran %d",
+		rounds, time.Since(began).Round(time.Second), len(hook.list()), checked, lost, twice, missed)
 	if lost > 0 || twice > 0 {
 		t.Errorf("%d slots without outcome while kemi ran, %d with two", lost, twice)
 	}
@@ -151,7 +151,7 @@ func toldOnce(all []delivery, outages int) error {
 
 // slots looks every slot of every target up among the readings. A slot without one counts as missed when nobody ran
 // around it, else as lost.
-func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (lost, twice, missed int) {
+func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (checked, lost, twice, missed int) {
 	t.Helper()
 	outcomes := map[string]map[int64]int{}
 	for _, l := range p.everything("readings.v1") {
@@ -188,6 +188,7 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (lost
 			continue
 		}
 		for slot := phase; slot < until; slot += 1000 {
+			checked++
 			if bySlot[slot] > 0 {
 				continue
 			}
@@ -198,7 +199,7 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (lost
 			}
 		}
 	}
-	return lost, twice, missed
+	return checked, lost, twice, missed
 }
 
 // whileDead reports whether nobody ran when the slot was due: jobs of the last moment before a kill may have been with

@@ -32,7 +32,7 @@ type Graph struct {
 // The picture's measures in its own units; it scales with the page.
 const (
 	width, height            = 640, 180
-	left, right, top, bottom = 64, 8, 8, 22
+	left, right, top, bottom = 78, 8, 8, 22
 	plotW, plotH             = width - left - right, height - top - bottom
 	gapFactor                = 3 // A gap is wider than this many usual steps.
 	colours                  = 6

@@ -10,6 +10,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/dashboards/console"
+	"kemi.dev/kemi/processors/series/embedded"
 )
 
 // pages answers what the console asks, from the read model and the embedded store.
@@ -21,7 +22,8 @@ const (
 	shownPages    = 10
 	shownResolved = 5
 	graphSpan     = time.Hour
-	graphStep     = 30 * time.Second
+	graphLeast    = 5 * time.Minute // Of a target that is new.
+	graphPoints   = 120
 )
 
 func shown(t view.Target) console.Target {
@@ -105,11 +107,12 @@ func (p *pages) graphs(ctx context.Context, id string, now time.Time) []console.
 		return nil
 	}
 	var all []console.Graph
-	from := now.Add(-graphSpan)
+	from := p.since(ctx, store, id, now)
+	step := max(now.Sub(from)/graphPoints, 5*time.Second)
 	for _, m := range mainSeries {
 		g := console.Graph{Title: m.title, Unit: m.unit, From: from, To: now}
 		for _, l := range m.lines {
-			lines, err := store.QueryRange(ctx, fmt.Sprintf(l[1], quoted(id)), from, now, graphStep)
+			lines, err := store.QueryRange(ctx, fmt.Sprintf(l[1], quoted(id)), from, now, step)
 			if err != nil {
 				p.app.scope.Log().Warn("query for a page", "err", err)
 				continue
@@ -127,6 +130,22 @@ func (p *pages) graphs(ctx context.Context, id string, now time.Time) []console.
 		}
 	}
 	return all
+}
+
+// since is where a target's graphs begin: an hour ago, or when it was first seen.
+func (p *pages) since(ctx context.Context, store *embedded.Sink, id string, now time.Time) time.Time {
+	from := now.Add(-graphSpan)
+	seen, err := store.QueryRange(ctx, fmt.Sprintf(`min(up{target=%s})`, quoted(id)), from, now, graphSpan/graphPoints)
+	if err != nil || len(seen) == 0 || len(seen[0].Points) == 0 {
+		return from // The queries that follow say what is wrong.
+	}
+	if first := seen[0].Points[0].T.Add(-graphSpan / graphPoints); first.After(from) {
+		from = first
+	}
+	if latest := now.Add(-graphLeast); from.After(latest) {
+		from = latest
+	}
+	return from
 }
 
 // quoted writes a label value as PromQL wants it.

@@ -72,7 +72,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer os.RemoveAll(dir)
 
-	fleet, err := simulate.New(simulate.Config{Listen: listen, Devices: devices, Log: slog.New(slog.NewTextHandler(o.Log, nil))})
+	fleet, err := simulate.New(simulate.Config{Listen: listen, Devices: devices, Log: slog.New(slog.NewTextHandler(o.Log, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
 		return err
 	}
