@@ -81,6 +81,9 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.State != event.IncidentVerifying && r.Reason.Code != ReasonOverUntold {
 		d.fires[fire] = append(d.fires[fire], r.OpenedAt)
 	}
+	if r.OpenedAt.After(d.newest) {
+		d.newest = r.OpenedAt
+	}
 	if r.State == event.IncidentResolved {
 		return
 	}

@@ -41,7 +41,7 @@ func Default() Config { return Config{Timeout: 10 * time.Second} }
 func (c *Config) Validate() []conf.Complaint {
 	var all []conf.Complaint
 	if c.URL.IsZero() {
-		all = append(all, conf.Complaint{What: "a webhook needs a url", Do: "write url: http://host/path, or url_file"})
+		all = append(all, conf.Complaint{Field: "url", What: "a webhook needs a url", Do: "write url: http://host/path, or url_file"})
 	} else if u, err := url.Parse(c.URL.Reveal()); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" {
 		all = append(all, conf.Complaint{Field: "url", What: "the url of the webhook is not one of a web server", Do: "write http://host/path or https://host/path"})
 	}
