@@ -14,6 +14,7 @@ var groups = []clause{
 	{"order per key holds through hand-overs", handOver},
 	{"a lost member can neither commit nor publish", lostMember},
 	{"a lost member comes back", lostComesBack},
+	{"order holds and nothing is missing when members are lost", lostInTurn},
 	{"publish under a fence", fence},
 	{"what was not committed comes again", uncommitted},
 	{"a group goes on after everything was reopened", reopened},
@@ -182,6 +183,44 @@ func lostComesBack(e *env) {
 			e.Fatalf("acknowledged %q, want %d", d.Record.Value, next)
 		}
 	}
+}
+
+func lostInTurn(e *env) {
+	t := e.topic(driver.Topic{Partitions: 3})
+	const keys, each = 6, 200
+	s := driver.Subscription{Topic: t.Name, Group: "g", Window: 8}
+	h := newHistory()
+	names := []string{"a", "b", "c"}
+	drivers := map[string]driver.Driver{}
+	for _, name := range names {
+		drivers[name] = e.h.Open()
+		e.member(name, drivers[name], s, h, nil)
+	}
+	publish := func(from, to int) {
+		for i := from; i < to; i++ {
+			for k := range keys {
+				e.publish(e.d, record(t, k%3, fmt.Sprint("k", k), fmt.Sprint(i)))
+			}
+		}
+	}
+	publish(0, 50)
+	for i, name := range names[:2] {
+		h.await(e, name+" to own something", func(all []happening) bool { return spread(all)[name] > 0 })
+		e.h.Lose(drivers[name])
+		publish(50*(i+1), 50*(i+2))
+	}
+	publish(150, each)
+	done := map[string]bool{}
+	seen := 0
+	all := h.await(e, "all records", func(all []happening) bool {
+		for ; seen < len(all); seen++ {
+			if x := all[seen]; x.accepted && string(x.Record.Value) == fmt.Sprint(each-1) {
+				done[x.Record.Key] = true
+			}
+		}
+		return len(done) == keys
+	})
+	e.unbroken(all, keys, each)
 }
 
 func fence(e *env) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +18,9 @@ type happening struct {
 	member string
 	driver.Delivery
 	accepted bool
-	order    int64 // Taken before the acknowledgement: what follows from an acknowledgement has a higher one.
+	// order and done are taken before and after the acknowledgement, from one count: what follows from it has a
+	// higher order than its done.
+	order, done int64
 }
 
 // history is what all members of a group were told.
@@ -99,7 +102,7 @@ func (e *env) member(name string, d driver.Driver, s driver.Subscription, h *his
 				if err != nil && !errors.Is(err, driver.ErrFenced) && !errors.Is(err, driver.ErrClosed) && ctx.Err() == nil {
 					e.Errorf("%s: ack: %v", name, err)
 				}
-				h.add(happening{name, d, err == nil, order})
+				h.add(happening{name, d, err == nil, order, h.order.Add(1)})
 			}
 		}
 	}()
@@ -163,6 +166,53 @@ func (e *env) ordered(all []happening, keys, each int) {
 			e.Fatalf("key %s: %d acknowledged records, want %d", k, n, each)
 		}
 	}
+}
+
+// unbroken ends the test unless each key's accepted records are complete, come in order within an epoch, and none was
+// accepted under an epoch after a later epoch had one accepted. Between epochs some may be repeated.
+func (e *env) unbroken(all []happening, keys, each int) {
+	e.Helper()
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b happening) int { return int(a.order - b.order) })
+	type era struct {
+		key   string
+		epoch uint64
+	}
+	next := map[string]int{}
+	last := map[era]int{}
+	newest := map[int]happening{}
+	for _, x := range all {
+		if x.Event != driver.Data || !x.accepted {
+			continue
+		}
+		k, n := x.Record.Key, number(x.Record.Value)
+		if n > next[k] {
+			e.Fatalf("key %s: %s acknowledged %d in epoch %d, %d was never acknowledged", k, x.member, n, x.Epoch, next[k])
+		}
+		next[k] = max(next[k], n+1)
+		if before, ok := last[era{k, x.Epoch}]; ok && n != before+1 {
+			e.Fatalf("key %s: %s got %d after %d in epoch %d", k, x.member, n, before, x.Epoch)
+		}
+		last[era{k, x.Epoch}] = n
+		if y, ok := newest[x.Partition]; ok && x.Epoch < y.Epoch && x.order > y.done {
+			e.Fatalf("partition %d: %s was accepted in epoch %d after %s in epoch %d", x.Partition, x.member, x.Epoch, y.member, y.Epoch)
+		} else if !ok || x.Epoch > y.Epoch {
+			newest[x.Partition] = x
+		}
+	}
+	for k := range keys {
+		if n := next[fmt.Sprint("k", k)]; n != each {
+			e.Fatalf("key %d: acknowledged up to %d of %d", k, n, each)
+		}
+	}
+}
+
+func number(value []byte) int {
+	n, err := strconv.Atoi(string(value))
+	if err != nil {
+		return -1
+	}
+	return n
 }
 
 // accepted counts the acknowledged records.

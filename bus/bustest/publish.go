@@ -30,8 +30,11 @@ var publishing = []clause{
 
 func storedBeforeReturn(e *env) {
 	for _, t := range []driver.Topic{
-		{Name: "log", Partitions: 3}, {Name: "latest", Kind: driver.Latest, Keep: time.Hour}, {Name: "work", Kind: driver.Work, Partitions: 2},
-		{Name: "log.sync", Sync: true, Partitions: 3}, {Name: "latest.sync", Kind: driver.Latest, Sync: true},
+		{Name: "log", Partitions: 3},
+		{Name: "latest", Kind: driver.Latest, Keep: time.Hour},
+		{Name: "work", Kind: driver.Work, Partitions: 2},
+		{Name: "log.sync", Sync: true, Partitions: 3},
+		{Name: "latest.sync", Kind: driver.Latest, Sync: true},
 	} {
 		t := e.topic(t)
 		other := e.h.Open()

@@ -2,6 +2,8 @@ package bustest
 
 import (
 	"fmt"
+	"maps"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -9,6 +11,7 @@ import (
 
 var replaying = []clause{
 	{"a snapshot is the newest per key, then caught up, then what follows", snapshot},
+	{"a snapshot taken while keys change misses nothing", snapshotUnderWay},
 	{"an empty snapshot is caught up too", emptySnapshot},
 	{"a group may begin with a snapshot", groupSnapshot},
 	{"replay of everything, by position, by time and of what comes", replay},
@@ -47,6 +50,77 @@ func snapshot(e *env) {
 		follow := f.data(2)
 		if follow[0].Record.Key != "k3" || follow[0].Record.Value != nil || string(follow[1].Record.Value) != "new" {
 			e.Fatalf("%s: followed by %s; want the removal of k3, then k21", t.Name, brief(follow))
+		}
+	}
+}
+
+func snapshotUnderWay(e *env) {
+	for _, t := range []driver.Topic{
+		{Name: "ever", Kind: driver.Latest, Partitions: 2},
+		{Name: "hour", Kind: driver.Latest, Partitions: 2, Keep: time.Hour},
+	} {
+		t := e.topic(t)
+		const keys, rounds = 40, 60
+		want := map[string]string{}
+		begun := make(chan struct{})
+		published := make(chan error, 1)
+		go func() {
+			for round := range rounds {
+				var some []driver.Record
+				for k := range keys {
+					r := record(t, k%2, fmt.Sprint("k", k), fmt.Sprint(round))
+					want[r.Key] = fmt.Sprint(round)
+					if (k+round)%5 == 0 {
+						r.Value = nil
+						delete(want, r.Key)
+					}
+					some = append(some, r)
+				}
+				if err := e.d.Publish(e.ctx, some, nil); err != nil {
+					published <- err
+					return
+				}
+				if round == 5 {
+					close(begun)
+				}
+			}
+			published <- nil
+		}()
+		select {
+		case <-begun:
+		case err := <-published:
+			e.Fatalf("publish: %v", err)
+		}
+		var feeds []*feed
+		for range 5 {
+			feeds = append(feeds, e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}}))
+		}
+		if err := <-published; err != nil {
+			e.Fatalf("publish: %v", err)
+		}
+		e.publish(e.d, record(t, 0, "end", ""), record(t, 1, "end of 1", ""))
+		for _, f := range feeds {
+			got := map[string]string{}
+			ends, caught := 0, false
+			f.until("both ends and caught up", func(d driver.Delivery) bool {
+				switch {
+				case d.Event == driver.CaughtUp:
+					if len(got) < keys/2 {
+						e.Fatalf("%s: caught up with %d keys", t.Name, len(got))
+					}
+					caught = true
+				case strings.HasPrefix(d.Record.Key, "end"):
+					ends++
+				case d.Record.Value == nil:
+					delete(got, d.Record.Key)
+				default:
+					got[d.Record.Key] = string(d.Record.Value)
+				}
+				return ends == 2 && caught
+			})
+			if !maps.Equal(got, want) {
+				e.Fatalf("%s: got %v, want %v", t.Name, got, want)
+			}
 		}
 	}
 }

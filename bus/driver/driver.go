@@ -161,8 +161,8 @@ const (
 	Assigned
 	// Revoked ends an epoch: no record of it follows, no commit of it is accepted.
 	Revoked
-	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions. It comes
-	// once, with Partition -1.
+	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions; what a newer
+	// record of its key has replaced meanwhile, as that newer record. It comes once, with Partition -1.
 	CaughtUp
 )
 

@@ -93,6 +93,7 @@ type replay struct {
 	cursors    map[int]int64
 	until      int64 // The snapshot's end, 0 when there is none.
 	target     int64 // What was stored last when the replay began.
+	left       int   // How many of the records up to the target were not delivered yet, or replaced.
 	caughtUp   bool
 }
 
@@ -108,6 +109,13 @@ func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
 	}
 	for _, p := range r.partitions {
 		r.cursors[p] = t.begin(p, s.Start)
+		for at := r.cursors[p]; ; r.left++ {
+			s := t.next(p, at, r.until)
+			if s == nil {
+				break
+			}
+			at = s.position + 1
+		}
 	}
 	return r
 }
@@ -118,7 +126,8 @@ func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 		var out []driver.Delivery
 		for len(out) < atOnce {
 			first := r.first()
-			if !r.caughtUp && (first == nil || first.position > r.target) {
+			// A record that was replaced before its turn comes as its successor, beyond the target.
+			if !r.caughtUp && (first == nil || r.left == 0) {
 				r.caughtUp = true
 				out = append(out, driver.Delivery{Event: driver.CaughtUp, Partition: -1})
 				continue
@@ -127,6 +136,9 @@ func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 				break
 			}
 			r.cursors[first.record.Partition] = first.position + 1
+			if first.position <= r.target {
+				r.left--
+			}
 			out = append(out, delivery(first))
 		}
 		return out, 0

@@ -274,9 +274,11 @@ func (k *keeper) last() string {
 func (k *keeper) Noticef(format string, v ...any) {
 	k.log.Debug("nats server", "text", fmt.Sprintf(format, v...))
 }
+
 func (k *keeper) Debugf(format string, v ...any) {
 	k.log.Debug("nats server", "text", fmt.Sprintf(format, v...))
 }
+
 func (k *keeper) Tracef(format string, v ...any) {
 	k.log.Debug("nats server", "text", fmt.Sprintf(format, v...))
 }

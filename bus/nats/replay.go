@@ -145,6 +145,11 @@ type replay struct {
 	next     from
 	target   int64 // The newest record when the replay began.
 	caughtUp bool
+	// Where a newer record can replace one before its turn, having reached the target is not enough: each subject that
+	// is there must have come once. The server's own count of what is pending is wrong while records are replaced.
+	replaces bool
+	came     map[string]struct{} // Subjects, until caught up.
+	missing  map[string]struct{} // Those that have not come, once the target was reached.
 	buf      buffer
 }
 
@@ -166,6 +171,9 @@ func (r *replay) begin(ctx context.Context) error {
 			return err
 		}
 		r.target = max(r.target, last)
+	}
+	if r.s.Start.Snapshot || r.t.Kind == driver.Latest && r.t.Keep == 0 {
+		r.replaces, r.came = true, map[string]struct{}{}
 	}
 	r.next = from{snapshot: r.s.Start.Snapshot, position: r.s.Start.Position, time: r.s.Start.Time}
 	if r.s.Start.End {
@@ -207,30 +215,80 @@ func (r *replay) catchUp() {
 	}
 }
 
-// take runs in the intake's goroutine, as does open; next is theirs alone.
+// take runs in the intake's goroutine, as does open; next, came and missing are theirs alone.
 func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	position := int64(meta.Sequence.Stream)
 	if position < r.next.position { // A snapshot that had to begin anew.
 		return nil
+	}
+	all, err := r.complete(m.Subject, position)
+	if err != nil {
+		return err
 	}
 	d, err := r.t.delivered(m, meta)
 	if err != nil {
 		r.d.scope.Log().Error("skip a record that is not Kemi's", "topic", r.t.Name, "position", position, "err", err)
 	}
 	r.mu.Lock()
-	if position > r.target {
+	if position > r.target && !r.replaces {
 		r.catchUp()
 	}
-	if err == nil && (!r.next.snapshot || d.Record.Value != nil) {
+	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target) {
 		r.buf.put(d)
 	}
-	if position >= r.target {
+	if all {
 		r.catchUp()
 	}
 	r.next.position = position + 1
 	r.mu.Unlock()
 	r.nudge()
 	return nil
+}
+
+// complete says whether with this record everything came that was there at the beginning.
+func (r *replay) complete(subject string, position int64) (bool, error) {
+	if !r.replaces {
+		return position >= r.target, nil
+	}
+	r.mu.Lock()
+	caughtUp := r.caughtUp
+	r.mu.Unlock()
+	if caughtUp {
+		r.came, r.missing = nil, nil
+		return true, nil
+	}
+	r.came[subject] = struct{}{}
+	delete(r.missing, subject)
+	if r.missing == nil && position >= r.target {
+		ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second)
+		defer cancel()
+		var err error
+		if r.missing, err = r.t.without(ctx, r.filters, r.came); err != nil {
+			return false, err
+		}
+	}
+	return r.missing != nil && len(r.missing) == 0, nil
+}
+
+// without lists the subjects that are there now, but for those that came.
+func (t *topic) without(ctx context.Context, filters []string, came map[string]struct{}) (map[string]struct{}, error) {
+	s, err := t.link.js.Stream(ctx, t.stream)
+	if err != nil {
+		return nil, fmt.Errorf("look up stream %s: %w", t.stream, err)
+	}
+	missing := map[string]struct{}{}
+	for _, f := range filters {
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(f))
+		if err != nil {
+			return nil, fmt.Errorf("list subjects of stream %s: %w", t.stream, err)
+		}
+		for subject := range info.State.Subjects {
+			if _, ok := came[subject]; !ok {
+				missing[subject] = struct{}{}
+			}
+		}
+	}
+	return missing, nil
 }
 
 // Next implements driver.Feed.
