@@ -106,18 +106,29 @@ func startGrafana(t *testing.T, home, provisioning string, settings ...string) s
 		defer resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	}
-	deadline, tick := time.After(60*time.Second), time.NewTicker(100*time.Millisecond)
-	defer tick.Stop()
-	for !ready() {
+	eventually(t, "Grafana answers", func() bool {
 		select {
-		case <-tick.C:
 		case <-ended:
 			t.Fatal("grafana ended by itself")
+		default:
+		}
+		return ready()
+	})
+	return address
+}
+
+// eventually asks again until the answer is yes.
+func eventually(t *testing.T, what string, yes func() bool) {
+	t.Helper()
+	deadline, tick := time.After(2*time.Minute), time.NewTicker(100*time.Millisecond)
+	defer tick.Stop()
+	for !yes() {
+		select {
+		case <-tick.C:
 		case <-deadline:
-			t.Fatal("grafana is not ready after a minute")
+			t.Fatalf("%s: not after two minutes", what)
 		}
 	}
-	return address
 }
 
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
