@@ -316,6 +316,17 @@ func TestMistakesBetweenFilesAndSources(t *testing.T) {
 	}
 }
 
+func TestAFileThatCannotBeReadMakesNoRelationsWrong(t *testing.T) {
+	dir := write(t, map[string]string{
+		"targets/a.yaml": "classes: {web: }\ntargets: [{id: a, class: web, address: a, relations: {runs_on: far}}]",
+		"far.yaml":       "targets: [{id: far",
+	})
+	_, problems := check(t, dir, allFiles+"\n- file: {path: far.yaml}")
+	if len(problems) != 1 || !strings.Contains(problems.Error(), "far.yaml:1:") {
+		t.Errorf("got %s, want the one mistake in far.yaml", problems.Error())
+	}
+}
+
 func TestMistakesInTheListOfSources(t *testing.T) {
 	dir := write(t, map[string]string{"empty/readme.txt": "", "a.yaml": "targets: []"})
 	for sources, want := range map[string]string{

@@ -151,6 +151,39 @@ func TestContentWithAMistakeLeavesWhatRuns(t *testing.T) {
 	}
 }
 
+func TestASourceWithAMistakeDoesNotKeepItsTargetsFromMoving(t *testing.T) {
+	d := newDesk([]string{"A", "B"}, 10*time.Second, noon)
+	a, b := d.feed("A", noon), d.feed("B", noon)
+	a.answer(finds("x", "y"), nil)
+	b.answer(finds("v"), nil)
+	act(d, noon)
+	a.answer(nil, conf.Problems{{What: "bad"}})
+	b.answer(finds("v", "x"), nil)
+	expect(t, d, noon, "x", "")
+	if d.running["x"].Origin != "B" || d.state("B") != StateOK || a.status.Targets != 1 {
+		t.Errorf("x is %s's, B is %s, A has %d targets", d.running["x"].Origin, d.state("B"), a.status.Targets)
+	}
+}
+
+func TestTheStateIsTheReasonOfNow(t *testing.T) {
+	d := newDesk([]string{"A", "B"}, 10*time.Second, noon)
+	a, b := d.feed("A", noon), d.feed("B", noon)
+	a.answer(finds(numbered(0, 10)...), nil)
+	b.answer(finds("v>t000"), nil)
+	act(d, noon)
+	a.answer(finds("t009"), nil)
+	expect(t, d, noon, "", "")
+	// The relation of v is no problem, because t000 stays while A is held.
+	if d.state("A") != StateInvalid && d.state("A") != StateHeld {
+		t.Errorf("A is %s", d.state("A"))
+	}
+	b.answer(finds("v"), nil)
+	expect(t, d, noon, "v", "")
+	if s := a.status; s.State != StateHeld || s.Problems != nil {
+		t.Errorf("A is %+v, want held and nothing else", s)
+	}
+}
+
 func TestWhatIsSuspicious(t *testing.T) {
 	for _, c := range []struct {
 		lost, had, has int
@@ -280,6 +313,9 @@ func TestARestartPublishesDifferencesOnly(t *testing.T) {
 	d = restart("A", "new")
 	d.feed("A", noon).answer(finds(numbered(0, 50)...), nil)
 	expect(t, d, noon, "", "")
+	if d.state("old") != StateWaiting {
+		t.Errorf("before all sources are read, what is left of an old one is %s", d.state("old"))
+	}
 	d.feed("new", noon).answer(finds("moved"), nil)
 	expect(t, d, noon, "moved", "")
 	if d.state("old") != StateHeld {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -30,10 +31,9 @@ func (s *Source) Watch(ctx context.Context, changed func()) error {
 		defer watcher.Close()
 		events, troubles = watcher.Events, watcher.Errors
 	}
-	watched := map[string]bool{}
 	look := func() {
 		if watcher != nil {
-			s.follow(watcher, watched)
+			s.follow(watcher)
 		}
 		if now, ok := s.print(); !ok || now != s.lastListed() {
 			changed()
@@ -101,41 +101,29 @@ func (s *Source) print() (p print, ok bool) {
 	return printOf(contents), true
 }
 
-// follow watches the directories that matter now, and forgets those that are gone, which may come back.
-func (s *Source) follow(w *fsnotify.Watcher, watched map[string]bool) {
-	want := map[string]bool{}
-	for _, dir := range s.directories() {
-		want[dir] = true
-	}
-	for dir := range watched {
-		if !want[dir] {
-			_ = w.Remove(dir) // Gone already, or no longer of interest.
-			delete(watched, dir)
+// follow watches the directories that matter now, and no others.
+func (s *Source) follow(w *fsnotify.Watcher) {
+	want, watched := s.directories(), w.WatchList()
+	for _, dir := range watched {
+		if !slices.Contains(want, dir) {
+			_ = w.Remove(dir) // It may have gone by itself.
 		}
 	}
-	active := map[string]bool{}
-	for _, dir := range w.WatchList() {
-		active[dir] = true
-	}
-	for dir := range want {
-		if active[dir] {
+	for _, dir := range want {
+		if slices.Contains(watched, dir) {
 			continue
 		}
 		if err := w.Add(dir); err != nil {
 			s.env.Scope.Log().Warn("watch a directory, its changes are found only every 30 s", "source", s.Name(), "dir", dir, "err", err)
-			continue
 		}
-		watched[dir] = true
 	}
 }
 
 // directories lists the directories in which a change can change the answer of List.
 func (s *Source) directories() []string {
-	seen := map[string]bool{}
 	var dirs []string
 	add := func(dir string) {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() && !seen[dir] {
-			seen[dir] = true
+		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
 	}
