@@ -23,7 +23,7 @@ credentials: {lab: {snmp: {version: 2c, community: public, timeout: 300ms, retri
 rules: [rules.yaml]
 receivers: {hook: {webhook: {url: %q}}}
 teams: {network: {receiver: hook}, default: {receiver: hook}}
-alerting: {group_wait: 1s, verify_timeout: 3s, settle: 4s}
+alerting: {group_wait: 1s, verify_timeout: 3s, settle: 4s, flap_count: 1000} # The outages below come faster than a real device may fail.
 `
 
 const downRule = `groups:

@@ -68,6 +68,9 @@ func start(t testing.TB, config, addr string) *process {
 	p.start()
 	t.Cleanup(func() {
 		if p.cmd != nil {
+			if t.Failed() {
+				p.confess()
+			}
 			p.kill()
 		}
 		if t.Failed() {
@@ -96,6 +99,22 @@ func (p *process) start() {
 		}
 		return resp.Body.Close()
 	})
+}
+
+// confess logs what the process believes.
+func (p *process) confess() {
+	for _, path := range []string{"targets?state=down", "alerts?state=firing", "incidents?state=open", "incidents?state=verifying", "pages"} {
+		var all []json.RawMessage
+		if err := p.get(api.Prefix+"/"+path, &all); err != nil {
+			p.t.Logf("%s: %v", path, err)
+			continue
+		}
+		p.t.Logf("%s: %d", path, len(all))
+		for _, one := range all[:min(3, len(all))] {
+			one = one[:min(400, len(one))]
+			p.t.Logf("  %s", one)
+		}
+	}
 }
 
 // kill ends the process as a power switch would.
