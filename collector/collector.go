@@ -48,7 +48,7 @@ type Options struct {
 type Room struct {
 	options     Options
 	pollers     map[string]poller.Poller
-	credentials map[string]bool
+	credentials map[string]map[string]conf.Node // by kind and name
 	metrics     metrics
 	panics      sync.Map // what pollers panicked with, to say it once
 
@@ -60,8 +60,8 @@ type metrics struct {
 	polls    *prometheus.CounterVec
 	delay    *prometheus.HistogramVec
 	duration *prometheus.HistogramVec
-	inFlight *prometheus.GaugeVec
-	waiting  *prometheus.GaugeVec
+	inFlight [2]prometheus.Gauge // by lane
+	waiting  [2]prometheus.Gauge
 	repeated *prometheus.CounterVec
 	panics   *prometheus.CounterVec
 }
@@ -80,21 +80,22 @@ func New(o Options) (*Room, conf.Problems) {
 	o.Scope = o.Scope.For("collector")
 	delays := []float64{.001, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
 	r := &Room{
-		options: o, pollers: map[string]poller.Poller{}, credentials: map[string]bool{}, engine: newEngine(o.MaxInFlight),
+		options: o, pollers: map[string]poller.Poller{}, engine: newEngine(o.MaxInFlight),
 		metrics: metrics{
 			polls:    o.Scope.Counter("kemi_collector_polls_total", "Jobs by kind and outcome.", "kind", "status"),
 			delay:    o.Scope.Histogram("kemi_collector_start_delay_seconds", "From a job's slot to the start of its poll.", delays),
 			duration: o.Scope.Histogram("kemi_collector_poll_duration_seconds", "Length of polls.", delays, "kind"),
-			inFlight: o.Scope.Gauge("kemi_collector_in_flight", "Polls under way.", "lane"),
-			waiting:  o.Scope.Gauge("kemi_collector_waiting", "Jobs that wait for their turn or for a place.", "lane"),
 			repeated: o.Scope.Counter("kemi_collector_repeated_total", "Jobs that came again after they had their outcome."),
 			panics:   o.Scope.Counter("kemi_collector_panics_total", "Polls that ended in a panic.", "kind"),
 		},
 	}
-	parts, problems := split(o.Credentials)
-	for name := range o.Credentials {
-		r.credentials[name] = true
+	inFlight := o.Scope.Gauge("kemi_collector_in_flight", "Polls under way.", "lane")
+	waiting := o.Scope.Gauge("kemi_collector_waiting", "Jobs that wait for their turn or for a place.", "lane")
+	for i, name := range [...]string{fast: "fast", slow: "slow"} {
+		r.metrics.inFlight[i], r.metrics.waiting[i] = inFlight.WithLabelValues(name), waiting.WithLabelValues(name)
 	}
+	parts, problems := split(o.Credentials)
+	r.credentials = parts
 	for _, k := range kinds() {
 		p, more := k.make(poller.Setup{Credentials: parts[k.name], Profiles: o.Profiles, Scope: o.Scope})
 		r.pollers[k.name] = p
@@ -108,7 +109,7 @@ func split(credentials map[string]conf.Node) (parts map[string]map[string]conf.N
 	parts = map[string]map[string]conf.Node{}
 	var known []string
 	for _, k := range kinds() {
-		if k.credentials {
+		if k.credential != never {
 			parts[k.name] = map[string]conf.Node{}
 			known = append(known, k.name)
 		}
@@ -181,7 +182,40 @@ func (r *Room) Profiles() (all []profile.Profile) {
 }
 
 // Credential reports whether there is a credential of that name.
-func (r *Room) Credential(name string) bool { return r.credentials[name] }
+func (r *Room) Credential(name string) bool {
+	_, known := r.options.Credentials[name]
+	return known
+}
+
+// CredentialFor says what is wrong with a check of a kind naming a credential; "" is none.
+func (r *Room) CredentialFor(kind, name string) error {
+	of := r.credentials[kind]
+	_, there := of[name]
+	need := never
+	for _, k := range kinds() {
+		if k.name == kind {
+			need = k.credential
+		}
+	}
+	switch {
+	case there, name == "" && need != must:
+		return nil
+	case need == never:
+		return fmt.Errorf("checks of kind %s need no credential: leave it out", kind)
+	case name == "":
+		return fmt.Errorf("checks of kind %s need a credential: add credential: NAME", kind)
+	case r.Credential(name):
+		return fmt.Errorf("the credential %q has no part for %s: add one to it", name, kind)
+	}
+	names := slices.Sorted(maps.Keys(of))
+	if near := conf.Nearest(name, names); near != "" {
+		return fmt.Errorf("unknown credential %q: did you mean %q?", name, near)
+	}
+	if len(names) == 0 {
+		return fmt.Errorf("unknown credential %q: there are none for %s, add it under credentials", name, kind)
+	}
+	return fmt.Errorf("unknown credential %q: those for %s are %s", name, kind, strings.Join(names, ", "))
+}
 
 // Close closes what pollers hold open; Run does so when it ends. A poll after it opens them again.
 func (r *Room) Close() error {

@@ -11,7 +11,7 @@ import (
 	"kemi.dev/kemi/internal/conf"
 )
 
-func credentials(t *testing.T, text string) map[string]conf.Node {
+func credentials(t testing.TB, text string) map[string]conf.Node {
 	t.Helper()
 	nodes, problems := conf.ParseRaw("kemi.yaml", []byte(text))
 	if err := problems.Err(); err != nil {
@@ -67,6 +67,15 @@ func TestARoomChecksWhatChecksSay(t *testing.T) {
 	}
 	if r.Profile("http", "interfaces") == nil {
 		t.Error("an HTTP check may name a profile")
+	}
+	for _, c := range []struct{ kind, name, want string }{
+		{"snmp", "lab", ""}, {"http", "lab", ""}, {"http", "", ""}, {event.CanaryClass, "", ""}, {"snmp", "", "need a credential"},
+		{"snmp", "labb", `did you mean "lab"?`}, {"snmp", "other", "those for snmp are lab"}, {event.CanaryClass, "lab", "need no credential"},
+	} {
+		err := r.CredentialFor(c.kind, c.name)
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s, %q: got %v, want %s", c.kind, c.name, err, c.want)
+		}
 	}
 	nodes, _ := conf.ParseRaw("t.yaml", []byte("{retries: 0, timeout: 5s}"))
 	if spec, problems := r.Spec("snmp", nodes[0]); len(problems) > 0 || string(spec) != `{"timeout":5000000000,"retries":0}` {

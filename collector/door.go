@@ -172,9 +172,9 @@ func (r *Room) wake(woken []*ticket) {
 }
 
 func (r *Room) gauges() {
-	for i, name := range [...]string{fast: "fast", slow: "slow"} {
-		r.metrics.inFlight.WithLabelValues(name).Set(float64(r.engine.lanes[i].running))
-		r.metrics.waiting.WithLabelValues(name).Set(float64(r.engine.lanes[i].waiting))
+	for i := range r.engine.lanes {
+		r.metrics.inFlight[i].Set(float64(r.engine.lanes[i].running))
+		r.metrics.waiting[i].Set(float64(r.engine.lanes[i].waiting))
 	}
 }
 

@@ -11,17 +11,25 @@ import (
 
 // kind makes the poller of one kind of check.
 type kind struct {
-	name string
-	make func(poller.Setup) (poller.Poller, conf.Problems)
-	// credentials says that a credential may have a part for this kind.
-	credentials bool
+	name       string
+	make       func(poller.Setup) (poller.Poller, conf.Problems)
+	credential credential
 }
+
+// credential says whether checks of a kind name a credential.
+type credential int
+
+const (
+	never credential = iota
+	may
+	must
+)
 
 // kinds lists every poller, one line each.
 func kinds() []kind {
 	return []kind{
-		{"snmp", func(s poller.Setup) (poller.Poller, conf.Problems) { return snmp.New(s) }, true},
-		{"http", func(s poller.Setup) (poller.Poller, conf.Problems) { return http.New(s) }, true},
-		{event.CanaryClass, func(poller.Setup) (poller.Poller, conf.Problems) { return canary.New(), nil }, false},
+		{"snmp", func(s poller.Setup) (poller.Poller, conf.Problems) { return snmp.New(s) }, must},
+		{"http", func(s poller.Setup) (poller.Poller, conf.Problems) { return http.New(s) }, may},
+		{event.CanaryClass, func(poller.Setup) (poller.Poller, conf.Problems) { return canary.New(), nil }, never},
 	}
 }

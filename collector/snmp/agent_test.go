@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -69,7 +70,7 @@ func (a *agent) put(name string, kind gosnmp.Asn1BER, value any) {
 func (a *agent) drop(name string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	o := mustOID(name)
+	o := mustOID(strings.TrimSuffix(name, "."))
 	a.objects = slices.DeleteFunc(a.objects, func(x object) bool {
 		_, under := x.name.under(o)
 		return under || compare(x.name, o) == 0

@@ -2,6 +2,7 @@ package snmp
 
 import (
 	"net"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -73,4 +74,30 @@ func BenchmarkStandardPoll(b *testing.B) {
 		}
 		report(b, begun)
 	})
+}
+
+// BenchmarkIdleTarget measures what the poller keeps of a target with 50 interfaces between polls.
+func BenchmarkIdleTarget(b *testing.B) {
+	address := otherProcess(b)
+	p := newPoller(b, "")
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	p.Poll(b.Context(), job(address, "interfaces"))
+	begun := heap()
+	n := 0
+	for b.Loop() {
+		j := job(address, "interfaces")
+		j.Target = strconv.Itoa(n)
+		if r := p.Poll(b.Context(), j); r.Status != event.StatusOK {
+			b.Fatal(r.Message)
+		}
+		n++
+	}
+	b.ReportMetric(float64(int64(heap()-begun))/float64(n), "B/target")
+	runtime.KeepAlive(p)
 }

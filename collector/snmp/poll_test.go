@@ -270,6 +270,48 @@ func TestSilenceInTheMiddleIsPartial(t *testing.T) {
 	}
 }
 
+func TestRowsOfATableThatWasCutKeepTheirLabels(t *testing.T) {
+	a := newSwitch(t, 100)
+	p := newPoller(t, quick)
+	want(t, p.Poll(t.Context(), job(a.address(), "")), event.StatusOK, "")
+	n := 0
+	a.drop(ifEntry)
+	a.drop(ifXEntry)
+	for i := 3; i <= 101; i++ {
+		a.addInterface(i)
+	}
+	a.set(func(asked, answer *gosnmp.SnmpPacket) *gosnmp.SnmpPacket {
+		if n++; n > 2 {
+			return nil
+		}
+		return answer
+	}, nil)
+	r := p.Poll(t.Context(), job(a.address(), ""))
+	want(t, r, event.StatusPartial, "no answer")
+	tb := tableOf(t, r, "interfaces")
+	names, indexes := labelOf(t, tb, "ifName"), labelOf(t, tb, "ifIndex")
+	if len(names) != tb.Rows || len(names) < 10 || names[0] != "ge-3" || indexes[0] != "3" || names[9] != "ge-12" {
+		t.Errorf("names %v, indexes %v", names, indexes)
+	}
+	a.set(nil, nil)
+	r = p.Poll(t.Context(), job(a.address(), ""))
+	want(t, r, event.StatusOK, "")
+	if names := labelOf(t, tableOf(t, r, "interfaces"), "ifName"); len(names) != 99 || names[98] != "ge-101" {
+		t.Errorf("names %v", names)
+	}
+}
+
+func TestAPollAfterCloseOpensTheSocketAgain(t *testing.T) {
+	a := newSwitch(t, 1)
+	p := newPoller(t, "")
+	for range 2 {
+		want(t, p.Poll(t.Context(), job(a.address(), "")), event.StatusOK, "")
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestADeviceThatIsSilentToLargeRequestsIsHeard(t *testing.T) {
 	a := newSwitch(t, 50)
 	a.set(func(asked, answer *gosnmp.SnmpPacket) *gosnmp.SnmpPacket {

@@ -45,8 +45,10 @@ func (s *session) table(ctx context.Context, i int, scalars []*scalar) *table {
 	}
 	t.event = event.Table{Name: t.plan.name, Rows: t.rows.len(), Truncated: w.truncated, Columns: make([]event.Column, 0, len(t.values))}
 	switch {
-	case !stale:
+	case !stale && t.rows.same(&known.rows):
 		t.event.Index = known.labels
+	case !stale:
+		t.event.Index = t.relabel(known)
 	default:
 		t.event.Index = s.index(ctx, t, labels, whole)
 		for _, c := range labels {
@@ -74,6 +76,27 @@ func (s *session) table(ctx context.Context, i int, scalars []*scalar) *table {
 		s.faults = append(s.faults, fault{why: fmt.Sprintf("%s has more than %d rows", t.plan.name, t.plan.maxRows)})
 	}
 	return t
+}
+
+// relabel labels the rows of a table that was cut short with what is known of them.
+func (t *table) relabel(known *tableMemory) []event.IndexColumn {
+	n := t.rows.len()
+	out := make([]event.IndexColumn, len(known.labels))
+	for k := range out {
+		out[k] = event.IndexColumn{Name: known.labels[k].Name, Values: make([]string, n)}
+	}
+	for i := range n {
+		at := known.rows.find(t.rows.index(i), i)
+		for k := range out {
+			switch {
+			case at >= 0:
+				out[k].Values[i] = known.labels[k].Values[at]
+			case !t.plan.labels[k].optional:
+				out[k].Values[i] = string(appendDotted(nil, t.rows.index(i)))
+			}
+		}
+	}
+	return out
 }
 
 // labelColumns are the columns of text that label the rows.
