@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nuid"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kemi.dev/kemi/internal/obs"
 )
@@ -42,6 +43,8 @@ type host struct {
 	sick    [2]atomic.Bool // A server cannot write any more.
 	done    chan struct{}
 	watched sync.WaitGroup
+	free    prometheus.Gauge
+	again   prometheus.Counter
 
 	mu      sync.Mutex
 	lock    *os.File
@@ -51,7 +54,12 @@ type host struct {
 }
 
 func newHost(dataDir string, scope obs.Scope, minFree int64) *host {
-	return &host{dir: filepath.Join(dataDir, "bus"), scope: scope, minFree: minFree, run: nuid.Next()[:10] + strconv.FormatInt(time.Now().UnixNano(), 36), done: make(chan struct{})}
+	return &host{
+		dir: filepath.Join(dataDir, "bus"), scope: scope, minFree: minFree, done: make(chan struct{}),
+		run:   nuid.Next()[:10] + strconv.FormatInt(time.Now().UnixNano(), 36),
+		free:  scope.Gauge("kemi_bus_disk_free_bytes", "Free bytes of the disk that the embedded broker stores on.").WithLabelValues(),
+		again: scope.Counter("kemi_bus_broker_restarts_total", "Restarts of an embedded server that could not write any more.").WithLabelValues(),
+	}
 }
 
 // start takes the directory and starts both servers.
@@ -187,6 +195,7 @@ func (h *host) measure() {
 		return
 	}
 	free := int64(st.Bavail) * int64(st.Bsize)
+	h.free.Set(float64(free))
 	if low := free < h.minFree; h.low.Swap(low) != low {
 		h.scope.Log().Warn("free disk space", "dir", h.dir, "bytes", free, "needed", h.minFree, "publishing", !low)
 	}
@@ -203,6 +212,7 @@ func (h *host) revive(i int) {
 	h.revived[i] = time.Now()
 	h.scope.Log().Error("embedded nats could not write, it is restarted", "server", folders[i])
 	h.sick[i].Store(false)
+	h.again.Inc()
 	h.restart(i)
 }
 

@@ -23,14 +23,38 @@ type link struct {
 	batches bool // The server takes atomic batches.
 
 	mu     sync.Mutex
-	reborn chan struct{} // Closed at the next reconnect.
-	said   error         // What the server said last without being asked.
+	reborn chan struct{}   // Closed at the next reconnect.
+	life   context.Context // Ends with the connection as it is now: answers that are owed will not come.
+	die    context.CancelFunc
+	said   error // What the server said last without being asked.
 	saidAt time.Time
+}
+
+func newLink(batches bool) *link {
+	l := &link{reborn: make(chan struct{}), batches: batches}
+	l.live()
+	return l
+}
+
+func (l *link) live() { l.life, l.die = context.WithCancel(context.Background()) }
+
+// during ends ctx with the connection too; its cause is errReborn then.
+func (l *link) during(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	l.mu.Lock()
+	life := l.life
+	l.mu.Unlock()
+	stop := context.AfterFunc(life, func() { cancel(errReborn) })
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}
 }
 
 // options are those of every connection.
 func (d *Driver) options(l *link) []nats.Option {
 	log := d.scope.Log()
+	again := d.scope.Counter("kemi_bus_reconnects_total", "Connections to the broker that were lost and came back.").WithLabelValues()
 	return []nats.Option{
 		nats.Name("kemi"), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		// Nothing waits in a buffer for the next connection: what was checked against a lease goes out now or not at all.
@@ -41,8 +65,13 @@ func (d *Driver) options(l *link) []nats.Option {
 			defer l.mu.Unlock()
 			close(l.reborn)
 			l.reborn = make(chan struct{})
+			again.Inc()
 		}),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			l.mu.Lock()
+			l.die()
+			l.live()
+			l.mu.Unlock()
 			if err != nil {
 				log.Warn("lost the connection to nats", "err", err)
 			}
@@ -57,7 +86,7 @@ func (d *Driver) options(l *link) []nats.Option {
 }
 
 func (d *Driver) dialHost(i int) (*link, error) {
-	l := &link{reborn: make(chan struct{}), batches: true}
+	l := newLink(true)
 	nc, err := nats.Connect("", append(d.options(l), nats.InProcessServer(door{d.host, i}), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(10*time.Millisecond, 0))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to embedded nats: %w", err)
@@ -66,7 +95,7 @@ func (d *Driver) dialHost(i int) (*link, error) {
 }
 
 func (d *Driver) dial(ctx context.Context) (*link, error) {
-	l := &link{reborn: make(chan struct{})}
+	l := newLink(false)
 	options := append(d.options(l), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second))
 	switch {
 	case d.config.CredsFile != "":
@@ -149,6 +178,9 @@ func (l *link) use(nc *nats.Conn) error {
 func (l *link) close() {
 	if l != nil && l.nc != nil {
 		l.nc.Close()
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.die()
 	}
 }
 

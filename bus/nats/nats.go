@@ -127,11 +127,8 @@ func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
 func (d *Driver) Open(ctx context.Context) error {
 	d.opening.Lock()
 	defer d.opening.Unlock()
-	d.mu.Lock()
-	closed := d.closed
-	d.mu.Unlock()
 	switch {
-	case closed:
+	case d.isClosed():
 		return driver.ErrClosed
 	case d.opened:
 		return ctx.Err()
@@ -258,6 +255,12 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 		return nil, t.link.explain(fmt.Errorf("subscribe to %s: %w", s.Topic, err))
 	}
 	return f, nil
+}
+
+func (d *Driver) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 func (d *Driver) forget(f driver.Feed) {

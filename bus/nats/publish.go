@@ -55,6 +55,9 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 	}
 	for _, p := range parcels {
 		if err := d.deliver(ctx, p, fence); err != nil {
+			if d.isClosed() {
+				err = errors.Join(driver.ErrClosed, err)
+			}
 			return fmt.Errorf("publish %d to %s: %w", len(p.msgs), p.t.Name, p.t.link.explain(err))
 		}
 	}
@@ -143,6 +146,8 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // send stores messages of one stream: in one atomic batch, or one after the other without waiting in between.
 func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
+	ctx, done := l.during(ctx)
+	defer done()
 	if len(msgs) == 1 {
 		m, err := l.nc.RequestMsgWithContext(ctx, msgs[0])
 		if err != nil {
@@ -205,7 +210,6 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	lost := l.next()
 	for _, m := range msgs {
 		if err := l.nc.PublishMsg(&nats.Msg{Subject: m.Subject, Data: m.Data, Header: m.Header, Reply: inbox}); err != nil {
 			return err
@@ -218,19 +222,17 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 			if err := acked(m); err != nil && first == nil {
 				first = err
 			}
-		case <-lost:
-			return errors.New("the connection was lost before everything was stored")
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 	return first
 }
 
-// ended prefers the context's own error.
+// ended prefers the reason why the context ended.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return err
 }
