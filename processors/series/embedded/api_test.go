@@ -140,7 +140,7 @@ func TestMistakesAreAnsweredAsErrors(t *testing.T) {
 		{"query", url.Values{"query": {"up"}, "timeout": {"soon"}}, 400, "bad_data", `"soon"`},
 		{"query", url.Values{"query": {"up"}, "limit": {"-1"}}, 400, "bad_data", "limit"},
 		{"query", url.Values{"query": {"up + on(target) octets"}, "time": {stamp(0)}}, 422, "execution", "many"},
-		{"query", url.Values{"query": {"up"}, "timeout": {"0"}}, 503, "timeout", "query"},
+		{"query", url.Values{"query": {"up"}, "timeout": {"0"}}, 503, "timeout", "deadline"},
 		{"query_range", url.Values{"query": {"up"}}, 400, "bad_data", "start"},
 		{"query_range", url.Values{"query": {"up"}, "start": {"10"}, "end": {"5"}, "step": {"1"}}, 400, "bad_data", "end"},
 		{"query_range", url.Values{"query": {"up"}, "start": {"0"}, "end": {"5"}, "step": {"0"}}, 400, "bad_data", "step"},

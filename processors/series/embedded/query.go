@@ -90,12 +90,14 @@ var errQueue = errors.New("wait for other queries to end")
 func (q queue) GetMaxConcurrent() int { return cap(q) }
 
 func (q queue) Insert(ctx context.Context, _ string) (int, error) {
-	select {
-	case q <- struct{}{}:
-		return 0, nil
-	case <-ctx.Done():
-		return 0, errors.Join(errQueue, context.Cause(ctx))
+	if ctx.Err() == nil {
+		select {
+		case q <- struct{}{}:
+			return 0, nil
+		case <-ctx.Done():
+		}
 	}
+	return 0, fmt.Errorf("%w: %w", errQueue, ctx.Err())
 }
 
 func (q queue) Delete(int) { <-q }
