@@ -173,8 +173,7 @@ func TestTheStateIsTheReasonOfNow(t *testing.T) {
 	act(d, noon)
 	a.answer(finds("t009"), nil)
 	expect(t, d, noon, "", "")
-	// The relation of v is no problem, because t000 stays while A is held.
-	if d.state("A") != StateInvalid && d.state("A") != StateHeld {
+	if d.state("A") != StateInvalid {
 		t.Errorf("A is %s", d.state("A"))
 	}
 	b.answer(finds("v"), nil)

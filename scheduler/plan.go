@@ -86,7 +86,7 @@ func (p *Plan) Set(t *event.Target, now time.Time) error {
 		switch {
 		case e.first > p.start && e.first > done && e.first > at-lateFirst:
 			e.next = e.first
-		case e.first > p.start && e.first > done:
+		case e.first > p.start && e.first > done: // We hear of it too late.
 			n, newest := e.count(e.first-1, at)
 			p.skipped += n
 			e.last = max(e.last, newest)
