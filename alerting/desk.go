@@ -19,6 +19,8 @@ type Desk struct {
 	alerts    map[string]*held
 	incidents map[string]*incident // The open ones, by ID.
 	byKey     map[key]*incident    // Those that take in more alerts.
+	over      map[string]ended     // Alerts that resolved lately.
+	restored  []*incident          // In the order of their opening; until the first Step.
 	claims    map[string]*incident // Own alerts of restored incidents, until they are seen again.
 	fires     map[fireKey][]time.Time
 	flapping  map[fireKey]*incident
@@ -65,6 +67,15 @@ type held struct {
 	queued bool
 }
 
+// ended is which transition resolved an alert, and when that was seen: what comes again of the time before is old news.
+type ended struct{ updated, seen time.Time }
+
+// rememberEnded is how long that is kept.
+const rememberEnded = time.Hour
+
+// noTarget begins the names under which alerts without a target are grouped: by what they are called.
+const noTarget = "alert/"
+
 // key is what an incident is about: a target that is down, or alerts on a target that is not.
 type key struct {
 	node *node
@@ -79,7 +90,7 @@ func NewDesk(policy Policy, route func(team string) string) *Desk {
 	return &Desk{
 		policy: policy, route: route,
 		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin},
-		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{},
+		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
 	}
@@ -116,11 +127,14 @@ func (d *Desk) Alert(e *event.Alert) {
 	}
 	switch {
 	case e.State == event.AlertResolved:
+		if o := d.over[e.ID]; !e.Updated.Before(o.updated) {
+			d.over[e.ID] = ended{e.Updated, d.scanned}
+		}
 		delete(d.claims, e.ID)
 		if a != nil {
 			d.drop(a)
 		}
-	case e.State != event.AlertFiring:
+	case e.State != event.AlertFiring, !e.Updated.After(d.over[e.ID].updated):
 	case a != nil:
 		if a.event.Updated.Equal(e.Updated) {
 			return
@@ -129,7 +143,11 @@ func (d *Desk) Alert(e *event.Alert) {
 		d.judge(a)
 		a.inc.touch(d)
 	default:
-		n := d.graph.node(e.Target)
+		target := e.Target
+		if target == "" {
+			target = noTarget + e.Name
+		}
+		n := d.graph.node(target)
 		a = &held{event: e, node: n}
 		d.alerts[e.ID] = a
 		if n.alerts == nil {
@@ -219,6 +237,13 @@ func (d *Desk) Step(now time.Time) Output {
 		d.scanned = now
 		d.scan(now)
 	}
+	for _, inc := range d.restored {
+		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
+		if len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) {
+			d.tell(inc, now)
+		}
+	}
+	d.restored = nil
 	// A judgement may lead to a review and the other way round. Each round settles something; the bound only guards
 	// against a mistake that would have them go round for ever.
 	for round := 0; round < 1000 && len(d.judges)+len(d.reviews) > 0; round++ {
@@ -266,6 +291,14 @@ func (d *Desk) scan(now time.Time) {
 		n := a.node
 		if a.cause != nil && n.state == up && n.pollable() && now.Sub(a.placed) >= d.policy.VerifyTimeout && n.asked.Before(a.placed) {
 			d.doubtful[n] = struct{}{}
+		}
+	}
+	for id, o := range d.over {
+		switch {
+		case o.seen.IsZero():
+			d.over[id] = ended{o.updated, now}
+		case now.Sub(o.seen) > rememberEnded:
+			delete(d.over, id)
 		}
 	}
 	for k, times := range d.fires {

@@ -143,7 +143,9 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	var once sync.Once
 	go p.followFindings(ctx, now, func() { once.Do(func() { close(caughtUp) }) })
 	err := bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Alert]) error {
-		if a := m.Event; a != nil && a.State == event.AlertFiring && a.Rule != event.RuleCanary {
+		// Of those that are over only the ones matter whose transitions will be handed over again.
+		a := m.Event
+		if a != nil && a.Rule != event.RuleCanary && (a.State == event.AlertFiring || m.Position >= p.own.From) {
 			p.desk.Alert(a)
 		}
 		return nil

@@ -157,14 +157,14 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 		d.end(inc, ReasonOverUntold, now)
 		return
 	}
+	if over := len(inc.members) == 0 && (inc.key.own || !inc.key.node.gone()); over {
+		d.finish(inc, now)
+		return
+	}
 	if d.reroot(inc, now) {
 		return
 	}
 	if inc.rec.State == event.IncidentVerifying && !d.verified(inc, now) {
-		return
-	}
-	if over := len(inc.members) == 0 && (inc.key.own || !inc.key.node.gone()); over {
-		d.finish(inc, now)
 		return
 	}
 	inc.calm = time.Time{}

@@ -112,7 +112,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		d.waiting++
 		d.shown++
 	}
-	d.incidents[r.ID] = inc
+	d.incidents[r.ID], d.restored = inc, append(d.restored, inc)
 	if r.Reason.Code == ReasonFlapping {
 		d.flapping[fire] = inc
 	}

@@ -238,10 +238,14 @@ func (inc *incident) title(now time.Time) string {
 				what += " and " + strconv.Itoa(more) + " more"
 			}
 		}
-		if r.State == event.IncidentResolved {
-			return name + ": resolved after " + lasted(r, now) + ": " + what
+		name += ": "
+		if strings.HasPrefix(n.id, noTarget) {
+			name = ""
 		}
-		return name + ": " + what
+		if r.State == event.IncidentResolved {
+			return name + "resolved after " + lasted(r, now) + ": " + what
+		}
+		return name + what
 	}
 	s := name + " is down"
 	if r.Reason.Code == ReasonFlapping {
@@ -302,6 +306,9 @@ func text(inc *incident, kind event.PageKind) string {
 	fmt.Fprintln(&b, r.Title)
 	if kind == event.PageUpdate {
 		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
+	}
+	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause {
+		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
 	}
 	switch r.Reason.Code {
 	case ReasonUnverified:

@@ -21,11 +21,20 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 	}
 	n, since := inc.key.node, inc.since()
 	deadline := now.Sub(inc.verifySince) >= d.policy.VerifyTimeout || now.Sub(inc.first) >= 3*d.policy.VerifyTimeout
+	unsure, back := d.graph.doubts(n, since)
+	if inc.key.own && n.recovered.After(back) && !n.recovered.Before(since) {
+		back = n.recovered
+	}
+	if !back.IsZero() && now.Before(back.Add(d.settle(n))) {
+		inc.setDoubts(d, nil, now)
+		inc.settling = true // It came back only now, or what it needs did: the alert may be about the time before.
+		return false
+	}
+	if inc.settling {
+		// The settling was no time for verification.
+		inc.settling, inc.verifySince, inc.first, deadline = false, now, now, false
+	}
 	if inc.key.own {
-		if back := n.recovered; !back.IsZero() && !back.Before(since) && now.Before(back.Add(d.settle(n))) {
-			inc.settling = true // It came back only now: the alert may be about the time before.
-			return false
-		}
 		if n.answered(since) {
 			d.opened(inc, ReasonAnswers, []string{n.finding}, now)
 			return true
@@ -36,16 +45,6 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 			}
 			return false
 		}
-	}
-	unsure, back := d.graph.doubts(n, since)
-	if settled := back.Add(d.settle(n)); !back.IsZero() && now.Before(settled) {
-		inc.setDoubts(d, nil, now)
-		inc.settling = true
-		return false
-	}
-	if inc.settling {
-		// The settling was no time for verification.
-		inc.settling, inc.verifySince, inc.first, deadline = false, now, now, false
 	}
 	if len(unsure) > 0 && !deadline {
 		inc.setDoubts(d, unsure, now)
@@ -127,7 +126,7 @@ func (d *Desk) ask(now time.Time) {
 	})
 	for _, n := range order[:min(free, len(order))] {
 		delete(d.doubtful, n)
-		if n.target == nil {
+		if !n.pollable() {
 			continue
 		}
 		n.asked = now
@@ -136,9 +135,14 @@ func (d *Desk) ask(now time.Time) {
 	}
 }
 
-// asker is the first of the incidents that wait for n.
+// asker is the first of the incidents that wait for n, or that has an alert on it.
 func (d *Desk) asker(n *node) string {
 	first := ""
+	for _, a := range n.alerts {
+		if a.inc != nil && (first == "" || a.inc.rec.ID < first) {
+			first = a.inc.rec.ID
+		}
+	}
 	d.graph.below(n, func(u *node) {
 		for _, inc := range u.incidents {
 			if (first == "" || inc.rec.ID < first) && (slices.Contains(inc.doubts, n) || inc.key.node == n) {
@@ -152,6 +156,9 @@ func (d *Desk) asker(n *node) string {
 // reroot moves an incident to the cause that explains its own, and reports whether there was one.
 func (d *Desk) reroot(inc *incident, now time.Time) bool {
 	n := inc.key.node
+	if !inc.key.own && n.state == up {
+		return false // It is back: what fails above it now is another story.
+	}
 	if inc.key.own && n.answered(inc.since()) {
 		return false // It answered: it is its own problem, whatever fails above it.
 	}
