@@ -3,13 +3,10 @@ package rule
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-
-	"kemi.dev/kemi/bus/driver"
 )
 
 // meta says how far the saved state as a whole has come.
@@ -20,6 +17,9 @@ type meta struct {
 }
 
 const metaName = "meta"
+
+// maxPiece is how large a piece of state may be; see bus.Ownership.SaveState.
+const maxPiece = 900_000
 
 // How often states are saved that change with every reading (when a condition was last seen true), and how long
 // windows are warmed up at least: so that it is known which of a target's checks answer.
@@ -80,12 +80,11 @@ func (w *owner) save(ctx context.Context, now time.Time) error {
 		return err
 	}
 	for b, data := range buckets {
-		err := w.o.SaveState(ctx, fmt.Sprintf("b%03d", b), data)
-		if errors.Is(err, driver.ErrTooLarge) {
+		if len(data) > maxPiece { // Some ten thousand instances of a few targets.
 			w.room.scope.Log().Error("a bucket of rule states is too large to be saved", "partition", w.o.Partition, "bucket", b, "bytes", len(data))
-			err = nil
+			continue
 		}
-		if err != nil {
+		if err := w.o.SaveState(ctx, fmt.Sprintf("b%03d", b), data); err != nil {
 			for b := range buckets {
 				w.desk.MarkDirty(b)
 			}
