@@ -20,6 +20,7 @@ import (
 
 	"kemi.dev/kemi/alerting"
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
@@ -74,6 +75,7 @@ func Rooms(cfg *config.Config) (*cmdb.Room, *collector.Room, conf.Problems) {
 // Check returns every mistake in the configuration and what it names, and the number of targets and rules that are there.
 func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problems conf.Problems) {
 	a := &App{Config: cfg, scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
+	a.bus = bus.New(mem.New(), cfg.Zones, a.scope) // Rooms want one to be made; it is never opened.
 	problems = append(a.sources(), a.sinks()...)
 	if a.cmdb != nil {
 		found, more := a.cmdb.Check(ctx)
