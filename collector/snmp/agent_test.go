@@ -61,9 +61,12 @@ func (a *agent) put(name string, kind gosnmp.Asn1BER, value any) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	o := mustOID(name)
-	a.objects = slices.DeleteFunc(a.objects, func(x object) bool { return compare(x.name, o) == 0 })
-	a.objects = append(a.objects, object{o, kind, value})
-	slices.SortFunc(a.objects, func(x, y object) int { return compare(x.name, y.name) })
+	at, there := slices.BinarySearchFunc(a.objects, o, func(x object, o oid) int { return compare(x.name, o) })
+	if there {
+		a.objects[at] = object{o, kind, value}
+		return
+	}
+	a.objects = slices.Insert(a.objects, at, object{o, kind, value})
 }
 
 // drop takes away all objects at or under a name.

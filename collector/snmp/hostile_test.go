@@ -3,7 +3,9 @@ package snmp
 import (
 	"context"
 	"net/netip"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
@@ -66,12 +68,15 @@ func TestHostileAnswers(t *testing.T) {
 // A cut answer is an error or silence, depending on where it was cut; what was read before it stays.
 func TestCutAnswersAreNeverWhole(t *testing.T) {
 	a := newSwitch(t, 20)
-	p := newPoller(t, "timeout: 20ms, retries: 0")
+	p := newPoller(t, "")
 	want(t, p.Poll(t.Context(), job(a.address(), "")), event.StatusOK, "")
-	whole := 0
-	a.set(nil, func(b []byte) []byte { whole = len(b); return b })
+	var whole atomic.Int64
+	a.set(nil, func(b []byte) []byte { whole.Store(int64(len(b))); return b })
 	p.Poll(t.Context(), job(a.address(), ""))
-	for keep := 1; keep < whole; keep += 7 {
+	c := p.credentials["lab"]
+	c.Timeout, c.Retries = 20*time.Millisecond, 0
+	p.credentials["lab"] = c
+	for keep := 1; keep < int(whole.Load()); keep += 19 {
 		a.set(nil, func(b []byte) []byte { return b[:min(keep, len(b)-1)] })
 		r := p.Poll(t.Context(), job(a.address(), ""))
 		switch r.Status {
@@ -99,7 +104,7 @@ func TestALostPacketIsAskedForAgain(t *testing.T) {
 	if err := f.Fault("sw", simulate.Fault{Kind: simulate.Lossy, Percent: 20}); err != nil {
 		t.Fatal(err)
 	}
-	p := newPoller(t, "timeout: 30ms, retries: 8")
+	p := newPoller(t, "timeout: 40ms, retries: 10")
 	for range 5 {
 		want(t, p.Poll(t.Context(), job(f.Devices()[0].Addr.String(), "")), event.StatusOK, "")
 	}
