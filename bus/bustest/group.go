@@ -12,6 +12,7 @@ var groups = []clause{
 	{"an epoch begins with Assigned and its position", epochs},
 	{"partitions are spread over members and follow them", spreading},
 	{"order per key holds through hand-overs", handOver},
+	{"a hand-over lets the owner finish", finishing},
 	{"a lost member can neither commit nor publish", lostMember},
 	{"a lost member comes back", lostComesBack},
 	{"order holds and nothing is missing when members are lost", lostInTurn},
@@ -121,6 +122,28 @@ func handOver(e *env) {
 	<-published
 	all := h.await(e, "all records", func(all []happening) bool { return accepted(all) >= keys*each })
 	e.ordered(all, keys, each)
+}
+
+func finishing(e *env) {
+	t := e.topic(driver.Topic{Partitions: 2})
+	for p := range 2 {
+		e.publish(e.d, numbered(t, p, fmt.Sprint("k", p), 2)...)
+	}
+	s := driver.Subscription{Topic: t.Name, Group: "g"}
+	a := e.subscribe(e.d, s)
+	got := a.data(4)
+	b := e.subscribe(e.h.Open(), s)
+	b.quiet("the owner has not finished")
+	for _, d := range got {
+		a.ack(d)
+	}
+	moved := b.event(driver.Assigned)
+	if end := a.event(driver.Revoked); end.Partition != moved.Partition || end.Epoch >= moved.Epoch {
+		e.Fatalf("revoked %s, assigned %s", brief([]driver.Delivery{end}), brief([]driver.Delivery{moved}))
+	}
+	b.quiet("the owner had finished everything")
+	e.publish(e.d, record(t, moved.Partition, "k", "next"))
+	e.same(b.data(1), "next")
 }
 
 func lostMember(e *env) {
