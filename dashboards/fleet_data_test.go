@@ -50,8 +50,9 @@ func site() []device {
 	return all
 }
 
-// serveSite stores an hour of the site up to now and serves it as kemi run does: the query API behind the guard.
-func serveSite(t *testing.T) string {
+// serveSite stores an hour of the site up to now and serves it as kemi run does: the query API behind the guard, which
+// asks for tokens if auth is not nil.
+func serveSite(t *testing.T, auth *web.Auth) string {
 	t.Helper()
 	store := embedded.New(embedded.Options{Config: embedded.Default(), Dir: t.TempDir()})
 	if err := store.Start(t.Context()); err != nil {
@@ -69,7 +70,7 @@ func serveSite(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	guard, err := web.NewGuard(nil, "", nil, store.Handler())
+	guard, err := web.NewGuard(auth, "", nil, store.Handler())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"html"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -14,6 +16,7 @@ import (
 
 	"kemi.dev/kemi/dashboards"
 	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/web"
 )
 
 // TestIntegrationGrafana pushes the dashboards into a real Grafana and opens each with an hour of a fleet behind it.
@@ -23,7 +26,7 @@ func TestIntegrationGrafana(t *testing.T) {
 	config := dashboards.Default()
 	config.URL = startGrafana(t, home, t.TempDir(), "cfg:auth.anonymous.org_role=Editor")
 	config.Token = serviceAccount(t, config.URL)
-	config.KemiURL = serveSite(t)
+	config.KemiURL = serveSite(t, nil)
 	ds := generate(t)
 	push := func(opts dashboards.PushOptions) ([]string, error) {
 		results, err := dashboards.Push(t.Context(), config, ds, opts)
@@ -144,8 +147,17 @@ func TestIntegrationGrafanaReadsTheFiles(t *testing.T) {
 	home := unpackGrafana(t)
 	dir := t.TempDir()
 	ds := generate(t)
-	t.Setenv("KEMI_URL", serveSite(t))
-	if _, err := dashboards.Write(dir, ds, dashboards.WriteOptions{KemiURL: "$KEMI_URL"}); err != nil {
+	// This Kemi asks for a token; Grafana reads it from a file, the address from its environment.
+	secrets := t.TempDir()
+	opts := dashboards.WriteOptions{KemiURL: "$KEMI_URL", TokenFile: filepath.Join(secrets, "token")}
+	tokens := web.Auth{TokensFile: filepath.Join(secrets, "tokens")}
+	for path, text := range map[string]string{opts.TokenFile: "0123456789abcdef", tokens.TokensFile: "grafana 0123456789abcdef\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("KEMI_URL", serveSite(t, &tokens))
+	if _, err := dashboards.Write(dir, ds, opts); err != nil {
 		t.Fatal(err)
 	}
 	config := dashboards.Default()

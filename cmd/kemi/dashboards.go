@@ -78,18 +78,24 @@ person changed since is kept, unless --overwrite says otherwise.`,
 func newDashboardsWrite() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "write DIR", Short: "Write them as files for Grafana's provisioning", Args: cobra.ExactArgs(1),
-		Example: "  kemi dashboards write /etc/grafana/provisioning",
+		Example: `  kemi dashboards write /etc/grafana/provisioning
+  kemi dashboards write grafana/provisioning --mount /etc/grafana/provisioning --kemi-url http://kemi:7070`,
 	}
 	load := configFlag(cmd)
 	var opts dashboards.WriteOptions
 	cmd.Flags().StringVar(&opts.KemiURL, "kemi-url", "", "how Grafana reaches Kemi; without it what grafana: says, or http://127.0.0.1:7070")
+	cmd.Flags().StringVar(&opts.Mount, "mount", "", "the path at which Grafana sees DIR, when that is another (a container)")
+	cmd.Flags().StringVar(&opts.TokenFile, "kemi-token-file", "", "path, as Grafana sees it, of a file with a token for Kemi")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		cfg, all, err := generate(cmd, load)
 		if err != nil {
 			return err
 		}
-		if opts.KemiURL == "" && cfg.Grafana != nil {
-			opts.KemiURL = cfg.Grafana.KemiURL
+		if cfg.Grafana != nil {
+			opts.Folder = cfg.Grafana.Folder
+			if opts.KemiURL == "" {
+				opts.KemiURL = cfg.Grafana.KemiURL
+			}
 		}
 		changed, err := dashboards.Write(args[0], all, opts)
 		for _, path := range changed {
