@@ -26,7 +26,7 @@ type broken struct {
 	driver.Driver
 	jobs   atomic.Bool
 	dead   atomic.Bool // nothing is taken, as from a process that is no more
-	poison string // the target whose jobs are never taken
+	poison string      // the target whose jobs are never taken
 }
 
 func (b *broken) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {

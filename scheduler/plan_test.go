@@ -277,6 +277,51 @@ func TestAClockThatIsPutBackBetweenTwoRunsRepeatsNothing(t *testing.T) {
 	}
 }
 
+func TestAChangeAndAClockThatIsPutBack(t *testing.T) {
+	p := scheduler.NewPlan(zones, noon, time.Time{})
+	one := target("a", noon.Add(-time.Hour), every(10*time.Second))
+	set(t, p, noon, one)
+	jobs, _ := play(p, noon, noon.Add(10*time.Minute))
+	// The change comes in the time that is there a second time; what was handed out before it stays handed out.
+	back := noon.Add(10*time.Minute - 9*time.Second)
+	p.Due(back)
+	next := *one
+	next.Address, next.Updated = "127.1.0.9", back
+	next.Version = next.ComputeVersion()
+	set(t, p, back, &next)
+	// Before its first slot came the clock is put back again.
+	again := back.Add(-5 * time.Second)
+	more, _ := play(p, again, again.Add(9*time.Second))
+	if len(more) == 0 || more[0].Address != "127.1.0.9" {
+		t.Errorf("%d jobs of the changed target", len(more))
+	}
+	later, _ := play(p, again.Add(9*time.Second), again.Add(time.Minute))
+	for id, n := range identities(append(append(jobs, more...), later...)) {
+		if n > 1 {
+			t.Fatalf("job %s was made %d times", id, n)
+		}
+	}
+}
+
+func TestAFirstSlotIsNotLostWhenTheClockIsPutBack(t *testing.T) {
+	p := scheduler.NewPlan(zones, noon.Add(-time.Hour), time.Time{})
+	p.Due(noon)
+	set(t, p, noon, target("a", noon, every(10*time.Minute)))
+	from := noon.Add(-4 * time.Second)
+	if jobs, _ := play(p, from, from.Add(7100*time.Millisecond)); len(jobs) != 1 {
+		t.Errorf("%d jobs, want that of the first slot", len(jobs))
+	}
+}
+
+func TestAChangeThatIsHeardOfTooLateIsCounted(t *testing.T) {
+	p := scheduler.NewPlan(zones, noon, time.Time{})
+	p.Due(noon.Add(time.Second))
+	set(t, p, noon.Add(30*time.Second), target("a", noon.Add(time.Second), every(time.Minute)))
+	if jobs, skipped := p.Due(noon.Add(30 * time.Second)); len(jobs) != 0 || skipped != 1 {
+		t.Errorf("%d jobs and %d skipped, want the first slot skipped", len(jobs), skipped)
+	}
+}
+
 func TestCronKeepsItsTimesOverChangesOfTheClockOnTheWall(t *testing.T) {
 	start := time.Date(2026, 3, 7, 0, 0, 0, 0, time.UTC)
 	p := scheduler.NewPlan(zones, start, time.Time{})
