@@ -69,8 +69,14 @@ func TestARoomChecksWhatChecksSay(t *testing.T) {
 		t.Error("an HTTP check may name a profile")
 	}
 	for _, c := range []struct{ kind, name, want string }{
-		{"snmp", "lab", ""}, {"http", "lab", ""}, {"http", "", ""}, {event.CanaryClass, "", ""}, {"snmp", "", "need a credential"},
-		{"snmp", "labb", `did you mean "lab"?`}, {"snmp", "other", "those for snmp are lab"}, {event.CanaryClass, "lab", "need no credential"},
+		{"snmp", "lab", ""},
+		{"http", "lab", ""},
+		{"http", "", ""},
+		{event.CanaryClass, "", ""},
+		{"snmp", "", "need a credential"},
+		{"snmp", "labb", `did you mean "lab"?`},
+		{"snmp", "other", "those for snmp are lab"},
+		{event.CanaryClass, "lab", "need no credential"},
 	} {
 		err := r.CredentialFor(c.kind, c.name)
 		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {

@@ -21,7 +21,7 @@ const (
 	tickEvery = 250 * time.Millisecond
 	// perPlace is how many jobs are taken at once for each place in the fast lane: those that wait for a slow target, or
 	// are polled slowly, keep no place from others.
-	perPlace = 4
+	perPlace = 6
 	// maxReading is what a broker takes in one record, with room for what goes with it.
 	maxReading = 900 << 10
 )

@@ -79,9 +79,11 @@ const (
 	forgetAfter = 2 * time.Hour
 )
 
+// newEngine makes an engine with so many places in the fast lane. A poll that waits for an answer costs little but its
+// place, so the slow lane has more of them: when half of everything is dead, each of it is still asked.
 func newEngine(polls int) *engine {
 	return &engine{
-		limits:  limits{fast: polls, slow: max(1, polls/2), waiting: max(perTarget, polls/2)},
+		limits:  limits{fast: polls, slow: 2 * polls, waiting: max(perTarget, polls)},
 		targets: map[string]*target{},
 	}
 }

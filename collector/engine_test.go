@@ -125,7 +125,7 @@ func TestARefusalMakesNobodyDead(t *testing.T) {
 }
 
 func TestSlowTargetsLeavePlacesToTheOthers(t *testing.T) {
-	e := newEngine(4) // and two for slow targets
+	e := newEngine(4)
 	for i := range 40 {
 		polled(t, e, at(fmt.Sprint("dead", i), noon), event.StatusTimeout, 4*time.Second, noon)
 	}
@@ -143,7 +143,7 @@ func TestSlowTargetsLeavePlacesToTheOthers(t *testing.T) {
 			crowdedOut++
 		}
 	}
-	if len(running) != 2 || waiting != perTarget || crowdedOut != 40-2-perTarget {
+	if len(running) != e.limits.slow || waiting != e.limits.waiting || crowdedOut != 40-len(running)-waiting || crowdedOut == 0 {
 		t.Fatalf("%d run, %d wait, %d are crowded out", len(running), waiting, crowdedOut)
 	}
 	for i := range 4 {

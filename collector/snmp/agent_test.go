@@ -39,6 +39,10 @@ func newAgent(t testing.TB) *agent {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveAgent(t, conn)
+}
+
+func serveAgent(t testing.TB, conn *net.UDPConn) *agent {
 	a := &agent{t: t, conn: conn}
 	done := make(chan struct{})
 	go func() { defer close(done); a.serve() }()

@@ -202,9 +202,12 @@ func TestAnswersAreReadAsTheyWereWritten(t *testing.T) {
 // What we take from an answer is what gosnmp takes from it; what is cut is refused.
 func FuzzDecode(f *testing.F) {
 	p := gosnmp.SnmpPacket{Version: gosnmp.Version2c, Community: "public", PDUType: gosnmp.GetResponse, RequestID: 4711, Variables: []gosnmp.SnmpPDU{
-		{Name: ".1.3.6.1.2.1.1.3.0", Type: gosnmp.TimeTicks, Value: uint32(1)}, {Name: ".1.3.6.1.2.1.1.5.0", Type: gosnmp.OctetString, Value: "name"},
-		{Name: ".1.3.6.1.2.1.31.1.1.1.6.300", Type: gosnmp.Counter64, Value: uint64(math.MaxUint64)}, {Name: ".1.3.6.1.2.1.2.2.1.8.1", Type: gosnmp.Integer, Value: -2},
-		{Name: ".1.3.6.1.2.1.1.2.0", Type: gosnmp.ObjectIdentifier, Value: ".1.3.6.1.4.1.8072"}, {Name: ".1.3.6.1.9", Type: gosnmp.EndOfMibView},
+		{Name: ".1.3.6.1.2.1.1.3.0", Type: gosnmp.TimeTicks, Value: uint32(1)},
+		{Name: ".1.3.6.1.2.1.1.5.0", Type: gosnmp.OctetString, Value: "name"},
+		{Name: ".1.3.6.1.2.1.31.1.1.1.6.300", Type: gosnmp.Counter64, Value: uint64(math.MaxUint64)},
+		{Name: ".1.3.6.1.2.1.2.2.1.8.1", Type: gosnmp.Integer, Value: -2},
+		{Name: ".1.3.6.1.2.1.1.2.0", Type: gosnmp.ObjectIdentifier, Value: ".1.3.6.1.4.1.8072"},
+		{Name: ".1.3.6.1.9", Type: gosnmp.EndOfMibView},
 	}}
 	whole, err := p.MarshalMsg()
 	if err != nil {

@@ -302,6 +302,28 @@ func TestRowsOfATableThatWasCutKeepTheirLabels(t *testing.T) {
 	}
 }
 
+func TestIPv6(t *testing.T) {
+	conn, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Skip("this machine has no IPv6: ", err)
+	}
+	a := serveAgent(t, conn)
+	a.put("1.3.6.1.2.1.1.5.0", gosnmp.OctetString, "six")
+	p := newPoller(t, "")
+	r := p.Poll(t.Context(), job(a.address(), "system"))
+	want(t, r, event.StatusOK, "")
+	if got := columnOf(t, tableOf(t, r, "system"), "sysName").Texts[0]; got != "six" {
+		t.Errorf("its name is %q", got)
+	}
+	closed, err := net.ListenUDP("udp6", &net.UDPAddr{IP: net.IPv6loopback})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := closed.LocalAddr().String()
+	closed.Close()
+	want(t, p.Poll(t.Context(), job(address, "system")), event.StatusRefused, "")
+}
+
 func TestAPollAfterCloseOpensTheSocketAgain(t *testing.T) {
 	a := newSwitch(t, 1)
 	p := newPoller(t, "")

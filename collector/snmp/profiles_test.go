@@ -113,10 +113,20 @@ func TestValuesAsPeopleReadThem(t *testing.T) {
 		content string
 		want    any
 	}{
-		{tagInteger, "\xff\xfe", -2.0}, {tagInteger, "", nil}, {tagGauge32, "\x00\xff\xff\xff\xff", 4294967295.0}, {tagGauge32, "\xff\xff\xff\xff", 4294967295.0},
-		{tagGauge32, "\x01\x00\x00\x00\x00", nil}, {tagCounter64, "\x00\xff\xff\xff\xff\xff\xff\xff\xff", 18446744073709551615.0}, {tagCounter64, "123456789", nil},
-		{tagOctets, "0.15", 0.15}, {tagOctets, " 7 ", 7.0}, {tagOctets, "NaN", nil}, {tagOctets, "n/a", nil},
-		{tagOpaque, "\x9f\x78\x04\x3f\xc0\x00\x00", 1.5}, {tagOpaque, "\x9f\x79\x08\x3f\xf8\x00\x00\x00\x00\x00\x00", 1.5}, {tagOpaque, "\x9f\x78\x04\x7f\xc0\x00\x00", nil},
+		{tagInteger, "\xff\xfe", -2.0},
+		{tagInteger, "", nil},
+		{tagGauge32, "\x00\xff\xff\xff\xff", 4294967295.0},
+		{tagGauge32, "\xff\xff\xff\xff", 4294967295.0},
+		{tagGauge32, "\x01\x00\x00\x00\x00", nil},
+		{tagCounter64, "\x00\xff\xff\xff\xff\xff\xff\xff\xff", 18446744073709551615.0},
+		{tagCounter64, "123456789", nil},
+		{tagOctets, "0.15", 0.15},
+		{tagOctets, " 7 ", 7.0},
+		{tagOctets, "NaN", nil},
+		{tagOctets, "n/a", nil},
+		{tagOpaque, "\x9f\x78\x04\x3f\xc0\x00\x00", 1.5},
+		{tagOpaque, "\x9f\x79\x08\x3f\xf8\x00\x00\x00\x00\x00\x00", 1.5},
+		{tagOpaque, "\x9f\x78\x04\x7f\xc0\x00\x00", nil},
 		{tagIPAddress, "\x7f\x00\x00\x01", nil},
 	} {
 		if got := number(c.tag, c.content); got != c.want {

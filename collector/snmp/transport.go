@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -25,6 +26,8 @@ type transport struct {
 	mu      sync.Mutex
 	sockets [2]*net.UDPConn // for IPv4 and IPv6; nil when not open
 	pending map[int32]*call
+	// asked is the newest call to an address.
+	asked map[netip.AddrPort]*call
 }
 
 // packet is one received message. Its receiver gives it back to the pool.
@@ -57,6 +60,8 @@ type hearsay struct {
 const (
 	maxDatagram = 65535
 	readBuffer  = 16 << 20
+	// readPause follows an error that is nobody's answer: the system is out of something.
+	readPause = 10 * time.Millisecond
 	// packetRoom is the size of pooled packets: what fits an Ethernet frame, and most larger answers. Larger packets
 	// are made and dropped.
 	packetRoom = 4096
@@ -64,7 +69,7 @@ const (
 
 func newTransport(scope obs.Scope) *transport {
 	t := &transport{
-		scope: scope, pending: map[int32]*call{},
+		scope: scope, pending: map[int32]*call{}, asked: map[netip.AddrPort]*call{},
 		dropped:  scope.Counter("kemi_collector_snmp_dropped_total", "Packets that came from the network and were no answer anybody waits for.", "reason"),
 		received: scope.Counter("kemi_collector_snmp_answers_total", "Packets that were handed to the poll that waited for them.").WithLabelValues(),
 	}
@@ -117,7 +122,7 @@ func (t *transport) register(c *call) {
 	for {
 		c.id = rand.Int32()
 		if _, taken := t.pending[c.id]; !taken && c.id > 0 {
-			t.pending[c.id] = c
+			t.pending[c.id], t.asked[c.to] = c, c
 			return
 		}
 	}
@@ -127,6 +132,9 @@ func (t *transport) register(c *call) {
 func (t *transport) forget(c *call) (heard hearsay) {
 	t.mu.Lock()
 	delete(t.pending, c.id)
+	if t.asked[c.to] == c {
+		delete(t.asked, c.to)
+	}
 	heard = c.heard
 	t.mu.Unlock()
 	select {
@@ -176,6 +184,7 @@ func (t *transport) receive(s *net.UDPConn) {
 			t.networkErrors(s)
 			if !isNetworkError(err) {
 				t.scope.Log().Warn("read snmp answers", "err", err)
+				time.Sleep(readPause)
 			}
 		}
 	}
@@ -220,14 +229,12 @@ func (t *transport) deliver(data []byte, from netip.AddrPort) {
 	}
 }
 
-// blame notes garbage with the calls to its sender.
+// blame notes garbage with the call to its sender.
 func (t *transport) blame(from netip.AddrPort) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for _, c := range t.pending {
-		if c.to == from {
-			c.heard.garbage = true
-		}
+	if c := t.asked[from]; c != nil {
+		c.heard.garbage = true
 	}
 }
 
