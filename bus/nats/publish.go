@@ -28,7 +28,8 @@ type parcel struct {
 	msgs []*nats.Msg
 }
 
-// Publish implements driver.Driver.
+// Publish implements driver.Driver. While the servers are away it waits for them, until the context's deadline or, when it
+// has none, for 30 s.
 //
 // The fence is checked against the lease this driver holds: whether it was renewed recently enough, by the local
 // monotonic clock, that nobody else can own the partition yet; an older one is renewed first, by compare-and-swap. The
