@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/internal/simulate"
 )
@@ -29,7 +31,7 @@ func TestMain(m *testing.M) {
 		main()
 		return
 	}
-	os.Exit(m.Run())
+	testscript.Main(m, map[string]func(){"kemi": main})
 }
 
 // kemi runs the real command to its end.

@@ -10,9 +10,11 @@ import (
 // Problem is one mistake in a configuration file. Line and Column count from 1 and are 0 when the mistake has no place
 // in the file (for example when there is no file). What says what is wrong, Do says what to do about it.
 type Problem struct {
-	File         string
-	Line, Column int
-	What, Do     string
+	File   string `json:"file"`
+	Line   int    `json:"line,omitempty"`
+	Column int    `json:"column,omitempty"`
+	What   string `json:"what"`
+	Do     string `json:"do,omitempty"`
 }
 
 // String returns "file:line:column: what: do" and leaves out the parts that are not known.

@@ -89,28 +89,24 @@ func (c *Config) Validate() []conf.Complaint {
 	return cs
 }
 
-// Load reads a file. A file of the default name may be missing: then everything is default.
+// Load reads a file. A file of the default name may be missing: then everything is default. With mistakes there is a
+// Config of what could be read, so that what it names can be checked too; nil when nothing could.
 func Load(path string, isDefault bool) (*Config, conf.Problems) {
 	c := Default(filepath.Dir(path))
+	var problems conf.Problems
 	if _, err := os.Stat(path); isDefault && os.IsNotExist(err) {
 		c.Pos.File = path
 	} else {
-		node, problems := conf.Load(path)
-		if len(problems) > 0 && node.IsZero() {
+		var node conf.Node
+		if node, problems = conf.Load(path); node.IsZero() && len(problems) > 0 {
 			return nil, problems
 		}
-		if problems = append(problems, node.Into(c)...); len(problems) > 0 {
-			return c, problems
-		}
+		problems = append(problems, node.Into(c)...)
 	}
 	if len(c.CMDB) == 0 {
-		nodes, problems := conf.ParseRaw(path, []byte("file: {path: targets/*.yaml}"))
-		if len(problems) > 0 {
-			return c, problems
-		}
-		c.CMDB = nodes
+		c.CMDB, _ = conf.ParseRaw(path, []byte("file: {path: targets/*.yaml}")) // Has no mistakes.
 	}
-	return c, nil
+	return c, problems
 }
 
 // Path makes a path of the configuration absolute or relative to the working directory.
