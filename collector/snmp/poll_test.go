@@ -266,6 +266,9 @@ func TestSilenceInTheMiddleIsPartial(t *testing.T) {
 	}, nil)
 	r := newPoller(t, quick).Poll(t.Context(), job(a.address(), ""))
 	want(t, r, event.StatusPartial, "no answer to 2 requests")
+	if r.Booted.IsZero() {
+		t.Error("the time of boot was not taken from what was read")
+	}
 	if tb := tableOf(t, r, "interfaces"); !tb.Truncated || tb.Rows == 0 || tb.Rows >= 100 {
 		t.Errorf("%d rows, truncated %v", tb.Rows, tb.Truncated)
 	}
@@ -403,6 +406,19 @@ func TestLabelsAreReadAgainWhenRowsChange(t *testing.T) {
 	j.Cause = event.CauseManual
 	if names := labelOf(t, tableOf(t, p.Poll(t.Context(), j), "interfaces"), "ifName"); names[2] != "renamed again" {
 		t.Errorf("a manual poll has names %v", names)
+	}
+}
+
+func TestLabelsAreReadAgainAfterARestart(t *testing.T) {
+	a := newSwitch(t, 10)
+	p := newPoller(t, "")
+	first := p.Poll(t.Context(), job(a.address(), ""))
+	a.put("1.3.6.1.2.1.1.3.0", gosnmp.TimeTicks, uint32(100))
+	a.put(ifXEntry+"1.3", gosnmp.OctetString, "another card")
+	r := p.Poll(t.Context(), job(a.address(), ""))
+	want(t, r, event.StatusOK, "")
+	if names := labelOf(t, tableOf(t, r, "interfaces"), "ifName"); names[2] != "another card" || !r.Booted.After(first.Booted) {
+		t.Errorf("names %v, booted at %s and then at %s", names, first.Booted, r.Booted)
 	}
 }
 

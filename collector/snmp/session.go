@@ -56,14 +56,10 @@ func (s *session) read(ctx context.Context, r *event.Reading) *failure {
 			break
 		}
 		tables[i] = s.table(ctx, i, pending)
-		if i == 0 {
-			pending = nil
-			s.noteBoot(singles)
-		}
+		pending = nil // They went along with the first.
 	}
 	if len(s.plan.tables) == 0 {
 		s.walk(ctx, &walk{rows: &rows{}}, pending, nil)
-		s.noteBoot(singles)
 	}
 	if s.answers == 0 && s.lost != nil {
 		s.m.giveUp(s.probing)
@@ -115,6 +111,7 @@ func (s *session) conclude(r *event.Reading, values int) {
 func (s *session) walk(ctx context.Context, w *walk, scalars []*scalar, columns []*column) bool {
 	w.limits = &s.m.limits
 	w.start(scalars, columns)
+	defer s.noteBoot(scalars)
 	s.x.shrink = func(r *request) bool {
 		if !w.shrink(r) {
 			return false
@@ -167,18 +164,16 @@ func (m *memory) learn(smaller bool) {
 	}
 }
 
-// noteBoot works out when the device started.
-func (s *session) noteBoot(singles [][]*scalar) {
-	for i := range singles {
-		for _, c := range singles[i] {
-			if c.spec.name != "sysUpTime" || c.count == 0 || c.spec.kind != event.Gauge {
-				continue
-			}
-			uptime := time.Duration(c.gauges[0] * float64(time.Second))
-			known := s.m.boot
-			s.m.boot = booted(known, time.Now(), uptime)
-			s.restarts = !known.IsZero() && !s.m.boot.Equal(known)
+// noteBoot works out when the device started, if its uptime is among the scalars.
+func (s *session) noteBoot(scalars []*scalar) {
+	for _, c := range scalars {
+		if c.spec.name != "sysUpTime" || c.count == 0 || c.spec.kind != event.Gauge {
+			continue
 		}
+		uptime := time.Duration(c.gauges[0] * float64(time.Second))
+		known := s.m.boot
+		s.m.boot = booted(known, time.Now(), uptime)
+		s.restarts = !known.IsZero() && !s.m.boot.Equal(known)
 	}
 }
 
