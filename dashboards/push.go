@@ -142,13 +142,6 @@ func (p *pusher) folder(ctx context.Context) (Result, error) {
 	return r, nil
 }
 
-// saved is a dashboard as Grafana has it.
-type saved struct {
-	Version   float64
-	FolderUID string
-	model     map[string]any
-}
-
 // message goes with every version that is saved here; that is how a version that a person saved is told apart.
 const message = "kemi dashboards push"
 
