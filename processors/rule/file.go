@@ -147,6 +147,9 @@ func (l *loader) parse(name string, data []byte) {
 		l.problems = append(l.problems, doc.Into(&f)...)
 		for i := range f.Groups {
 			g := &f.Groups[i]
+			if g.Pos.Line == 0 {
+				continue // It is no mapping, which was said.
+			}
 			if g.Name == "" {
 				l.complain(g.Pos, "a group without a name", "add name: to it")
 			} else if first, twice := groups[g.Name]; twice {
@@ -174,6 +177,8 @@ func (l *loader) group(g *group) {
 func (l *loader) rule(g *group, e *entry) {
 	before := len(l.problems)
 	switch {
+	case e.Pos.Line == 0:
+		return // It is no mapping, which was said.
 	case !e.Record.IsZero():
 		l.complain(e.Record, "recording rules are not supported yet", "let Prometheus evaluate this rule on Kemi's series")
 		return

@@ -33,6 +33,7 @@ func TestRefusedRulesSayWhereAndWhatToDo(t *testing.T) {
 		{`label_replace(up, "a", "$1", "b", "(.*)") == 0`, `1: the function label_replace is not supported yet: ` + elsewhere},
 		{`quantile_over_time(0.9, a[5m]) > 1`, `1: the function quantile_over_time is not supported yet: ` + elsewhere},
 		{`rate(a[2h]) > 1`, `6: the range is longer than 1h, the longest that is kept in memory: shorten it, or ` + elsewhere},
+		{`up[5m]`, `1: the expression gives a range of samples, not one for each series: put it into a function, like rate(ifHCInOctets[5m]) > 0`},
 		{`vector(1)`, `1: the expression selects no series: compare a series with a number, like up == 0`},
 		{`1 > bool 0`, `1: the expression selects no series: compare a series with a number, like up == 0`},
 		{`scalar(up) > bool 0`, `1: the expression gives one number and no series: compare a series with it, like up == 0`},
@@ -168,6 +169,7 @@ func FuzzParse(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(data)
+	f.Add([]byte("groups: [0, {rules: [0]}]"))
 	f.Add([]byte("groups: [{name: g, rules: [{alert: A, expr: 'sum(''a'')'}]}]"))
 	f.Add([]byte("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: >\n      up ==\n\n       sum(x)\n    for: 1d\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {

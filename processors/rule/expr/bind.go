@@ -169,12 +169,23 @@ func (b *binder) clamp(e *parser.Call, lowest, highest scalar) operand {
 	})
 }
 
+// bare takes the parentheses off.
+func bare(e parser.Expr) parser.Expr {
+	for {
+		p, ok := e.(*parser.ParenExpr)
+		if !ok {
+			return e
+		}
+		e = p.Expr
+	}
+}
+
 // window binds a function over windows. The one matrix argument may stand anywhere among scalars.
 func (b *binder) window(e *parser.Call, fn rangeFunc) operand {
 	n := &windowNode{fn: fn, named: e.Func.Name == "last_over_time"}
 	in := operand{}
 	for _, a := range e.Args {
-		if m, ok := a.(*parser.MatrixSelector); ok {
+		if m, ok := bare(a).(*parser.MatrixSelector); ok {
 			in = b.selector(m.VectorSelector.(*parser.VectorSelector))
 			n.reach = m.Range.Milliseconds()
 		} else {

@@ -78,6 +78,8 @@ func Parse(text string) (*Program, []Problem) {
 		switch {
 		case root.Type() == parser.ValueTypeString:
 			c.refuse(root, "the expression is text", "compare a series with a number, like up == 0")
+		case root.Type() == parser.ValueTypeMatrix:
+			c.refuse(root, "the expression gives a range of samples, not one for each series", "put it into a function, like rate(ifHCInOctets[5m]) > 0")
 		case len(c.p.selectors) == 0:
 			c.refuse(root, "the expression selects no series", "compare a series with a number, like up == 0")
 		case root.Type() == parser.ValueTypeScalar:
