@@ -58,6 +58,7 @@ type incident struct {
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
 	published bool
+	emitted   time.Time // When it was published last.
 }
 
 // open makes the incident of a key; a is the alert that it is opened for.

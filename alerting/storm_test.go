@@ -43,7 +43,7 @@ func site(s *stage, targets int) (ids []string) {
 // in any order, the
 // alert before the verdict too. Who is asked in between answers as it is: silence after eight seconds.
 func storm(s *stage, ids []string, random *rand.Rand, spread time.Duration) {
-	failed, back := s.now, s.now.Add(5*time.Minute)
+	failed, back := s.now, s.now.Add(2*time.Minute)
 	var plan []happening
 	within := func(from time.Time, d time.Duration) time.Time {
 		return from.Add(time.Duration(random.Int64N(int64(d))))
@@ -60,7 +60,7 @@ func storm(s *stage, ids []string, random *rand.Rand, spread time.Duration) {
 	}
 	slices.SortFunc(plan, func(a, b happening) int { return a.at.Compare(b.at) })
 	var answers []happening
-	end := back.Add(10 * time.Minute)
+	end := back.Add(3 * time.Minute)
 	for s.now.Before(end) {
 		next := s.now.Truncate(time.Second).Add(time.Second)
 		var h *happening
@@ -104,11 +104,11 @@ func (s *stage) alertAt(target string, state event.AlertState, began, updated ti
 
 // A core switch takes everything along: one page, one resolved, whatever the order.
 func TestStormInAnyOrderIsOnePage(t *testing.T) {
-	for _, size := range []struct{ targets, orders int }{{300, 190}, {2000, 10}} {
+	for _, size := range []struct{ targets, orders int }{{300, 180}, {2000, 20}} {
 		t.Run(fmt.Sprint(size.targets), func(t *testing.T) {
 			t.Parallel()
-			if testing.Short() {
-				size.orders /= 10
+			if size.orders /= fewer; testing.Short() {
+				size.orders = (size.orders + 9) / 10
 			}
 			for seed := range uint64(size.orders) {
 				s := newStage(t, DefaultPolicy())
@@ -177,7 +177,7 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 				s.do("resolve " + id + " " + name)
 			}
 		}
-		s.do("+30m")
+		s.do("+20m")
 		s.promises()
 		if s.desk.Open() != 0 {
 			r.Fatalf("%d incidents are left open\n%s", s.desk.Open(), s.said.String())

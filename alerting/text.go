@@ -25,13 +25,16 @@ const (
 // DefaultTeam is the team of what belongs to nobody.
 const DefaultTeam = "default"
 
-// publish puts the records into the output: at once those that matter, about once a second the rest.
+// publishEvery is how often a record is published of which only numbers change.
+const publishEvery = 2 * time.Second
+
+// publish puts the records into the output: at once those that matter, now and then the rest.
 func (d *Desk) publish(now time.Time, all bool) {
 	due := d.urgent
 	d.urgent = nil
 	if all {
 		for inc := range d.changed {
-			if inc.rec.State != event.IncidentVerifying || inc.published || now.Sub(inc.rec.OpenedAt) >= time.Second {
+			if now.Sub(inc.emitted) >= publishEvery && (inc.published || now.Sub(inc.rec.OpenedAt) >= time.Second) {
 				due = append(due, inc)
 			}
 		}
@@ -54,7 +57,7 @@ func (d *Desk) publish(now time.Time, all bool) {
 
 func (d *Desk) emit(inc *incident, now time.Time) {
 	delete(d.changed, inc)
-	inc.published = true
+	inc.published, inc.emitted = true, now
 	inc.rec.Revision++
 	inc.rec.Updated = now
 	rec := inc.rec

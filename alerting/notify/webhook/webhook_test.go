@@ -153,11 +153,24 @@ func TestAnswersDecideWhetherToTryAgain(t *testing.T) {
 		permanent bool
 		after     time.Duration
 	}{
-		{path: "/200", ok: true}, {path: "/202", ok: true}, {path: "/204", ok: true},
-		{path: "/301", permanent: true}, {path: "/307", permanent: true},
-		{path: "/400", permanent: true}, {path: "/401", permanent: true}, {path: "/404", permanent: true}, {path: "/422", permanent: true},
-		{path: "/408"}, {path: "/429"}, {path: "/429?after=17", after: 17 * time.Second}, {path: "/500"}, {path: "/502"},
-		{path: "/503?after=3600", after: time.Hour}, {path: "/503?after=-5"}, {path: "/503?after=soon"}, {path: "/503?after=99999999", after: 24 * time.Hour},
+		{path: "/200", ok: true},
+		{path: "/202", ok: true},
+		{path: "/204", ok: true},
+		{path: "/301", permanent: true},
+		{path: "/307", permanent: true},
+		{path: "/400", permanent: true},
+		{path: "/401", permanent: true},
+		{path: "/404", permanent: true},
+		{path: "/422", permanent: true},
+		{path: "/408"},
+		{path: "/429"},
+		{path: "/429?after=17", after: 17 * time.Second},
+		{path: "/500"},
+		{path: "/502"},
+		{path: "/503?after=3600", after: time.Hour},
+		{path: "/503?after=-5"},
+		{path: "/503?after=soon"},
+		{path: "/503?after=99999999", after: 24 * time.Hour},
 	} {
 		t.Run(c.path, func(t *testing.T) {
 			response, err := hook(t, srv.URL+c.path).Notify(t.Context(), page(event.PageFiring))
