@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/url"
@@ -13,6 +14,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/cmdb"
 	"kemi.dev/kemi/dashboards/console"
 )
 
@@ -147,7 +149,13 @@ func newTargets() *cobra.Command {
 When the loss is meant, say so here. The name of the source is in the log, in /api/kemi/v1/status and on the console.`,
 		Example: "  kemi targets accept-shrink file:targets --comment 'rack 7 is gone'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			body, err := json.Marshal(event.Command{Kind: event.AcceptShrink, Subject: args[0], By: by, Comment: comment})
+			held, err := heldSource(cmd.Context(), &c, args[0])
+			if err != nil {
+				return err
+			}
+			body, err := json.Marshal(event.Command{
+				Kind: event.AcceptShrink, Subject: held.Name, By: by, Comment: comment, Args: map[string]string{"shrink": held.Shrink},
+			})
 			if err != nil {
 				return err
 			}
@@ -156,7 +164,7 @@ When the loss is meant, say so here. The name of the source is in the log, in /a
 				return err
 			}
 			resp.Body.Close()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "told Kemi that the loss of targets in %s is meant\n", args[0])
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the loss of %d targets is meant; they are forgotten now\n", held.Name, len(held.Lost))
 			return err
 		},
 	}
@@ -165,6 +173,26 @@ When the loss is meant, say so here. The name of the source is in the log, in /a
 	c.flags(accept)
 	parent.AddCommand(accept)
 	return parent
+}
+
+// heldSource finds the source that is held, so that only the loss that its user has seen is accepted.
+func heldSource(ctx context.Context, c *client, name string) (cmdb.SourceStatus, error) {
+	var status struct{ Sources []cmdb.SourceStatus }
+	if err := c.get(ctx, "/status", nil, &status); err != nil {
+		return cmdb.SourceStatus{}, err
+	}
+	names := make([]string, 0, len(status.Sources))
+	for _, s := range status.Sources {
+		names = append(names, s.Name)
+		if s.Name != name {
+			continue
+		}
+		if s.State != cmdb.StateHeld {
+			return s, fmt.Errorf("%s is not held: it is %s", name, s.State)
+		}
+		return s, nil
+	}
+	return cmdb.SourceStatus{}, fmt.Errorf("there is no source %q: there are %s", name, strings.Join(names, ", "))
 }
 
 func newTail() *cobra.Command {
