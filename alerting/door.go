@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -309,15 +310,11 @@ func (p *partition) flush(ctx context.Context) error {
 func (p *partition) verify(ctx context.Context, asks []Verify, now time.Time) {
 	jobs := make([]event.Event, 0, len(asks))
 	slot := now.Truncate(time.Millisecond)
+	deadline := slot.Add(p.room.policy.VerifyTimeout * 2 / 3)
 	for _, v := range asks {
-		check := v.Target.Checks[0]
-		for _, c := range v.Target.Checks {
-			if c.Kind == "snmp" {
-				check = c
-				break
-			}
+		for _, check := range checksToAsk(v.Target.Checks) {
+			jobs = append(jobs, event.JobFor(v.Target, check, slot, deadline, 0, event.CauseVerify, v.Incident))
 		}
-		jobs = append(jobs, event.JobFor(v.Target, check, slot, slot.Add(p.room.policy.VerifyTimeout*2/3), 0, event.CauseVerify, v.Incident))
 	}
 	if len(jobs) == 0 {
 		return
@@ -326,6 +323,23 @@ func (p *partition) verify(ctx context.Context, asks []Verify, now time.Time) {
 	if err := p.room.bus.Publish(ctx, jobs...); err != nil && ctx.Err() == nil {
 		p.room.scope.Log().Warn("ask for verifying polls", "jobs", len(jobs), "err", err)
 	}
+}
+
+// checksToAsk picks the checks of a verifying poll: a target answers when any of them is answered, so one that was well
+// a moment ago would speak for the others. The device's own protocol goes first.
+func checksToAsk(checks []event.Check) []event.Check {
+	const most = 3
+	sorted := slices.Clone(checks)
+	slices.SortStableFunc(sorted, func(a, b event.Check) int {
+		rank := func(c event.Check) int {
+			if c.Kind == "snmp" {
+				return 0
+			}
+			return 1
+		}
+		return rank(a) - rank(b)
+	})
+	return sorted[:min(len(sorted), most)]
 }
 
 // save keeps what is known of who answers for whoever owns the partition next.
