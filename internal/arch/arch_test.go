@@ -3,7 +3,10 @@ package arch_test
 import (
 	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -104,6 +107,47 @@ func TestTheTableForbidsWhatItShould(t *testing.T) {
 	} {
 		if !allowed(arrow[0], arrow[1]) {
 			t.Errorf("%s may not import %s", arrow[0], arrow[1])
+		}
+	}
+}
+
+// A promise names the test that holds it as `TestName` (path): both have to be there.
+func TestEveryPromiseNamesATestThatExists(t *testing.T) {
+	text, err := os.ReadFile("../../docs/guarantees.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile("`(Test[A-Za-z0-9]+)` \\(([a-z0-9/_]+_test\\.go)").FindAllStringSubmatch(string(text), -1)
+	if all := strings.Count(string(text), "`Test"); len(named) != all {
+		t.Errorf("%d tests are named, %d of them with their file", all, len(named))
+	}
+	for _, n := range named {
+		code, err := os.ReadFile("../../" + n[2])
+		if err != nil || !bytes.Contains(code, []byte("func "+n[1]+"(t *testing.T)")) {
+			t.Errorf("docs/guarantees.md names %s in %s, which is not there", n[1], n[2])
+		}
+	}
+}
+
+// Links between the documents lead somewhere.
+func TestDocumentsLinkToWhatExists(t *testing.T) {
+	files, err := filepath.Glob("../../docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := regexp.MustCompile(`\]\(([^)#]+)[^)]*\)`)
+	for _, file := range append(files, "../../README.md", "../../CONTRIBUTING.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, l := range link.FindAllStringSubmatch(string(text), -1) {
+			if strings.Contains(l[1], "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), l[1])); err != nil {
+				t.Errorf("%s links to %s, which is not there", file, l[1])
+			}
 		}
 	}
 }
