@@ -23,7 +23,7 @@ const (
 	// ReasonRerooted: the cause was found after people were told of another.
 	ReasonRerooted = "re-rooted"
 	// ReasonMerged: another incident explains this one.
-	ReasonMerged = "merged"
+	ReasonMerged = event.ReasonMerged
 	// ReasonFlapping: it came and went too often; it stays open until it is calm.
 	ReasonFlapping = "flapping"
 	// ReasonOver: nothing of it is left.

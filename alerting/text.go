@@ -257,6 +257,9 @@ func (inc *incident) title(now time.Time) string {
 	if r.State == event.IncidentResolved && n.target == nil {
 		return name + " is no longer watched: closed after " + lasted(r, now)
 	}
+	if r.Question() {
+		return name + " is explained by another incident"
+	}
 	if r.State == event.IncidentResolved {
 		s = name + " is up again after " + lasted(r, now)
 	}

@@ -56,6 +56,15 @@ type Incident struct {
 	Reason Reason   `json:"reason"`
 }
 
+// ReasonMerged is the reason of an incident that another one explains.
+const ReasonMerged = "merged"
+
+// Question reports whether the incident was only ever a question, which another incident answered before anybody was
+// told: lists leave it out.
+func (i *Incident) Question() bool {
+	return i.State == IncidentResolved && i.Reason.Code == ReasonMerged && len(i.Told) == 0
+}
+
 // IncidentAlert is an alert as its incident shows it.
 type IncidentAlert struct {
 	ID       string     `json:"id"`

@@ -79,8 +79,14 @@ func (s *State) SetAlert(a *event.Alert) {
 	}
 }
 
-// SetIncident keeps the newest revision of an incident.
-func (s *State) SetIncident(i *event.Incident) { s.incidents[i.ID] = i }
+// SetIncident keeps the newest revision of an incident, and forgets one that was only a question.
+func (s *State) SetIncident(i *event.Incident) {
+	if i.Question() {
+		delete(s.incidents, i.ID)
+		return
+	}
+	s.incidents[i.ID] = i
+}
 
 // SetPage keeps the newest stage of a page.
 func (s *State) SetPage(p *event.Page) { s.pages[p.ID] = p }

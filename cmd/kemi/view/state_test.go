@@ -57,6 +57,12 @@ func TestListsAreNewestFirstAndNarrowed(t *testing.T) {
 	if got := ids(view.Filter{State: "open", Team: "t1"}); !slices.Equal(got, []string{"bb1", "aa1"}) {
 		t.Errorf("narrowed %v", got)
 	}
+	s.SetIncident(&event.Incident{ID: "bb1", State: event.IncidentResolved, Reason: event.Reason{Code: event.ReasonMerged}, Told: []string{"hook"}})
+	s.SetIncident(&event.Incident{ID: "cc1", State: event.IncidentVerifying})
+	s.SetIncident(&event.Incident{ID: "cc1", State: event.IncidentResolved, Reason: event.Reason{Code: event.ReasonMerged}})
+	if got := ids(view.Filter{}); len(got) != 3 {
+		t.Errorf("what was only a question is listed: %v", got)
+	}
 	if i, ok := s.Incident("bb"); !ok || i.ID != "bb1" {
 		t.Error("the start of an id does not find it")
 	}
