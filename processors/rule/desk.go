@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -63,6 +64,7 @@ type target struct {
 	// instances are those that are pending or firing.
 	instances []*instance
 	checks    []check
+	labels    event.Labels // of its newest reading
 	reach     reach
 	// now is the time of the newest sample; at grows with every reading, for the order of findings.
 	now, at int64
@@ -96,6 +98,7 @@ func (d *Desk) Reading(r *event.Reading) {
 	if tg == nil {
 		return
 	}
+	d.relabel(tg, r)
 	if d.sweepSlots(tg, r); tg.dirty || tg.gen != d.gen {
 		d.bind(tg)
 	}
@@ -145,6 +148,9 @@ func (d *Desk) take(r *event.Reading, judge bool) (*target, uint8) {
 		}
 	}
 	d.reachable(tg, r)
+	if !judge {
+		tg.labels = r.Labels
+	}
 	return tg, c
 }
 
@@ -210,6 +216,35 @@ func (d *Desk) sweepSlots(tg *target, r *event.Reading) {
 		clear(tg.slots[len(kept):])
 		tg.slots = kept
 		tg.dirty = true
+	}
+}
+
+// relabel ends the instances whose labels are not the target's any more: as it is now, it would have others.
+func (d *Desk) relabel(tg *target, r *event.Reading) {
+	old := tg.labels
+	if slices.Equal(old, r.Labels) {
+		return
+	}
+	if tg.labels = r.Labels; old == nil {
+		return
+	}
+	gained := slices.ContainsFunc(r.Labels, func(l event.Label) bool { return old.Get(l.Name) == "" })
+	stays := func(in *instance) bool {
+		all := true // An expression may leave labels out; one that leaves none out has new ones, too.
+		for _, l := range old {
+			has := in.series.Get(l.Name) == l.Value
+			if all = all && has; has && r.Labels.Get(l.Name) != l.Value {
+				return false
+			}
+		}
+		return !gained || !all
+	}
+	e := evaluation{d: d, tg: tg, r: r, now: tg.now}
+	for i := len(tg.instances) - 1; i >= 0; i-- {
+		if in := tg.instances[i]; !stays(in) {
+			e.end(in, ReasonLabelsChanged, "the labels of the target changed")
+			tg.dirty, d.dirty[tg.bucket] = true, true
+		}
 	}
 }
 

@@ -296,3 +296,20 @@ func BenchmarkStandardDevice(b *testing.B) {
 		step(60 + i)
 	}
 }
+
+// BenchmarkTransition is one target going down and coming back: a firing and a resolved finding with their texts.
+func BenchmarkTransition(b *testing.B) {
+	desk := rule.NewDesk(parse(b, `groups: [{name: g, rules: [{alert: Down, expr: up == 0, labels: {severity: critical}, annotations: {summary: "{{ $labels.target }} is down", description: "{{ $labels.check }} {{ $value }}"}}]}]`))
+	r := device("t", 0)
+	r.Tables = nil
+	b.ReportAllocs()
+	for i := range b.N {
+		r.Slot = epoch.Add(time.Duration(i) * 10 * time.Second)
+		r.Started = r.Slot
+		if r.Status = event.StatusTimeout; i%2 == 1 {
+			r.Status = event.StatusOK
+		}
+		desk.Reading(r)
+		desk.Findings()
+	}
+}

@@ -174,7 +174,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte("groups:\n- name: g\n  rules:\n  - alert: A\n    expr: >\n      up ==\n\n       sum(x)\n    for: 1d\n"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		set, problems := rule.Parse("f.yaml", data)
-		lines := strings.Count(string(data), "\n") + 1
+		lines := strings.Count(string(data), "\n") + strings.Count(string(data), "\r") + 1 // YAML knows both.
 		for _, p := range problems {
 			if p.File != "f.yaml" || p.Line < 1 || p.Line > lines || p.Column < 1 || p.What == "" || p.Do == "" {
 				t.Errorf("a problem without its place: %+v", p)
