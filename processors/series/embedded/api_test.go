@@ -71,17 +71,29 @@ func TestAnswersHavePrometheussForm(t *testing.T) {
 		form url.Values
 		want string
 	}{
-		{"query", url.Values{"query": {"octets"}, "time": {two + ".5"}},
-			`{"resultType":"vector","result":[{"metric":` + first + `,"value":[` + two + `.5,"30"]},{"metric":` + second + `,"value":[` + two + `.5,"40"]}]}`},
-		{"query", url.Values{"query": {"octets[1m]"}, "time": {two}, "limit": {"1"}},
-			`{"resultType":"matrix","result":[{"metric":` + first + `,"values":[[` + one + `,"10"],[` + two + `,"30"]]}]}`},
+		{
+			"query",
+			url.Values{"query": {"octets"}, "time": {two + ".5"}},
+			`{"resultType":"vector","result":[{"metric":` + first + `,"value":[` + two + `.5,"30"]},{"metric":` + second + `,"value":[` + two + `.5,"40"]}]}`,
+		},
+		{
+			"query",
+			url.Values{"query": {"octets[1m]"}, "time": {two}, "limit": {"1"}},
+			`{"resultType":"matrix","result":[{"metric":` + first + `,"values":[[` + one + `,"10"],[` + two + `,"30"]]}]}`,
+		},
 		{"query", url.Values{"query": {"1/0"}, "time": {two}}, `{"resultType":"scalar","result":[` + two + `,"+Inf"]}`},
 		{"query", url.Values{"query": {`"say \"hi\" ü"`}, "time": {two}}, `{"resultType":"string","result":[` + two + `,"say \"hi\" ü"]}`},
 		{"query", url.Values{"query": {"nothing"}, "time": {two}}, `{"resultType":"vector","result":[]}`},
-		{"query", url.Values{"query": {"1e-9 * octets{ifIndex='1'} or octets{ifIndex='1'} * 1e30"}, "time": {start.Add(10 * sec).Format(time.RFC3339)}},
-			`{"resultType":"vector","result":[{"metric":{"class":"switch","ifIndex":"1","target":"tor-1"},"value":[` + two + `,"3.0000000000000004e-08"]}]}`},
-		{"query_range", url.Values{"query": {"sum(octets)"}, "start": {one}, "end": {two}, "step": {"10s"}},
-			`{"resultType":"matrix","result":[{"metric":{},"values":[[` + one + `,"30"],[` + two + `,"70"]]}]}`},
+		{
+			"query",
+			url.Values{"query": {"1e-9 * octets{ifIndex='1'} or octets{ifIndex='1'} * 1e30"}, "time": {start.Add(10 * sec).Format(time.RFC3339)}},
+			`{"resultType":"vector","result":[{"metric":{"class":"switch","ifIndex":"1","target":"tor-1"},"value":[` + two + `,"3.0000000000000004e-08"]}]}`,
+		},
+		{
+			"query_range",
+			url.Values{"query": {"sum(octets)"}, "start": {one}, "end": {two}, "step": {"10s"}},
+			`{"resultType":"matrix","result":[{"metric":{},"values":[[` + one + `,"30"],[` + two + `,"70"]]}]}`,
+		},
 		{"series", url.Values{"match[]": {`octets{ifIndex="1"}`, `{ifIndex=~"1"}`}}, `[` + first + `]`},
 		{"labels", nil, `["__name__","check","class","ifIndex","target"]`},
 		{"labels", url.Values{"match[]": {"up"}}, `["__name__","check","class","target"]`},

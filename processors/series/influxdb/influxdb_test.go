@@ -97,9 +97,15 @@ func TestWhatTheServersAnswersMean(t *testing.T) {
 		status int
 		poison bool
 	}{
-		{http.StatusBadRequest, true}, {http.StatusUnprocessableEntity, true}, {http.StatusRequestEntityTooLarge, true},
-		{http.StatusInternalServerError, false}, {http.StatusBadGateway, false}, {http.StatusTooManyRequests, false},
-		{http.StatusServiceUnavailable, false}, {http.StatusUnauthorized, false}, {0, false},
+		{http.StatusBadRequest, true},
+		{http.StatusUnprocessableEntity, true},
+		{http.StatusRequestEntityTooLarge, true},
+		{http.StatusInternalServerError, false},
+		{http.StatusBadGateway, false},
+		{http.StatusTooManyRequests, false},
+		{http.StatusServiceUnavailable, false},
+		{http.StatusUnauthorized, false},
+		{0, false},
 	} {
 		srv := newServer(t)
 		srv.answer = func(n int, _ []point) (int, string, map[string]string) {
