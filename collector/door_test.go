@@ -46,8 +46,7 @@ func (s *scripted) Poll(ctx context.Context, j *event.Job) *event.Reading {
 	case strings.HasPrefix(j.Target, "slow"):
 		takes = 3 * time.Second
 	case strings.HasPrefix(j.Target, "panic"):
-		var m map[string]int
-		m["x"] = 1
+		panic("the poller broke")
 	case strings.HasPrefix(j.Target, "huge"):
 		r.Tables = []event.Table{{Name: "huge", Rows: 1, Columns: []event.Column{{Name: "x", Kind: event.Text, Texts: []string{noise(2 << 20)}}}}}
 	}

@@ -12,10 +12,6 @@ type rows struct {
 
 func (r *rows) len() int { return len(r.ends) }
 
-func (r *rows) reset() {
-	r.arena, r.ends, r.known = r.arena[:0], r.ends[:0], nil
-}
-
 // index returns the index of row i.
 func (r *rows) index(i int) oid {
 	start := uint32(0)

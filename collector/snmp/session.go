@@ -27,7 +27,6 @@ type session struct {
 	faults   []fault
 	denied   bool // something was refused for lack of rights
 	smaller  bool // a request had to be made smaller to be answered: those that follow begin small
-	boot     time.Time
 	restarts bool
 }
 

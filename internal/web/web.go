@@ -193,7 +193,7 @@ func Listen(addr string) (net.Listener, error) {
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && strings.Contains(op.Err.Error(), "address already in use") {
-		return nil, fmt.Errorf("listen on %s: the port is taken: is another Kemi running? choose another with listen:", addr)
+		return nil, fmt.Errorf("listen on %s: the port is taken: is another Kemi running? choose another with listen: in the configuration", addr)
 	}
 	return nil, fmt.Errorf("listen on %s: %w", addr, err)
 }

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"kemi.dev/kemi/processors/rule/expr"
@@ -27,7 +28,7 @@ func (d *Desk) bind(tg *target) {
 	kept := tg.slots[:0]
 	for _, sl := range tg.slots {
 		if sl.gen != d.gen { // Left from former rules, and not in this reading: it may still be wanted.
-			selected, reach := d.set.wants(sl.Labels.Get(labels.MetricName), sl.Labels)
+			selected, reach := d.set.wants(sl.Labels.Get(model.MetricNameLabel), sl.Labels)
 			sl.Keep(reach)
 			if sl.gen = d.gen; !selected {
 				sl.listed, sl.gen = false, 0
@@ -35,7 +36,7 @@ func (d *Desk) bind(tg *target) {
 			}
 		}
 		kept = append(kept, sl)
-		name := sl.Labels.Get(labels.MetricName)
+		name := sl.Labels.Get(model.MetricNameLabel)
 		byName[name] = append(byName[name], sl)
 	}
 	clear(tg.slots[len(kept):])
@@ -83,7 +84,6 @@ func bindRule(tg *target, r *Rule, byName map[string][]*slot, live []*instance) 
 func (b *bound) group(live []*instance) {
 	n := b.expr.Len()
 	of := make(map[uint64]int32, n)
-	hashes := make([]uint64, 0, n)
 	groups := make([][]int32, 0, n)
 	for i := range n {
 		h := b.identity(i).Hash()
@@ -92,7 +92,6 @@ func (b *bound) group(live []*instance) {
 			g = int32(len(groups))
 			of[h] = g
 			groups = append(groups, nil)
-			hashes = append(hashes, h)
 		}
 		groups[g] = append(groups[g], int32(i))
 	}
@@ -113,7 +112,7 @@ func (b *bound) group(live []*instance) {
 // without those that the rule sets for all of them.
 func (b *bound) identity(i int) labels.Labels {
 	lb := labels.NewBuilder(b.expr.Labels(i))
-	lb.Del(labels.MetricName, "__type__", "__unit__")
+	lb.Del(model.MetricNameLabel, "__type__", "__unit__")
 	lb.Del(b.rule.names...)
 	return lb.Labels()
 }

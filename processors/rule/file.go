@@ -123,7 +123,8 @@ func (l *loader) set() (*Set, conf.Problems) {
 
 func (l *loader) complain(at interface {
 	Problem(what, do string) conf.Problem
-}, what, do string) {
+}, what, do string,
+) {
 	l.problems = append(l.problems, at.Problem(what, do))
 }
 

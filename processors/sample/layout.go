@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 
 	"kemi.dev/kemi/bus/event"
@@ -175,9 +176,9 @@ func (m *maker) table(t *event.Table) tableLayout {
 // series returns the series of a name and a row's labels: the known one, or a new one if there is a value for it.
 func (m *maker) series(name string, counter bool, row []label, create bool) *Series {
 	m.builder.Reset()
-	m.builder.Add(labels.MetricName, valid(name))
+	m.builder.Add(model.MetricNameLabel, valid(name))
 	for _, l := range m.target {
-		if l.Value != "" && l.Name != labels.MetricName {
+		if l.Value != "" && l.Name != model.MetricNameLabel {
 			m.builder.Add(l.Name, valid(l.Value))
 		}
 	}
@@ -186,7 +187,7 @@ func (m *maker) series(name string, counter bool, row []label, create bool) *Ser
 			continue
 		}
 		n := valid(l.name)
-		for n == labels.MetricName || m.target.Get(n) != "" || (n != l.name && taken(row, n)) {
+		for n == model.MetricNameLabel || m.target.Get(n) != "" || (n != l.name && taken(row, n)) {
 			n = "exported_" + n
 		}
 		m.builder.Add(n, valid(l.value))

@@ -245,11 +245,11 @@ func (a *App) Reload() error {
 // writable makes the data directory and tries to write there, so that the error names it.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o750); err != nil {
-		return fmt.Errorf("make the data directory %s: %w: choose another with data:", dir, err)
+		return fmt.Errorf("make the data directory %s: %w: choose another with data: in the configuration", dir, err)
 	}
 	probe := filepath.Join(dir, ".writable")
 	if err := os.WriteFile(probe, nil, 0o600); err != nil {
-		return fmt.Errorf("write to the data directory %s: %w: choose another with data:", dir, err)
+		return fmt.Errorf("write to the data directory %s: %w: choose another with data: in the configuration", dir, err)
 	}
 	return os.Remove(probe)
 }

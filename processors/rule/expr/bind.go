@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/schema"
@@ -232,7 +233,7 @@ func (b *binder) binary(e *parser.BinaryExpr) operand {
 func matching(m *parser.VectorMatching, l, r []labels.Labels) (lg, rg []int32, groups int) {
 	names := slices.Clone(m.MatchingLabels)
 	if !m.On {
-		names = append(names, labels.MetricName)
+		names = append(names, model.MetricNameLabel)
 	}
 	slices.Sort(names)
 	names = slices.Compact(names)

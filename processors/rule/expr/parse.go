@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"github.com/prometheus/prometheus/promql/parser/posrange"
@@ -116,7 +117,8 @@ type checker struct {
 
 func (c *checker) refuse(n interface {
 	PositionRange() posrange.PositionRange
-}, what, do string) {
+}, what, do string,
+) {
 	c.problems = append(c.problems, Problem{Offset: max(0, int(n.PositionRange().Start)), What: what, Do: do})
 }
 
@@ -157,7 +159,7 @@ func (c *checker) selector(e *parser.VectorSelector, reach time.Duration) {
 	default:
 		s := Selector{Matchers: e.LabelMatchers, Reach: reach}
 		for _, m := range e.LabelMatchers {
-			if m.Name == labels.MetricName && m.Type == labels.MatchEqual {
+			if m.Name == model.MetricNameLabel && m.Type == labels.MatchEqual {
 				s.Name = m.Value
 			}
 		}

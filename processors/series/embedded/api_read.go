@@ -134,7 +134,7 @@ func apiStats(q *request) (any, error) {
 		}
 		return out
 	}
-	head := q.db.Head().Stats(labels.MetricName, limit)
+	head := q.db.Head().Stats(model.MetricNameLabel, limit)
 	p := head.IndexPostingStats
 	return map[string]any{
 		"headStats": map[string]any{
