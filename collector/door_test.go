@@ -204,7 +204,7 @@ func TestEveryJobBecomesOneReading(t *testing.T) {
 		}{
 			"live": {event.StatusOK, ""}, "abroad": {event.StatusOK, ""}, "late": {event.StatusLate, "past its deadline"},
 			"unknown": {event.StatusError, `no poller of kind "scriptd"`}, event.CanaryTarget: {event.StatusOK, ""},
-			"dead": {event.StatusTimeout, ""}, "panic": {event.StatusError, "the poller panicked: assignment to entry in nil map"},
+			"dead": {event.StatusTimeout, ""}, "panic": {event.StatusError, "the poller panicked: the poller broke"},
 			"panic2": {event.StatusError, "panicked"}, "huge": {event.StatusError, "too large for the bus"},
 		} {
 			got := h.of(target)

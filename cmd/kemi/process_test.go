@@ -91,7 +91,7 @@ func TestARunningKemi(t *testing.T) {
 	}
 
 	write(targetsYAML(fleet.Devices()[:5], time.Second))
-	within(t, 5*time.Second, "half of it is held too", func() error { return sourceState(p, "held", "6") })
+	within(t, 5*time.Second, "half of it is held too", func() error { return sourceState(p, "held", "it lost 6 of its 11 targets") })
 	if code, out, errs := kemi(t, "targets", "accept-shrink", "file:targets.yaml", "--server", "http://"+p.addr); code != 0 || !strings.Contains(out, "6 targets") {
 		t.Errorf("accepting: %d %s %s", code, out, errs)
 	}

@@ -60,7 +60,25 @@ type process struct {
 	config string
 	addr   string
 	cmd    *exec.Cmd
-	log    bytes.Buffer
+	log    diary
+}
+
+// diary is what a process says, to be read while it goes on.
+type diary struct {
+	mu  sync.Mutex
+	all bytes.Buffer
+}
+
+func (d *diary) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all.Write(p)
+}
+
+func (d *diary) String() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.all.String()
 }
 
 // start runs `kemi run` and waits until it serves. The address must be in the configuration.
