@@ -39,6 +39,8 @@ type Options struct {
 	Profile func(kind, profile string) error
 	// Cron says what is wrong with a cron expression.
 	Cron func(expression string) error
+	// Credential says what is wrong with a kind of check using a credential that is configured, or "" for none.
+	Credential func(kind, name string) error
 	// Credentials, Teams and Zones are the configured names.
 	Credentials, Teams, Zones []string
 	// Bus may be nil for a Room of which only Check is used.
@@ -80,7 +82,7 @@ func New(o Options) (*Room, conf.Problems) {
 		Dir: o.Dir, Scope: scope,
 		Judge: source.Judge{
 			Kinds: o.Kinds, Credentials: o.Credentials, Teams: o.Teams, Zones: o.Zones,
-			Spec: o.Spec, Profile: o.Profile, Cron: o.Cron,
+			Spec: o.Spec, Profile: o.Profile, Credential: o.Credential, Cron: o.Cron,
 		},
 	})
 	if len(problems) > 0 {

@@ -59,8 +59,10 @@ func (c *Check) resolve(j *Judge) (event.Check, conf.Problems) {
 		problems = append(problems, Name(c.Name.At, "check", out.Name)...)
 	}
 	problems = append(problems, c.when(&out, j)...)
+	unknown := conf.Problems(nil)
 	if c.Credential.Given() {
-		problems = append(problems, known(c.Credential.At, "credential", out.Credential, j.Credentials)...)
+		unknown = known(c.Credential.At, "credential", out.Credential, j.Credentials)
+		problems = append(problems, unknown...)
 	}
 	if out.Kind == "" {
 		return out, append(problems, c.At.Problem("the check has no kind", meant("", j.Kinds, "kind")))
@@ -75,6 +77,15 @@ func (c *Check) resolve(j *Judge) (event.Check, conf.Problems) {
 	if c.Profile.Given() && j.Profile != nil {
 		if err := j.Profile(out.Kind, out.Profile); err != nil {
 			problems = append(problems, c.Profile.At.Problem(err.Error(), "correct the name of the profile"))
+		}
+	}
+	if j.Credential != nil && unknown == nil {
+		if err := j.Credential(out.Kind, out.Credential); err != nil {
+			at := c.At
+			if c.Credential.Given() {
+				at = c.Credential.At
+			}
+			problems = append(problems, at.Problem(err.Error(), "see credentials: in the configuration"))
 		}
 	}
 	var more conf.Problems

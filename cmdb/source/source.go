@@ -75,6 +75,8 @@ type Env struct {
 type Judge struct {
 	// Kinds are the kinds of check there are pollers for.
 	Kinds []string
+	// Credential says what is wrong with a kind of check using a credential that is configured, or "" for none.
+	Credential func(kind, name string) error
 	// Credentials, Teams and Zones are the configured names.
 	Credentials, Teams, Zones []string
 	// Spec checks the settings of a check that are its kind's own and returns them as the poller wants them.

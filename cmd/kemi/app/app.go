@@ -133,7 +133,8 @@ func (a *App) sources() conf.Problems {
 		o.Teams = keys(cfg.Teams)
 	}
 	if a.collector != nil {
-		o.Kinds, o.Spec, o.Profile, o.Credentials = a.collector.Kinds(), a.collector.Spec, a.collector.Profile, keys(cfg.Credentials)
+		o.Kinds, o.Spec, o.Profile = a.collector.Kinds(), a.collector.Spec, a.collector.Profile
+		o.Credential, o.Credentials = a.collector.CredentialFor, keys(cfg.Credentials)
 	}
 	a.cmdb, more = cmdb.New(o)
 	return append(problems, more...)
