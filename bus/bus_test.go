@@ -31,7 +31,7 @@ func open(t *testing.T) (*bus.Bus, *mem.Driver) {
 }
 
 func command(i int, subject string) *event.Command {
-	return &event.Command{Kind: event.PollNow, Subject: subject, By: fmt.Sprint(i), At: time.Unix(int64(i), 0).UTC()}
+	return &event.Command{Kind: event.AcceptShrink, Subject: subject, By: fmt.Sprint(i), At: time.Unix(int64(i), 0).UTC()}
 }
 
 // notebook is a handler that notes what it is given; fail decides what it refuses.

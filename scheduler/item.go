@@ -112,7 +112,7 @@ func (e *entry) job(slot int64) *event.Job {
 		Target: e.of.id, Class: e.of.class, Address: e.of.address, Team: e.of.team, Labels: e.of.labels,
 		Check: e.check.Name, Kind: e.check.Kind, Profile: e.check.Profile, Credential: e.check.Credential, Spec: e.check.Spec,
 		Slot: at, Deadline: at.Add(min(max(interval, deadlineLeast), deadlineMost)), Interval: interval,
-		Cause: event.CauseSchedule, Zone: e.of.zone, TargetVersion: e.of.version,
+		Cause: event.CauseSchedule, Zone: e.of.zone,
 	}
 }
 

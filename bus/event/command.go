@@ -9,8 +9,6 @@ type CommandKind string
 const (
 	// AcceptShrink lets a CMDB source lose the targets it is held for; Subject is the source.
 	AcceptShrink CommandKind = "accept-shrink"
-	// PollNow asks for an immediate poll of the target in Subject.
-	PollNow CommandKind = "poll-now"
 )
 
 // Command is what people say to Kemi.

@@ -40,23 +40,16 @@ type Job struct {
 	Cause    Cause
 	// AskedBy tells jobs of one slot apart that were not scheduled: the identity of what asked.
 	AskedBy string
-	// Priority: higher goes first where there is a choice.
-	Priority      int
-	Zone          string
-	TargetVersion string
+	Zone    string
 }
 
 // JobFor makes the job of a target's check in a slot.
 func JobFor(t *Target, c Check, slot, deadline time.Time, interval time.Duration, cause Cause, askedBy string) *Job {
-	priority := 0
-	if cause != CauseSchedule {
-		priority = 1
-	}
 	return &Job{
 		Target: t.ID, Class: t.Class, Address: t.Address, Team: t.Team, Labels: t.EffectiveLabels(),
 		Check: c.Name, Kind: c.Kind, Profile: c.Profile, Credential: c.Credential, Spec: c.Spec,
 		Slot: slot, Deadline: deadline, Interval: interval, Cause: cause, AskedBy: askedBy,
-		Priority: priority, Zone: t.Zone(), TargetVersion: t.Version,
+		Zone: t.Zone(),
 	}
 }
 
@@ -81,8 +74,8 @@ func (j *Job) Encode() ([]byte, error) {
 		Id: j.Identity(), Target: j.Target, Class: j.Class, Address: j.Address, Team: j.Team,
 		LabelNames: names, LabelValues: values, Check: j.Check, Kind: j.Kind, Profile: j.Profile,
 		Credential: j.Credential, Spec: j.Spec, SlotUnixMs: millis(j.Slot), DeadlineUnixMs: millis(j.Deadline),
-		IntervalMs: j.Interval.Milliseconds(), Cause: string(j.Cause), Priority: int32(j.Priority), Zone: j.Zone,
-		AskedBy: j.AskedBy, TargetVersion: j.TargetVersion,
+		IntervalMs: j.Interval.Milliseconds(), Cause: string(j.Cause), Zone: j.Zone,
+		AskedBy: j.AskedBy,
 	})
 }
 
@@ -104,7 +97,7 @@ func (j *Job) Decode(data []byte) error {
 		Check: p.Check, Kind: p.Kind, Profile: p.Profile, Credential: p.Credential, Spec: p.Spec,
 		Slot: fromMillis(p.SlotUnixMs), Deadline: fromMillis(p.DeadlineUnixMs),
 		Interval: time.Duration(p.IntervalMs) * time.Millisecond, Cause: Cause(p.Cause), AskedBy: p.AskedBy,
-		Priority: int(p.Priority), Zone: p.Zone, TargetVersion: p.TargetVersion,
+		Zone: p.Zone,
 	}
 	return nil
 }

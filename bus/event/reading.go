@@ -52,8 +52,7 @@ type Reading struct {
 	Duration time.Duration
 	Interval time.Duration
 	// Labels are the target's effective labels.
-	Labels        Labels
-	TargetVersion string
+	Labels Labels
 	// Booted is when the device's counters began at zero; the zero time when not known.
 	Booted time.Time
 	Tables []Table
@@ -116,7 +115,7 @@ func (r *Reading) Route() string { return r.Target }
 func ReadingFor(j *Job) *Reading {
 	return &Reading{
 		JobID: j.Identity(), Target: j.Target, Check: j.Check, Kind: j.Kind, Cause: j.Cause, AskedBy: j.AskedBy,
-		Slot: j.Slot, Interval: j.Interval, Labels: j.Labels, TargetVersion: j.TargetVersion,
+		Slot: j.Slot, Interval: j.Interval, Labels: j.Labels,
 	}
 }
 
@@ -138,7 +137,7 @@ func (r *Reading) Encode() ([]byte, error) {
 		JobId: r.JobID, Target: r.Target, Check: r.Check, Kind: r.Kind, Status: string(r.Status), Message: r.Message,
 		Cause: string(r.Cause), AskedBy: r.AskedBy, SlotUnixMs: millis(r.Slot), StartedUnixUs: micros(r.Started),
 		DurationUs: r.Duration.Microseconds(), IntervalMs: r.Interval.Milliseconds(),
-		LabelNames: names, LabelValues: values, BootUnixMs: millis(r.Booted), TargetVersion: r.TargetVersion,
+		LabelNames: names, LabelValues: values, BootUnixMs: millis(r.Booted),
 		Tables: make([]*eventpb.Table, len(r.Tables)),
 	}
 	for i := range r.Tables {
@@ -182,7 +181,7 @@ func (r *Reading) Decode(data []byte) error {
 		JobID: p.JobId, Target: p.Target, Check: p.Check, Kind: p.Kind, Status: Status(p.Status), Message: p.Message,
 		Cause: Cause(p.Cause), AskedBy: p.AskedBy, Slot: fromMillis(p.SlotUnixMs), Started: fromMicros(p.StartedUnixUs),
 		Duration: time.Duration(p.DurationUs) * time.Microsecond, Interval: time.Duration(p.IntervalMs) * time.Millisecond,
-		Labels: labels, Booted: fromMillis(p.BootUnixMs), TargetVersion: p.TargetVersion,
+		Labels: labels, Booted: fromMillis(p.BootUnixMs),
 		Tables: make([]Table, len(p.Tables)),
 	}
 	for i, pt := range p.Tables {

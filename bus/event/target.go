@@ -63,7 +63,7 @@ type Check struct {
 	// Kind names the poller.
 	Kind string `json:"kind"`
 	// Every is the interval; Cron, a cron expression, is used instead when it is set.
-	Every time.Duration `json:"every,omitempty"`
+	Every time.Duration `json:"-"`
 	Cron  string        `json:"cron,omitempty"`
 	// Profile says what to read (SNMP); Credential names what to read it with. The credential itself stays with
 	// the poller.
@@ -71,6 +71,38 @@ type Check struct {
 	Credential string `json:"credential,omitempty"`
 	// Spec is the poller's own settings of this check, JSON.
 	Spec json.RawMessage `json:"spec,omitempty"`
+}
+
+// plainCheck is a Check without its JSON methods; the interval is written as people write it: "10s".
+type plainCheck Check
+
+type checkJSON struct {
+	plainCheck
+	Every string `json:"every,omitempty"`
+}
+
+// MarshalJSON implements json.Marshaler.
+func (c Check) MarshalJSON() ([]byte, error) {
+	out := checkJSON{plainCheck: plainCheck(c)}
+	if c.Every != 0 {
+		out.Every = c.Every.String()
+	}
+	return json.Marshal(out)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *Check) UnmarshalJSON(data []byte) error {
+	var in checkJSON
+	if err := json.Unmarshal(data, &in); err != nil {
+		return err
+	}
+	*c = Check(in.plainCheck)
+	if in.Every == "" {
+		return nil
+	}
+	var err error
+	c.Every, err = time.ParseDuration(in.Every)
+	return err
 }
 
 // Zone is where the target can be polled from.
@@ -115,13 +147,14 @@ func (t *Target) Decode(data []byte) error { return decodeCloudEvent(data, topic
 
 // ComputeVersion derives Version from what the target is; order of labels and relations does not matter.
 func (t *Target) ComputeVersion() string {
-	parts := []string{t.ID, t.Class, t.Address, t.Team, string(t.Lifecycle)}
+	// The numbers of what follows keep lists apart.
+	parts := []string{t.ID, t.Class, t.Address, t.Team, string(t.Lifecycle), strconv.Itoa(len(t.Labels)), strconv.Itoa(len(t.Relations))}
 	for _, k := range slices.Sorted(maps.Keys(t.Labels)) {
 		parts = append(parts, "label", k, t.Labels[k])
 	}
 	for _, k := range slices.Sorted(maps.Keys(t.Relations)) {
 		for _, need := range t.Relations[k] {
-			parts = append(parts, "need", k)
+			parts = append(parts, "need", k, strconv.Itoa(len(need)))
 			parts = append(parts, slices.Sorted(slices.Values(need))...)
 		}
 	}

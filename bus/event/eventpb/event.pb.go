@@ -45,12 +45,9 @@ type Job struct {
 	DeadlineUnixMs int64  `protobuf:"varint,14,opt,name=deadline_unix_ms,json=deadlineUnixMs,proto3" json:"deadline_unix_ms,omitempty"`
 	IntervalMs     int64  `protobuf:"varint,15,opt,name=interval_ms,json=intervalMs,proto3" json:"interval_ms,omitempty"`
 	Cause          string `protobuf:"bytes,16,opt,name=cause,proto3" json:"cause,omitempty"`
-	Priority       int32  `protobuf:"varint,17,opt,name=priority,proto3" json:"priority,omitempty"`
-	Zone           string `protobuf:"bytes,18,opt,name=zone,proto3" json:"zone,omitempty"`
+	Zone           string `protobuf:"bytes,17,opt,name=zone,proto3" json:"zone,omitempty"`
 	// Who asked, for a job that no schedule made.
-	AskedBy string `protobuf:"bytes,19,opt,name=asked_by,json=askedBy,proto3" json:"asked_by,omitempty"`
-	// Version of the target this job was made from.
-	TargetVersion string `protobuf:"bytes,20,opt,name=target_version,json=targetVersion,proto3" json:"target_version,omitempty"`
+	AskedBy       string `protobuf:"bytes,18,opt,name=asked_by,json=askedBy,proto3" json:"asked_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,13 +194,6 @@ func (x *Job) GetCause() string {
 	return ""
 }
 
-func (x *Job) GetPriority() int32 {
-	if x != nil {
-		return x.Priority
-	}
-	return 0
-}
-
 func (x *Job) GetZone() string {
 	if x != nil {
 		return x.Zone
@@ -214,13 +204,6 @@ func (x *Job) GetZone() string {
 func (x *Job) GetAskedBy() string {
 	if x != nil {
 		return x.AskedBy
-	}
-	return ""
-}
-
-func (x *Job) GetTargetVersion() string {
-	if x != nil {
-		return x.TargetVersion
 	}
 	return ""
 }
@@ -245,7 +228,6 @@ type Reading struct {
 	BootUnixMs    int64    `protobuf:"varint,14,opt,name=boot_unix_ms,json=bootUnixMs,proto3" json:"boot_unix_ms,omitempty"`
 	Tables        []*Table `protobuf:"bytes,15,rep,name=tables,proto3" json:"tables,omitempty"`
 	AskedBy       string   `protobuf:"bytes,16,opt,name=asked_by,json=askedBy,proto3" json:"asked_by,omitempty"`
-	TargetVersion string   `protobuf:"bytes,17,opt,name=target_version,json=targetVersion,proto3" json:"target_version,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -388,13 +370,6 @@ func (x *Reading) GetTables() []*Table {
 func (x *Reading) GetAskedBy() string {
 	if x != nil {
 		return x.AskedBy
-	}
-	return ""
-}
-
-func (x *Reading) GetTargetVersion() string {
-	if x != nil {
-		return x.TargetVersion
 	}
 	return ""
 }
@@ -625,7 +600,7 @@ var File_bus_event_eventpb_event_proto protoreflect.FileDescriptor
 
 const file_bus_event_eventpb_event_proto_rawDesc = "" +
 	"\n" +
-	"\x1dbus/event/eventpb/event.proto\x12\rkemi.event.v1\"\xa2\x04\n" +
+	"\x1dbus/event/eventpb/event.proto\x12\rkemi.event.v1\"\xdf\x03\n" +
 	"\x03Job\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -648,11 +623,9 @@ const file_bus_event_eventpb_event_proto_rawDesc = "" +
 	"\x10deadline_unix_ms\x18\x0e \x01(\x03R\x0edeadlineUnixMs\x12\x1f\n" +
 	"\vinterval_ms\x18\x0f \x01(\x03R\n" +
 	"intervalMs\x12\x14\n" +
-	"\x05cause\x18\x10 \x01(\tR\x05cause\x12\x1a\n" +
-	"\bpriority\x18\x11 \x01(\x05R\bpriority\x12\x12\n" +
-	"\x04zone\x18\x12 \x01(\tR\x04zone\x12\x19\n" +
-	"\basked_by\x18\x13 \x01(\tR\aaskedBy\x12%\n" +
-	"\x0etarget_version\x18\x14 \x01(\tR\rtargetVersion\"\x8c\x04\n" +
+	"\x05cause\x18\x10 \x01(\tR\x05cause\x12\x12\n" +
+	"\x04zone\x18\x11 \x01(\tR\x04zone\x12\x19\n" +
+	"\basked_by\x18\x12 \x01(\tR\aaskedBy\"\xe5\x03\n" +
 	"\aReading\x12\x15\n" +
 	"\x06job_id\x18\x01 \x01(\tR\x05jobId\x12\x16\n" +
 	"\x06target\x18\x02 \x01(\tR\x06target\x12\x14\n" +
@@ -675,8 +648,7 @@ const file_bus_event_eventpb_event_proto_rawDesc = "" +
 	"\fboot_unix_ms\x18\x0e \x01(\x03R\n" +
 	"bootUnixMs\x12,\n" +
 	"\x06tables\x18\x0f \x03(\v2\x14.kemi.event.v1.TableR\x06tables\x12\x19\n" +
-	"\basked_by\x18\x10 \x01(\tR\aaskedBy\x12%\n" +
-	"\x0etarget_version\x18\x11 \x01(\tR\rtargetVersion\"\xab\x01\n" +
+	"\basked_by\x18\x10 \x01(\tR\aaskedBy\"\xab\x01\n" +
 	"\x05Table\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\rR\x04rows\x12+\n" +
