@@ -96,7 +96,7 @@ classes:
   server:
 targets:
   - {id: core-1, class: switch, address: "127.1.0.1:1161", labels: {site: dc1, rack: core}}
-  - {id: core-2, class: switch, address: "127.1.0.3:1161", team: default, lifecycle: maintenance, checks: []}
+  - {id: core-2, class: switch, address: "127.1.0.3:1161", team: default, lifecycle: retired, checks: []}
   - {id: tor-1,  class: switch, address: "127.1.0.2:1161", relations: {connected_to: {any_of: [core-1, core-2]}, powered_by: srv-1}}
   - {id: srv-1, class: server, address: srv-1.example, labels: {zone: dmz}}
   - id: shop
@@ -117,7 +117,7 @@ targets:
 			Labels: map[string]string{"site": "dc1", "rack": "core", "tier": "net"}, Source: file + ":7",
 		},
 		{
-			ID: "core-2", Class: "switch", Address: "127.1.0.3:1161", Team: "default", Lifecycle: event.Maintenance, Checks: []event.Check{},
+			ID: "core-2", Class: "switch", Address: "127.1.0.3:1161", Team: "default", Lifecycle: event.Retired, Checks: []event.Check{},
 			Labels: map[string]string{"rack": "none", "tier": "net"}, Source: file + ":8",
 		},
 		{

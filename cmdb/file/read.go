@@ -219,11 +219,15 @@ func (r *reader) merge(common, own map[string]source.Text) map[string]string {
 }
 
 func lifecycle(t source.Text) conf.Problems {
-	all := []string{string(event.Active), string(event.Maintenance), string(event.Retired)}
+	all := []string{string(event.Active), string(event.Retired)}
 	if slices.Contains(all, t.Text) {
 		return nil
 	}
-	do := "write active, maintenance or retired"
+	if t.Text == string(event.Maintenance) {
+		// Accepting it would promise that nobody is paged, and nothing holds that yet.
+		return conf.Problems{t.At.Problem("maintenance does not hold pages back yet", "leave it out, or write retired to stop polling")}
+	}
+	do := "write active or retired"
 	if near := conf.Nearest(t.Text, all); near != "" {
 		do = fmt.Sprintf("did you mean %q?", near)
 	}

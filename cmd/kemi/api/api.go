@@ -29,14 +29,14 @@ const Prefix = "/api/kemi/v1"
 func New(b *bus.Bus, m *view.Model, status func() any) http.Handler {
 	a := &api{bus: b, model: m}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+Prefix+"/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, status()) })
-	resource(mux, a, "targets", func(s *view.State, f view.Filter) any { return s.Targets(f) },
+	mux.HandleFunc("GET "+Prefix+"/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, status()) })
+	resource(mux, a, "targets", "state class team target", func(s *view.State, f view.Filter) any { return s.Targets(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Target(id)) })
-	resource(mux, a, "alerts", func(s *view.State, f view.Filter) any { return s.Alerts(f) },
+	resource(mux, a, "alerts", "state class team target", func(s *view.State, f view.Filter) any { return s.Alerts(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Alert(id)) })
-	resource(mux, a, "incidents", func(s *view.State, f view.Filter) any { return s.Incidents(f) },
+	resource(mux, a, "incidents", "state team target", func(s *view.State, f view.Filter) any { return s.Incidents(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Incident(id)) })
-	resource(mux, a, "pages", func(s *view.State, f view.Filter) any { return s.Pages(f) },
+	resource(mux, a, "pages", "state team target incident", func(s *view.State, f view.Filter) any { return s.Pages(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Page(id)) })
 	mux.HandleFunc("POST "+Prefix+"/commands", a.command)
 	mux.HandleFunc("GET "+Prefix+"/topics/{topic}/tail", a.tail)
@@ -53,22 +53,20 @@ type api struct {
 
 func orNothing[T any](v T, ok bool) (any, bool) { return v, ok }
 
-// resource adds a list and a single thing.
-func resource(mux *http.ServeMux, a *api, name string, list func(*view.State, view.Filter) any, one func(*view.State, string) (any, bool)) {
+// resource adds a list, with the filters it knows, and a single thing.
+func resource(mux *http.ServeMux, a *api, name, filters string, list func(*view.State, view.Filter) any, one func(*view.State, string) (any, bool)) {
 	mux.HandleFunc("GET "+Prefix+"/"+name, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		for key := range q {
-			switch key {
-			case "state", "class", "team", "target":
-			default:
-				refuse(w, http.StatusBadRequest, fmt.Errorf("unknown parameter %q: use state, class, team or target", key))
+			if !slices.Contains(strings.Fields(filters), key) {
+				refuse(w, http.StatusBadRequest, fmt.Errorf("unknown parameter %q of %s: use %s", key, name, strings.Join(strings.Fields(filters), ", ")))
 				return
 			}
 		}
-		f := view.Filter{State: q.Get("state"), Class: q.Get("class"), Team: q.Get("team"), Target: q.Get("target")}
+		f := view.Filter{State: q.Get("state"), Class: q.Get("class"), Team: q.Get("team"), Target: q.Get("target"), Incident: q.Get("incident")}
 		var body any
 		a.model.Read(func(s *view.State) { body = list(s, f) })
-		answer(w, body)
+		answer(w, http.StatusOK, body)
 	})
 	mux.HandleFunc("GET "+Prefix+"/"+name+"/{id}", func(w http.ResponseWriter, r *http.Request) {
 		var body any
@@ -78,7 +76,7 @@ func resource(mux *http.ServeMux, a *api, name string, list func(*view.State, vi
 			refuse(w, http.StatusNotFound, fmt.Errorf("no %s %q: list them with GET %s/%s", strings.TrimSuffix(name, "s"), r.PathValue("id"), Prefix, name))
 			return
 		}
-		answer(w, body)
+		answer(w, http.StatusOK, body)
 	})
 }
 
@@ -108,8 +106,7 @@ func (a *api) command(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	}
-	w.WriteHeader(http.StatusAccepted)
-	answer(w, &c)
+	answer(w, http.StatusAccepted, &c)
 }
 
 // Line is one record of a tail. Event is the word as JSON: a CloudEvent, or a job or reading by its fields.
@@ -175,8 +172,9 @@ func describe(raw bus.Raw) Line {
 	return l
 }
 
-func answer(w http.ResponseWriter, body any) {
+func answer(w http.ResponseWriter, code int, body any) {
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	_ = enc.Encode(body) // The caller has left; there is nobody to tell.

@@ -35,7 +35,7 @@ func served(t *testing.T) (*httptest.Server, *bus.Bus, *mem.Driver) {
 		&event.Alert{ID: "a1", Name: "TargetDown", Target: "core-1", Domain: "default", State: event.AlertFiring, Updated: now},
 		&event.Alert{ID: "c1", Rule: event.RuleCanary, Target: event.CanaryTarget, Domain: "default", State: event.AlertResolved, Updated: now},
 		&event.Incident{ID: "i1", Cause: "core-1", Domain: "default", State: event.IncidentOpen, OpenedAt: now},
-		&event.Page{ID: "p1", Incident: "i1", Domain: "default", Stage: event.PageSent, Created: now},
+		&event.Page{ID: "p1", Incident: "i1", Domain: "default", Stage: event.PageSent, Created: now, Updated: now},
 	); err != nil {
 		t.Fatal(err)
 	}

@@ -81,7 +81,7 @@ func (p *pages) Incident(_ context.Context, id string) (console.IncidentPage, bo
 	var found bool
 	p.app.model.Read(func(s *view.State) {
 		if page.Incident, found = s.Incident(id); found {
-			page.Pages = s.Pages(view.Filter{Target: page.Incident.ID})
+			page.Pages = s.Pages(view.Filter{Incident: page.Incident.ID})
 		}
 	})
 	return page, found

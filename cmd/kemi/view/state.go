@@ -44,6 +44,21 @@ type State struct {
 	Findings int
 }
 
+// Kept is how long what is over stays in the state; the topics have it for longer.
+const Kept = 7 * 24 * time.Hour
+
+// Forget drops what has been over since before Kept.
+func (s *State) Forget(now time.Time) {
+	old := now.Add(-Kept)
+	maps.DeleteFunc(s.alerts, func(_ string, a *event.Alert) bool { return a.State == event.AlertResolved && a.Updated.Before(old) })
+	maps.DeleteFunc(s.incidents, func(_ string, i *event.Incident) bool {
+		return i.State == event.IncidentResolved && i.Updated.Before(old)
+	})
+	maps.DeleteFunc(s.pages, func(_ string, p *event.Page) bool {
+		return (p.Stage == event.PageSent || p.Stage == event.PageFailed) && p.Updated.Before(old)
+	})
+}
+
 // NewState makes an empty state.
 func NewState() *State {
 	return &State{
@@ -93,7 +108,7 @@ func (s *State) SetPage(p *event.Page) { s.pages[p.ID] = p }
 
 // Filter narrows a list: every set field has to match.
 type Filter struct {
-	State, Class, Team, Target string
+	State, Class, Team, Target, Incident string
 }
 
 func match(want, got string) bool { return want == "" || strings.EqualFold(want, got) }
@@ -157,17 +172,18 @@ func (s *State) Alerts(f Filter) []*event.Alert {
 	}, func(a *event.Alert) time.Time { return a.Updated })
 }
 
-// Incidents lists incidents, newest first.
+// Incidents lists incidents, newest first; Target is the cause.
 func (s *State) Incidents(f Filter) []*event.Incident {
 	return list(s.incidents, func(i *event.Incident) bool {
 		return match(f.State, string(i.State)) && match(f.Team, i.Team) && match(f.Target, i.Cause)
 	}, func(i *event.Incident) time.Time { return i.OpenedAt })
 }
 
-// Pages lists the ledger, newest first; Target narrows by incident.
+// Pages lists the ledger, newest first; Target is the incident's cause when the page was decided.
 func (s *State) Pages(f Filter) []*event.Page {
 	return list(s.pages, func(p *event.Page) bool {
-		return match(f.State, string(p.Stage)) && match(f.Team, p.Team) && match(f.Target, p.Incident)
+		return match(f.State, string(p.Stage)) && match(f.Team, p.Team) && match(f.Incident, p.Incident) &&
+			(f.Target == "" || p.Snapshot != nil && match(f.Target, p.Snapshot.Cause))
 	}, func(p *event.Page) time.Time { return p.Created })
 }
 

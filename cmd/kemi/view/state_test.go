@@ -69,6 +69,17 @@ func TestListsAreNewestFirstAndNarrowed(t *testing.T) {
 	if _, ok := s.Incident("aa"); ok {
 		t.Error("a start that two ids share found one")
 	}
+	s.SetPage(&event.Page{ID: "p1", Incident: "aa1", Stage: event.PageSent, Snapshot: &event.Incident{Cause: "core-1"}, Updated: at})
+	s.SetPage(&event.Page{ID: "p2", Incident: "bb1", Stage: event.PageRetrying, Updated: at})
+	if n, m := len(s.Pages(view.Filter{Incident: "aa1"})), len(s.Pages(view.Filter{Target: "core-1"})); n != 1 || m != 1 {
+		t.Errorf("%d pages of the incident, %d of its cause", n, m)
+	}
+	s.SetAlert(&event.Alert{ID: "a1", State: event.AlertFiring, Updated: at})
+	s.SetAlert(&event.Alert{ID: "a2", State: event.AlertResolved, Updated: at})
+	s.Forget(at.Add(view.Kept + time.Second))
+	if a, p := s.Alerts(view.Filter{}), s.Pages(view.Filter{}); len(a) != 1 || a[0].ID != "a1" || len(p) != 1 || p[0].ID != "p2" {
+		t.Errorf("after a week: %d alerts, %d pages", len(a), len(p))
+	}
 	if _, ok := s.Incident(""); ok {
 		t.Error("nothing found something")
 	}

@@ -80,6 +80,18 @@ func (m *Model) Run(ctx context.Context) error {
 			return nil
 		}, up(1))
 	})
+	g.Add("forget", func(ctx context.Context) error {
+		hourly := time.NewTicker(time.Hour)
+		defer hourly.Stop()
+		for {
+			m.write(func(s *State) { s.Forget(time.Now()) })
+			select {
+			case <-hourly.C:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
 	g.Add("alerts", followed(m, (*State).SetAlert, up(2)))
 	g.Add("incidents", followed(m, (*State).SetIncident, up(3)))
 	g.Add("pages", followed(m, (*State).SetPage, up(4)))
