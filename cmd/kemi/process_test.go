@@ -110,6 +110,32 @@ func TestARunningKemi(t *testing.T) {
 			t.Errorf("showing nobody: %d %s", code, errs)
 		}
 	})
+	t.Run("rules are read again when asked", func(t *testing.T) {
+		reload := func() (int, string) {
+			resp, err := http.Post("http://"+p.addr+"/-/reload", "", nil)
+			must(t, err)
+			return resp.StatusCode, readAll(t, resp)
+		}
+		rules := filepath.Join(dir, "rules.yaml")
+		must(t, os.WriteFile(rules, []byte(strings.Replace(downRule, "up == 0", "up ==", 1)), 0o600))
+		if code, said := reload(); code != 400 || !strings.Contains(said, "rules.yaml:4:") {
+			t.Errorf("with a mistake: %d %s", code, said)
+		}
+		must(t, os.WriteFile(rules, []byte(strings.Replace(downRule, "up == 0", "up == 1", 1)), 0o600))
+		if code, said := reload(); code != 200 {
+			t.Errorf("without: %d %s", code, said)
+		}
+		within(t, 10*time.Second, "the new rule fires", func() error {
+			var firing []struct{}
+			if err := p.get("/api/kemi/v1/alerts?state=firing", &firing); err != nil {
+				return err
+			}
+			if len(firing) != 5 {
+				return fmt.Errorf("%d alerts", len(firing))
+			}
+			return nil
+		})
+	})
 	t.Run("a second process keeps out", func(t *testing.T) {
 		if code, _, errs := kemi(t, "run", "-c", p.config); code != 1 || !strings.Contains(errs, "the port is taken") {
 			t.Errorf("on the same port: %d %s", code, errs)

@@ -46,7 +46,7 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run the pipeline", Args: cobra.NoArgs,
 		Long: `Runs the whole pipeline on a configuration: reads the targets, polls them, evaluates rules, writes series, pages.
-Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads the rules again, SIGTERM or Ctrl-C
+Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads rules, tokens and certificate again, SIGTERM or Ctrl-C
 stops. See deploy/example for a complete configuration.`,
 		Example: "  kemi check -c kemi.yaml && kemi run -c kemi.yaml",
 	}
@@ -88,9 +88,9 @@ func announce(ctx context.Context, a *app.App, log *slog.Logger) error {
 			return nil
 		case <-hup:
 			if err := a.Reload(); err != nil {
-				log.Error("reload: nothing was changed", "err", err)
+				log.Error("reload: what has a mistake stays as it was", "err", err)
 			} else {
-				log.Info("rules were read again")
+				log.Info("rules, tokens and certificate were read again")
 			}
 		}
 	}

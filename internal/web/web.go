@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"kemi.dev/kemi/internal/conf"
@@ -69,7 +70,8 @@ func CheckListen(addr string, auth *Auth, insecure bool) error {
 // Guard lets requests through to next: see the package comment. externalURL, if not empty, names the host that a
 // reverse proxy in front is called by. open lists paths that need no token.
 type Guard struct {
-	tokens [][sha256.Size]byte
+	file   string // of tokens; empty: nobody needs one
+	tokens atomic.Pointer[[][sha256.Size]byte]
 	host   string
 	open   map[string]bool
 	next   http.Handler
@@ -87,10 +89,20 @@ func NewGuard(auth *Auth, externalURL string, open []string, next http.Handler) 
 	if auth == nil {
 		return g, nil
 	}
-	data, err := os.ReadFile(auth.TokensFile)
-	if err != nil {
-		return nil, fmt.Errorf("read tokens: %w", err)
+	g.file = auth.TokensFile
+	return g, g.Reload()
+}
+
+// Reload reads the tokens again; on a mistake the old ones stay.
+func (g *Guard) Reload() error {
+	if g.file == "" {
+		return nil
 	}
+	data, err := os.ReadFile(g.file)
+	if err != nil {
+		return fmt.Errorf("read tokens: %w", err)
+	}
+	var tokens [][sha256.Size]byte
 	for i, line := range strings.Split(string(data), "\n") {
 		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
@@ -98,14 +110,15 @@ func NewGuard(auth *Auth, externalURL string, open []string, next http.Handler) 
 		}
 		fields := strings.Fields(line)
 		if len(fields) != 2 || len(fields[1]) < 16 {
-			return nil, fmt.Errorf(`%s:%d: expected "name token" with a token of 16 characters or more`, auth.TokensFile, i+1)
+			return fmt.Errorf(`%s:%d: expected "name token" with a token of 16 characters or more`, g.file, i+1)
 		}
-		g.tokens = append(g.tokens, sha256.Sum256([]byte(fields[1])))
+		tokens = append(tokens, sha256.Sum256([]byte(fields[1])))
 	}
-	if len(g.tokens) == 0 {
-		return nil, fmt.Errorf("%s: no token in it: nobody could come in", auth.TokensFile)
+	if len(tokens) == 0 {
+		return fmt.Errorf("%s: no token in it: nobody could come in", g.file)
 	}
-	return g, nil
+	g.tokens.Store(&tokens)
+	return nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -114,7 +127,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this Host is not served here; set external_url to the name you use", http.StatusMisdirectedRequest)
 		return
 	}
-	if g.tokens != nil && !g.open[r.URL.Path] && !g.authentic(r) {
+	if g.file != "" && !g.open[r.URL.Path] && !g.authentic(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="kemi"`)
 		http.Error(w, "a token is needed: Authorization: Bearer …", http.StatusUnauthorized)
 		return
@@ -157,8 +170,8 @@ func (g *Guard) authentic(r *http.Request) bool {
 	}
 	given := sha256.Sum256([]byte(token))
 	found := 0
-	for i := range g.tokens {
-		found |= subtle.ConstantTimeCompare(given[:], g.tokens[i][:])
+	for _, token := range *g.tokens.Load() {
+		found |= subtle.ConstantTimeCompare(given[:], token[:])
 	}
 	return found == 1
 }

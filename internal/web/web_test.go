@@ -96,6 +96,23 @@ func TestTokensOpenTheDoor(t *testing.T) {
 	}
 }
 
+func TestTokensAreReadAgain(t *testing.T) {
+	auth := tokens(t, "jo "+token+"\n")
+	g := guard(t, auth)
+	if err := os.WriteFile(auth.TokensFile, []byte("nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(); err == nil || status(g, "GET", "127.0.0.1", "/", "Authorization", "Bearer "+token) != 418 {
+		t.Errorf("a file with a mistake replaced the tokens: %v", err)
+	}
+	if err := os.WriteFile(auth.TokensFile, []byte("jo another-token-of-length"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Reload(); err != nil || status(g, "GET", "127.0.0.1", "/", "Authorization", "Bearer "+token) != 401 {
+		t.Errorf("a token that was taken away still opens: %v", err)
+	}
+}
+
 func TestTokenFilesThatLetNobodyInAreRefused(t *testing.T) {
 	for content, want := range map[string]string{
 		"# none\n": "nobody could come in", "jo short\n": ":1: expected", "lonely-token-of-sixteen\n": ":1: expected",

@@ -8,11 +8,13 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -49,7 +51,8 @@ type App struct {
 	canary   *canary.Tracker
 	bus      *bus.Bus
 	model    *view.Model
-	guard    http.Handler
+	guard    *web.Guard
+	cert     atomic.Pointer[tls.Certificate]
 	address  chan string
 
 	cmdb       *cmdb.Room
@@ -233,13 +236,25 @@ func (a *App) rules() (*rule.Set, conf.Problems) {
 	return rule.Load(a.Config.Rules, a.Config.Dir)
 }
 
-// Reload reads the rules again; on any mistake nothing changes.
+// Reload reads the rules, the tokens and the certificate again; what has a mistake stays as it was.
 func (a *App) Reload() error {
 	set, problems := a.rules()
-	if len(problems) > 0 {
-		return problems.Err()
+	if len(problems) == 0 {
+		a.processors.ReloadRules(set)
 	}
-	a.processors.ReloadRules(set)
+	return errors.Join(problems.Err(), a.guard.Reload(), a.loadCertificate())
+}
+
+// loadCertificate reads the listener's certificate, if it has one.
+func (a *App) loadCertificate() error {
+	if a.Config.Auth == nil || a.Config.Auth.TLS == nil {
+		return nil
+	}
+	pair, err := tls.LoadX509KeyPair(a.Config.Path(a.Config.Auth.TLS.Cert), a.Config.Path(a.Config.Auth.TLS.Key))
+	if err != nil {
+		return fmt.Errorf("read certificate: %w", err)
+	}
+	a.cert.Store(&pair)
 	return nil
 }
 

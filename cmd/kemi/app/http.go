@@ -44,7 +44,7 @@ func (a *App) routes() http.Handler {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
 		}
-		fmt.Fprintln(w, "Rules were read again.")
+		fmt.Fprintln(w, "Rules, tokens and certificate were read again.")
 	})
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kemi_canary_age_seconds", Help: "Age of the newest trip of the canary through every stage; -1 before the first.",
@@ -96,17 +96,12 @@ func (a *App) Status() Status {
 
 // serve answers HTTP on ln until ctx ends.
 func (a *App) serve(ctx context.Context, ln net.Listener) error {
-	if auth := a.Config.Auth; auth != nil && auth.TLS != nil {
-		cert, key := a.Config.Path(auth.TLS.Cert), a.Config.Path(auth.TLS.Key)
-		load := func() (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(cert, key)
-			return &pair, err
-		}
-		if _, err := load(); err != nil {
-			return fmt.Errorf("read certificate: %w", err)
-		}
+	if err := a.loadCertificate(); err != nil {
+		return err
+	}
+	if a.cert.Load() != nil {
 		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return load() // Read each time: a renewed certificate is taken without a restart.
+			return a.cert.Load(), nil
 		}})
 	}
 	a.address <- ln.Addr().String()
