@@ -35,21 +35,19 @@ func (r *Room) handle(ctx context.Context, m bus.Message[event.Job]) error {
 	t := newTicket(job)
 	switch v := r.admit(ctx, t); {
 	case v == repeated:
+		r.settle(t, v, true)
 		r.metrics.repeated.WithLabelValues().Inc()
 		return nil
 	case ctx.Err() != nil:
-		if v == start {
-			r.done(t, false, nil)
-		}
+		r.settle(t, v, false)
 		return ctx.Err()
 	case v != start:
 		reading := r.missed(job, v)
-		if err := r.publish(ctx, reading, t.deadline); err != nil {
+		err := r.publish(ctx, reading, t.deadline)
+		r.settle(t, v, err == nil)
+		if err != nil {
 			return err
 		}
-		r.mu.Lock()
-		r.engine.mark(t)
-		r.mu.Unlock()
 		r.count(reading)
 		return nil
 	}
@@ -78,11 +76,11 @@ func (r *Room) Poll(ctx context.Context, job *event.Job) *event.Reading {
 	t := newTicket(job)
 	t.real, t.id = true, job.Identity()
 	v := r.admit(ctx, t)
+	if v != start || ctx.Err() != nil {
+		r.settle(t, v, false)
+	}
 	switch {
 	case ctx.Err() != nil:
-		if v == start {
-			r.done(t, false, nil)
-		}
 		reading := r.missed(job, late)
 		reading.Message = "the poll was called off before it began"
 		return reading
@@ -109,7 +107,7 @@ func newTicket(job *event.Job) *ticket {
 	return t
 }
 
-// admit waits for the verdict on a ticket, at most until its deadline.
+// admit waits for the verdict on a ticket: at most until its deadline, or for the outcome of the same job's first.
 func (r *Room) admit(ctx context.Context, t *ticket) verdict {
 	r.mu.Lock()
 	now := time.Now()
@@ -123,16 +121,36 @@ func (r *Room) admit(ctx context.Context, t *ticket) verdict {
 	}
 	timer := time.NewTimer(time.Until(t.deadline))
 	defer timer.Stop()
-	select {
-	case <-t.woken:
-	case <-ctx.Done():
-	case <-timer.C:
+	for {
+		overdue := false
+		select {
+		case <-t.woken:
+		case <-ctx.Done():
+		case <-timer.C:
+			overdue = true
+		}
+		r.mu.Lock()
+		if overdue && t.first != nil { // Who takes over after its deadline is woken as late at once.
+			r.mu.Unlock()
+			continue
+		}
+		_, woken := r.engine.leave(t, time.Now())
+		r.wake(woken)
+		v = t.verdict
+		r.mu.Unlock()
+		return v
+	}
+}
+
+// settle takes back a ticket that was not polled.
+func (r *Room) settle(t *ticket, v verdict, published bool) {
+	if v == start {
+		r.done(t, published, nil)
+		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_, woken := r.engine.leave(t, time.Now())
-	r.wake(woken)
-	return t.verdict
+	r.wake(r.engine.settle(t, published, time.Now()))
 }
 
 // tick lets time pass until ctx ends.

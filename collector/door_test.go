@@ -45,6 +45,8 @@ func (s *scripted) Poll(ctx context.Context, j *event.Job) *event.Reading {
 		}
 	case strings.HasPrefix(j.Target, "slow"):
 		takes = 3 * time.Second
+	case strings.HasPrefix(j.Target, "hung"):
+		takes = time.Hour
 	case strings.HasPrefix(j.Target, "panic"):
 		panic("the poller broke")
 	case strings.HasPrefix(j.Target, "huge"):
@@ -98,6 +100,7 @@ type flaky struct {
 	driver.Driver
 	mu   sync.Mutex
 	fail bool
+	said map[string][]event.Status // by target, also what the broker folds
 }
 
 func (f *flaky) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
@@ -105,6 +108,15 @@ func (f *flaky) Publish(ctx context.Context, records []driver.Record, fence *dri
 	defer f.mu.Unlock()
 	if f.fail && records[0].Topic == "readings.v1" {
 		return errors.New("the broker is away")
+	}
+	for _, r := range records {
+		var reading event.Reading
+		if r.Topic == "readings.v1" && reading.Decode(r.Value) == nil {
+			if f.said == nil {
+				f.said = map[string][]event.Status{}
+			}
+			f.said[reading.Target] = append(f.said[reading.Target], reading.Status)
+		}
 	}
 	return f.Driver.Publish(ctx, records, fence)
 }
@@ -241,6 +253,32 @@ func TestAJobThatComesTwiceIsPolledOnce(t *testing.T) {
 		}
 		if n := testutil.ToFloat64(h.room.metrics.repeated.WithLabelValues()); n != 2 {
 			t.Errorf("%v repetitions were counted", n)
+		}
+	})
+}
+
+// A poll that takes until its deadline is longer in hand than the bus waits before it hands the job over again.
+func TestAJobThatIsHandedOverAgainDoesNotReplaceItsOwnResult(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := open(t, Options{})
+		defer h.stop()
+		j := due("hung")
+		j.Deadline = j.Slot.Add(3 * redeliver)
+		h.say(t, j)
+		time.Sleep(3*redeliver - time.Second)
+		h.driver.set(true) // What is tried again may be overtaken.
+		time.Sleep(2 * time.Second)
+		h.driver.set(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got := h.of("hung"); len(got) != 1 || got[0].Status != event.StatusTimeout || h.poller.count("hung") != 1 {
+			t.Errorf("%d polls, readings %+v; want one that was not answered", h.poller.count("hung"), got)
+		}
+		if said := h.driver.said["hung"]; len(said) != 1 || said[0] != event.StatusTimeout {
+			t.Errorf("said to the bus: %v; want the one outcome", said)
+		}
+		if n := testutil.ToFloat64(h.room.metrics.repeated.WithLabelValues()); n == 0 {
+			t.Error("the job was not handed over again")
 		}
 	})
 }

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -13,6 +14,10 @@ import (
 // Every job is a ticket. A ticket starts when its target has no other poll under way and its lane has room. There are
 // two lanes, so that targets which are dead or slow keep nobody else waiting. Who was slow the last time starts in the
 // slow lane; who turns out to be slow is moved there and leaves its place to others.
+//
+// A job may come again while it is in hand: the bus does not know how long a poll takes. Such a ticket follows the first
+// one of the job and has its outcome; it is never late or crowded by itself, which would be said in place of what the
+// first finds out. Only when the first is not published it takes over.
 type engine struct {
 	limits  limits
 	targets map[string]*target
@@ -37,7 +42,7 @@ type limits struct {
 
 type lane struct {
 	running int
-	queue   []*ticket
+	queue   queue
 	waiting int // in the queue, or for their turn
 }
 
@@ -55,7 +60,10 @@ type ticket struct {
 	verdict verdict
 	begun   time.Time
 	over    bool
-	woken   chan struct{} // the door's: closed when the verdict of a ticket that waited has fallen
+	// first is the ticket of the same job that this one follows, followers are those that follow it.
+	first     *ticket
+	followers []*ticket
+	woken     chan struct{} // the door's: closed when the verdict of a ticket that waited has fallen
 }
 
 // verdict says what is to be done with a ticket.
@@ -88,7 +96,7 @@ func newEngine(polls int) *engine {
 	}
 }
 
-// arrive decides about a ticket that is new.
+// arrive decides about a ticket that is new. One that it does not call repeated is in hand until finish or settle.
 func (e *engine) arrive(t *ticket, now time.Time) verdict {
 	tg := e.targets[t.target]
 	if tg == nil {
@@ -96,14 +104,19 @@ func (e *engine) arrive(t *ticket, now time.Time) verdict {
 		e.targets[t.target] = tg
 	}
 	tg.used = now
+	if tg.has(t) {
+		return repeated
+	}
+	t.verdict = wait
+	if first := tg.inHand(t); first != nil {
+		t.first, first.followers = first, append(first.followers, t)
+		return wait
+	}
+	tg.open = append(tg.open, t)
 	if v := tg.judge(t, now); v != start {
 		return v
 	}
-	t.lane = fast
-	if tg.slow() && !t.real {
-		t.lane = slow
-	}
-	t.verdict = wait
+	t.lane = tg.lane(t)
 	l := &e.lanes[t.lane]
 	switch {
 	case t.lane == slow && l.waiting >= e.limits.waiting, tg.busy && len(tg.queue) >= perTarget:
@@ -119,21 +132,12 @@ func (e *engine) arrive(t *ticket, now time.Time) verdict {
 	case !e.room(t.lane):
 		tg.busy = true // Its turn among the target's tickets has come.
 		l.waiting++
-		e.enqueue(t)
+		l.queue.push(t)
 		return wait
 	}
 	tg.busy = true
 	e.begin(t, tg, now)
 	return start
-}
-
-func (e *engine) enqueue(t *ticket) {
-	l := &e.lanes[t.lane]
-	if t.real {
-		l.queue = append([]*ticket{t}, l.queue...)
-		return
-	}
-	l.queue = append(l.queue, t)
 }
 
 // room reports whether a lane has a place.
@@ -176,20 +180,54 @@ func (e *engine) finish(t *ticket, published, heard bool, status event.Status, t
 	tg.used = now
 	e.lanes[t.lane].running--
 	t.over = true
-	if published {
-		tg.mark(t)
-	}
 	if heard {
 		tg.learn(status, took, now)
 	}
-	return e.advance(e.release(tg, now, nil), now)
+	return e.advance(e.release(tg, now, e.close(tg, t, published)), now)
 }
 
-// mark remembers a ticket that had its outcome without being started.
-func (e *engine) mark(t *ticket) {
-	if tg := e.targets[t.target]; tg != nil {
-		tg.mark(t)
+// settle takes back a ticket that was not started. published says that its outcome is on the bus. It returns tickets
+// whose verdict has fallen by that.
+func (e *engine) settle(t *ticket, published bool, now time.Time) (woken []*ticket) {
+	tg := e.targets[t.target]
+	if tg == nil {
+		return nil
 	}
+	woken = e.close(tg, t, published)
+	if !tg.busy {
+		woken = e.release(tg, now, woken)
+	}
+	return e.advance(woken, now)
+}
+
+// close ends the hold of a ticket on its job. Those that follow it have its outcome, or the first of them is next.
+func (e *engine) close(tg *target, t *ticket, published bool) (woken []*ticket) {
+	at := slices.Index(tg.open, t)
+	if at < 0 {
+		return nil // It was repeated, or only followed another.
+	}
+	tg.open = slices.Delete(tg.open, at, at+1)
+	followers := t.followers
+	t.followers = nil
+	if published {
+		tg.mark(t)
+		for _, f := range followers {
+			f.first, f.verdict = nil, repeated
+		}
+		return followers
+	}
+	if len(followers) == 0 {
+		return nil
+	}
+	heir := followers[0]
+	heir.first, heir.followers, heir.lane = nil, followers[1:], tg.lane(heir)
+	for _, f := range heir.followers {
+		f.first = heir
+	}
+	tg.open = append(tg.open, heir)
+	tg.queue = append([]*ticket{heir}, tg.queue...)
+	e.lanes[heir.lane].waiting++
+	return nil
 }
 
 // leave takes out a ticket that does not wait any longer. It returns false when its verdict has fallen already.
@@ -198,13 +236,18 @@ func (e *engine) leave(t *ticket, now time.Time) (left bool, woken []*ticket) {
 		return false, nil
 	}
 	t.verdict = late
-	tg, l := e.targets[t.target], &e.lanes[t.lane]
-	l.waiting--
-	if without, found := remove(tg.queue, t); found {
-		tg.queue = without
+	if first := t.first; first != nil {
+		at := slices.Index(first.followers, t)
+		t.first, first.followers = nil, slices.Delete(first.followers, at, at+1)
 		return true, nil
 	}
-	l.queue, _ = remove(l.queue, t)
+	tg, l := e.targets[t.target], &e.lanes[t.lane]
+	l.waiting--
+	if at := slices.Index(tg.queue, t); at >= 0 {
+		tg.queue = slices.Delete(tg.queue, at, at+1)
+		return true, nil
+	}
+	l.queue.leave()
 	return true, e.advance(e.release(tg, now, nil), now)
 }
 
@@ -222,7 +265,7 @@ func (e *engine) release(tg *target, now time.Time, woken []*ticket) []*ticket {
 			continue
 		}
 		tg.busy = true
-		e.enqueue(t)
+		e.lanes[t.lane].queue.push(t)
 	}
 	if len(tg.queue) == 0 {
 		tg.queue = nil
@@ -234,15 +277,14 @@ func (e *engine) release(tg *target, now time.Time, woken []*ticket) []*ticket {
 func (e *engine) advance(woken []*ticket, now time.Time) []*ticket {
 	for {
 		lane := fast
-		if len(e.lanes[fast].queue) == 0 || !e.room(fast) {
+		if e.lanes[fast].queue.len() == 0 || !e.room(fast) {
 			lane = slow
 		}
 		l := &e.lanes[lane]
-		if len(l.queue) == 0 || !e.room(lane) {
+		if l.queue.len() == 0 || !e.room(lane) {
 			return woken
 		}
-		t := l.queue[0]
-		l.queue = l.queue[1:]
+		t := l.queue.pop()
 		l.waiting--
 		tg := e.targets[t.target]
 		if v := tg.judge(t, now); v != start {
@@ -262,7 +304,7 @@ func (e *engine) sweep(now time.Time) {
 	}
 	e.swept = now
 	for id, tg := range e.targets {
-		if !tg.busy && now.Sub(tg.used) > forgetAfter {
+		if !tg.busy && len(tg.open) == 0 && now.Sub(tg.used) > forgetAfter {
 			delete(e.targets, id)
 		}
 	}
@@ -275,14 +317,4 @@ func (e *engine) backingOff(id string) string {
 		return ""
 	}
 	return fmt.Sprintf("backing off since %s, %d failures", tg.since.UTC().Format(time.RFC3339), tg.failures+1)
-}
-
-// remove takes t out of the queue.
-func remove(queue []*ticket, t *ticket) (without []*ticket, found bool) {
-	for i, other := range queue {
-		if other == t {
-			return append(queue[:i:i], queue[i+1:]...), true
-		}
-	}
-	return queue, false
 }

@@ -2,6 +2,7 @@ package collector
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -81,6 +82,81 @@ func TestTheSameJobTwiceAtOnceIsPolledOnce(t *testing.T) {
 	arrives(t, e, again, noon, wait)
 	if e.finish(first, true, true, event.StatusOK, 0, noon); again.verdict != repeated {
 		t.Fatalf("verdict %d, want repeated", again.verdict)
+	}
+}
+
+// A job that comes again while it is in hand has the outcome of the first, however late or crowded it is by then.
+func TestAJobThatIsInHandIsNeitherLateNorCrowded(t *testing.T) {
+	e := newEngine(1)
+	polled(t, e, at("a", noon), event.StatusTimeout, 4*time.Second, noon)
+	now := noon.Add(10 * time.Second)
+	first, again, overdue := at("a", now), at("a", now), at("a", now)
+	arrives(t, e, first, now, start)
+	for i := range e.limits.slow + e.limits.waiting { // The slow lane is full.
+		polled(t, e, at(fmt.Sprint("dead", i), noon), event.StatusTimeout, 4*time.Second, noon)
+		e.arrive(at(fmt.Sprint("dead", i), now), now)
+	}
+	arrives(t, e, again, now, wait)
+	arrives(t, e, overdue, now.Add(time.Minute), wait)
+	e.finish(first, true, true, event.StatusTimeout, time.Minute, now.Add(time.Minute))
+	if again.verdict != repeated || overdue.verdict != repeated {
+		t.Errorf("verdicts %d and %d, want repeated", again.verdict, overdue.verdict)
+	}
+}
+
+func TestAJobThatCameAgainTakesOverWhenTheFirstWasNotPublished(t *testing.T) {
+	e := newEngine(10)
+	first, second, third := at("a", noon), at("a", noon), at("a", noon)
+	arrives(t, e, first, noon, start)
+	arrives(t, e, second, noon, wait)
+	arrives(t, e, third, noon, wait)
+	if left, _ := e.leave(second, noon); !left {
+		t.Fatal("the second could not leave")
+	}
+	fourth := at("a", noon)
+	arrives(t, e, fourth, noon, wait)
+	if woken := e.finish(first, false, true, event.StatusOK, 0, noon); !slices.Equal(woken, []*ticket{third}) || third.verdict != start {
+		t.Fatalf("woken %v, the third has verdict %d", woken, third.verdict)
+	}
+	if woken := e.finish(third, true, true, event.StatusOK, 0, noon); !slices.Equal(woken, []*ticket{fourth}) || fourth.verdict != repeated {
+		t.Fatalf("woken %v, the fourth has verdict %d", woken, fourth.verdict)
+	}
+	missed, after := at("b", noon), at("b", noon)
+	arrives(t, e, missed, noon.Add(time.Minute), late)
+	arrives(t, e, after, noon.Add(time.Minute), wait)
+	if woken := e.settle(missed, false, noon.Add(time.Minute)); !slices.Equal(woken, []*ticket{after}) || after.verdict != late {
+		t.Fatalf("woken %v with verdict %d, want late: nothing was said of it", woken, after.verdict)
+	}
+	e.settle(after, true, noon.Add(time.Minute))
+	arrives(t, e, at("b", noon), noon.Add(time.Minute), repeated)
+	e.sweep(noon.Add(3 * forgetAfter))
+	if len(e.targets) != 0 {
+		t.Errorf("%d targets are remembered", len(e.targets))
+	}
+}
+
+// Ten thousand tickets that give up at once cost about as much as they are many.
+func TestLeavingALongQueueIsCheap(t *testing.T) {
+	const n = 10000
+	e := newEngine(1)
+	arrives(t, e, at("first", noon), noon, start)
+	tickets := make([]*ticket, n)
+	for i := range tickets {
+		tickets[i] = at(fmt.Sprint(i), noon)
+		tickets[i].real = i%10 == 0
+		arrives(t, e, tickets[i], noon, wait)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i := range tickets {
+		e.leave(tickets[n-1-i], noon)
+	}
+	runtime.ReadMemStats(&after)
+	if got := after.TotalAlloc - before.TotalAlloc; got > 100*n {
+		t.Errorf("%d octets were allocated for each that left", got/n)
+	}
+	if w := e.lanes[fast].waiting; w != 0 {
+		t.Errorf("%d wait still", w)
 	}
 }
 
@@ -187,6 +263,7 @@ func TestWhoeverDoesNotWaitAnyLongerIsForgotten(t *testing.T) {
 		if left, _ := e.leave(tk, noon); !left {
 			t.Fatalf("%s did not leave", tk.target)
 		}
+		e.settle(tk, false, noon)
 	}
 	if woken := e.finish(a, true, true, event.StatusOK, 0, noon); !slices.Equal(woken, []*ticket{c}) {
 		t.Fatalf("woken %v, want c", woken)
@@ -214,7 +291,7 @@ func TestEngineKeepsItsPromises(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		e := newEngine(rapid.IntRange(1, 6).Draw(t, "places"))
 		now := noon
-		var running, waiting []*ticket
+		var running, waiting, unsaid []*ticket // unsaid were told late or crowded, and their outcome is not on the bus yet.
 		verdicts := map[*ticket]bool{}
 		fallen := func(tk *ticket) {
 			if verdicts[tk] {
@@ -223,6 +300,8 @@ func TestEngineKeepsItsPromises(t *testing.T) {
 			verdicts[tk] = true
 			if tk.verdict == start {
 				running = append(running, tk)
+			} else if tk.verdict != repeated {
+				unsaid = append(unsaid, tk)
 			}
 		}
 		wake := func(woken []*ticket) {
@@ -233,8 +312,13 @@ func TestEngineKeepsItsPromises(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 60).Draw(t, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 4000).Draw(t, "ms")) * time.Millisecond)
-			switch n := rapid.IntRange(0, 9).Draw(t, "what"); {
-			case n == 9:
+			switch n := rapid.IntRange(0, 11).Draw(t, "what"); {
+			case n >= 10 && len(unsaid) > 0:
+				i := rapid.IntRange(0, len(unsaid)-1).Draw(t, "said")
+				tk := unsaid[i]
+				unsaid = slices.Delete(unsaid, i, i+1)
+				wake(e.settle(tk, rapid.Bool().Draw(t, "said well"), now))
+			case n >= 9:
 				wake(e.tick(now))
 			case n < 5:
 				tk := at(fmt.Sprint(rapid.IntRange(0, 5).Draw(t, "target")), now.Add(-time.Duration(rapid.IntRange(0, 11).Draw(t, "age"))*time.Second))
@@ -262,7 +346,28 @@ func TestEngineKeepsItsPromises(t *testing.T) {
 				if !left {
 					t.Fatal("a waiting ticket cannot leave")
 				}
+				unsaid = append(unsaid, tk)
+				verdicts[tk] = true
 				wake(woken)
+			}
+			following := 0
+			for _, tk := range waiting {
+				if tk.first == nil {
+					continue
+				}
+				following++
+				if !slices.Contains(tk.first.followers, tk) || !slices.Contains(e.targets[tk.target].open, tk.first) {
+					t.Fatalf("%s waits for a first that does not know of it", tk.target)
+				}
+			}
+			jobs := map[string]bool{}
+			for _, tk := range slices.Concat(running, unsaid) {
+				if job := fmt.Sprint(tk.target, tk.check, tk.slot, tk.id); tk.first == nil && slices.Contains(e.targets[tk.target].open, tk) {
+					if jobs[job] {
+						t.Fatalf("the job %s is in hand twice", job)
+					}
+					jobs[job] = true
+				}
 			}
 			busy := map[string]bool{}
 			inLane := [2]int{}
@@ -276,16 +381,16 @@ func TestEngineKeepsItsPromises(t *testing.T) {
 			if inLane[fast] > e.limits.fast || e.lanes[fast].running != inLane[fast] || e.lanes[slow].running != inLane[slow] {
 				t.Fatalf("%v run, the engine says %d and %d", inLane, e.lanes[fast].running, e.lanes[slow].running)
 			}
-			if got := e.lanes[fast].waiting + e.lanes[slow].waiting; got != len(waiting) {
-				t.Fatalf("%d wait, the engine says %d", len(waiting), got)
+			if got := e.lanes[fast].waiting + e.lanes[slow].waiting; got != len(waiting)-following {
+				t.Fatalf("%d wait, the engine says %d", len(waiting)-following, got)
 			}
 			for i, l := range e.lanes {
-				if len(l.queue) > 0 && e.room(i) {
-					t.Fatalf("%s waits while there is room", l.queue[0].target)
+				if l.queue.len() > 0 && e.room(i) {
+					t.Fatalf("%d wait in lane %d while there is room", l.queue.len(), i)
 				}
 			}
 			for _, tk := range waiting {
-				if !e.targets[tk.target].busy {
+				if tk.first == nil && !e.targets[tk.target].busy {
 					t.Fatalf("%s waits for a turn that nobody has", tk.target)
 				}
 			}

@@ -10,6 +10,7 @@ import (
 type target struct {
 	busy  bool
 	queue []*ticket
+	open  []*ticket // the first ticket of each job in hand: it waits, is polled, or its outcome is being published
 	done  []doneCheck
 	asked [8]string // identities of the newest tickets that were not scheduled
 	at    int       // where the next goes
@@ -51,6 +52,14 @@ func (tg *target) dead() bool { return tg.failures >= breakAfter }
 
 func (tg *target) slow() bool { return tg.failures > 0 || tg.sluggish }
 
+// lane is where a ticket of the target starts.
+func (tg *target) lane(t *ticket) int {
+	if tg.slow() && !t.real {
+		return slow
+	}
+	return fast
+}
+
 // learn takes how a poll went. A refused connection costs nothing, so it makes nobody dead.
 func (tg *target) learn(status event.Status, took time.Duration, now time.Time) {
 	tg.sluggish = took >= slowFrom
@@ -62,6 +71,16 @@ func (tg *target) learn(status event.Status, took time.Duration, now time.Time) 
 		tg.since = now
 	}
 	tg.failures++
+}
+
+// inHand finds the ticket of the same job whose outcome is still to come.
+func (tg *target) inHand(t *ticket) *ticket {
+	for _, o := range tg.open {
+		if o.id == t.id && (t.id != "" || o.check == t.check && o.slot == t.slot) {
+			return o
+		}
+	}
+	return nil
 }
 
 // has reports whether the ticket has had its outcome.
