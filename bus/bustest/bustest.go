@@ -38,7 +38,7 @@ type Harness struct {
 // Run holds the broker that open makes to the contract.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	for _, group := range [][]clause{publishing, groups, working, replaying, ending} {
+	for _, group := range [][]clause{publishing, latest, groups, working, replaying, ending} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

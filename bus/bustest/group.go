@@ -20,6 +20,7 @@ var groups = []clause{
 	{"what was not committed comes again", uncommitted},
 	{"a group goes on after everything was reopened", reopened},
 	{"the window bounds what is under way", window},
+	{"a partition that is not acknowledged holds up no other", stuckPartition},
 	{"groups do not know each other", independent},
 	{"a group that never committed keeps its beginning", beginning},
 }
@@ -326,6 +327,30 @@ func window(e *env) {
 		got = append(got, more...)
 	}
 	e.same(got, count(0, 20)...)
+}
+
+func stuckPartition(e *env) {
+	t := e.topic(driver.Topic{Partitions: 2})
+	for p := range 2 {
+		e.publish(e.d, numbered(t, p, fmt.Sprint("k", p), 20)...)
+	}
+	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g", Window: 4})
+	stuck, done := 0, 0
+	f.until("all of partition 1", func(d driver.Delivery) bool {
+		switch {
+		case d.Event != driver.Data:
+		case d.Partition == 0:
+			stuck++ // Never acknowledged.
+		default:
+			e.same([]driver.Delivery{d}, fmt.Sprint(done))
+			f.ack(d)
+			done++
+		}
+		return done == 20
+	})
+	if stuck > 4 {
+		e.Fatalf("%d records of a window of 4 are under way", stuck)
+	}
 }
 
 func independent(e *env) {

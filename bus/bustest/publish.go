@@ -24,6 +24,7 @@ var publishing = []clause{
 	{"a full topic refuses and loses nothing", fullRefuses},
 	{"a topic may forget the oldest instead", fullForgets},
 	{"a second record of one ID", sameID},
+	{"a topic knows its size", sized},
 	{"an unknown topic is an error", unknownTopic},
 	{"Ensure is idempotent and names differences", ensure},
 }
@@ -293,4 +294,19 @@ func ensure(e *env) {
 	if err := e.d.Publish(ended, []driver.Record{record(t, 0, "k", "v")}, nil); !errors.Is(err, context.Canceled) {
 		e.Fatalf("publish with an ended context: got %v", err)
 	}
+}
+
+func sized(e *env) {
+	s, ok := e.d.(driver.Sizer)
+	if !ok {
+		e.Skip("the driver does not know sizes")
+	}
+	t := e.topic(driver.Topic{MaxBytes: 1 << 20})
+	e.publish(e.d, sizes(t, "k", "x", 100<<10))
+	used, limit, err := s.Size(e.ctx, t.Name)
+	if err != nil || limit != 1<<20 || used < 100<<10 || used > 110<<10 {
+		e.Fatalf("%d of %d bytes, %v", used, limit, err)
+	}
+	_, _, err = s.Size(e.ctx, "nowhere.v1")
+	e.wants(err, driver.ErrNoTopic, "size of no topic")
 }

@@ -9,6 +9,7 @@ package driver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -47,11 +48,26 @@ type Topic struct {
 	// Keep is how long records stay, 0 for ever. The newest record of a key of a Latest topic stays as long as
 	// any record does.
 	Keep time.Duration
-	// MaxBytes bounds the topic; DropOldest says that the oldest go then, else Publish returns ErrFull.
+	// History is how many records of a key of a Latest topic stay at most, the newest; 0 is all where Keep limits them,
+	// and one where nothing else does. It is what keeps a topic that refuses from filling up with what was replaced.
+	History int
+	// MaxBytes bounds the topic; DropOldest says that the oldest go then, else Publish returns ErrFull. A full Latest topic
+	// takes a record all the same when the record of its key that goes for it is at least as large.
 	MaxBytes   int64
 	DropOldest bool
 	// Sync: records are on the disk, not only with the operating system, before Publish returns.
 	Sync bool
+}
+
+// PerKey is how many records of a key stay, the newest; 0 is all.
+func (t Topic) PerKey() int {
+	if t.Kind == Latest && t.Keep == 0 {
+		return max(t.History, 1)
+	}
+	if t.Kind == Latest {
+		return max(t.History, 0)
+	}
+	return 0
 }
 
 // Header is one name and value that travels with a record.
@@ -63,8 +79,9 @@ type Record struct {
 	Partition int
 	// Key is what a Latest topic keeps the newest of; any bytes but NUL.
 	Key string
-	// ID is the identity of the record: a driver whose broker can drop a second record of one ID within a
-	// short time does so; no caller depends on it.
+	// ID is the identity of the record: of a Log or Work topic a driver whose broker can drop a second record of one ID
+	// within a short time does so; no caller depends on it. Of a Latest topic none is dropped: a record that was
+	// refused, or is said again, would be lost behind what was stored meanwhile and stay replaced for good.
 	ID string
 	// Value nil removes the key of a Latest topic; in other topics it is the same as empty.
 	Value   []byte
@@ -104,6 +121,13 @@ type Driver interface {
 	Close() error
 }
 
+// Sizer is a Driver that knows how full its topics are. The bus warns before a topic refuses.
+type Sizer interface {
+	// Size is how many bytes of the topic are used, and how many it may have, 0 for any number. It is cheap: one
+	// question to the broker.
+	Size(ctx context.Context, topic string) (used, limit int64, err error)
+}
+
 // Subscription says what a feed reads.
 type Subscription struct {
 	Topic string
@@ -121,6 +145,26 @@ type Subscription struct {
 	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner. Members of a group
 	// give the same; where a broker keeps one for the group, the last one counts.
 	Redeliver time.Duration
+}
+
+// Check says what is wrong with a subscription to the topic.
+func (s Subscription) Check(t Topic) error {
+	switch {
+	case s.Start.Snapshot && t.Kind != Latest:
+		return errors.New("only a Latest topic has a snapshot")
+	case s.Group != "" && s.Partitions != nil:
+		return errors.New("only a replay is limited to partitions")
+	case s.Start.Position != 0 && t.Partitions > 1 && len(s.Partitions) != 1:
+		return errors.New("a position needs one partition")
+	case s.Window < 0 || s.Redeliver < 0:
+		return errors.New("window and redelivery time are not negative")
+	}
+	for _, p := range s.Partitions {
+		if p < 0 || p >= t.Partitions {
+			return fmt.Errorf("partition %d of %d", p, t.Partitions)
+		}
+	}
+	return nil
 }
 
 // Start is where to begin. The zero Start is the oldest record.

@@ -182,20 +182,13 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 		again := o.g.overdue(now)
 		out := o.events
 		o.events = nil
-		open := 0
-		for _, l := range o.g.leases {
-			if l.owner == o {
-				open += len(l.open)
-			}
-		}
-		for n := 0; n < atOnce && open < o.s.Window; n++ {
+		for range atOnce {
 			s, l := o.first()
 			if s == nil {
 				break
 			}
 			l.cursor = s.position + 1
 			l.open = append(l.open, s.position)
-			open++
 			del := delivery(s)
 			del.Epoch = l.epoch
 			out = append(out, del)
@@ -204,12 +197,12 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 	})
 }
 
-// first is the oldest record of the owned partitions that was not delivered yet.
+// first is the oldest record that was not delivered yet of the owned partitions that have room in their window.
 func (o *owner) first() (*stored, *lease) {
 	var first *stored
 	var of *lease
 	for p, l := range o.g.leases {
-		if l.owner != o || l.leaving {
+		if l.owner != o || l.leaving || len(l.open) >= o.s.Window {
 			continue
 		}
 		if s := o.t.next(p, l.cursor, l.until); s != nil && (first == nil || s.position < first.position) {

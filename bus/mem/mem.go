@@ -71,7 +71,10 @@ type member interface {
 	shut()
 }
 
-var _ driver.Driver = (*Driver)(nil)
+var (
+	_ driver.Driver = (*Driver)(nil)
+	_ driver.Sizer  = (*Driver)(nil)
+)
 
 // New makes an empty broker and the first connection to it; of several Options the last counts.
 func New(options ...Options) *Driver {
@@ -153,7 +156,7 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 	now := time.Now()
 	for t, n := range adds {
 		t.expire(now)
-		if !t.DropOldest && t.MaxBytes > 0 && t.bytes+n > t.MaxBytes {
+		if !t.DropOldest && t.MaxBytes > 0 && t.bytes+n > t.MaxBytes && !t.fits(records) {
 			return fmt.Errorf("publish to %s: %d of %d bytes used: %w", t.Name, t.bytes, t.MaxBytes, driver.ErrFull)
 		}
 	}
@@ -164,6 +167,18 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 		t.wake()
 	}
 	return nil
+}
+
+// Size implements driver.Sizer.
+func (d *Driver) Size(_ context.Context, topic string) (used, limit int64, err error) {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	t := d.b.topics[topic]
+	if t == nil {
+		return 0, 0, fmt.Errorf("size of %s: %w", topic, driver.ErrNoTopic)
+	}
+	t.expire(time.Now())
+	return t.bytes, max(t.MaxBytes, 0), nil
 }
 
 // holds says whether a feed of d owns the fence's partition in its epoch.
@@ -194,7 +209,7 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	if t == nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, driver.ErrNoTopic)
 	}
-	if err := t.check(s); err != nil {
+	if err := s.Check(t.Topic); err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, err)
 	}
 	if s.Window == 0 {

@@ -2,8 +2,6 @@ package mem
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"slices"
 	"sort"
 	"time"
@@ -27,7 +25,8 @@ type topic struct {
 	last   int64
 	bytes  int64
 	logs   [][]*stored
-	newest []map[string]*stored // Per log, of Latest topics.
+	kept   []map[string][]*stored // Per log, of Latest topics: what is there of each key, oldest first.
+	gone   []int                  // Per log, how many in it are gone.
 	ids    map[string]struct{}
 	idAge  []idAt
 	groups map[string]*group
@@ -42,35 +41,15 @@ type idAt struct {
 func newTopic(b *broker, want driver.Topic) *topic {
 	t := &topic{
 		Topic: want, b: b, ids: map[string]struct{}{}, groups: map[string]*group{},
-		feeds: map[*feed]struct{}{}, logs: make([][]*stored, want.Partitions),
+		feeds: map[*feed]struct{}{}, logs: make([][]*stored, want.Partitions), gone: make([]int, want.Partitions),
 	}
 	if want.Kind == driver.Latest {
-		t.newest = make([]map[string]*stored, want.Partitions)
-		for i := range t.newest {
-			t.newest[i] = map[string]*stored{}
+		t.kept = make([]map[string][]*stored, want.Partitions)
+		for i := range t.kept {
+			t.kept[i] = map[string][]*stored{}
 		}
 	}
 	return t
-}
-
-// check says what is wrong with a subscription.
-func (t *topic) check(s driver.Subscription) error {
-	switch {
-	case s.Start.Snapshot && t.Kind != driver.Latest:
-		return errors.New("only a Latest topic has a snapshot")
-	case s.Group != "" && s.Partitions != nil:
-		return errors.New("only a replay is limited to partitions")
-	case s.Start.Position != 0 && t.Partitions > 1 && len(s.Partitions) != 1:
-		return errors.New("a position needs one partition")
-	case s.Window < 0 || s.Redeliver < 0:
-		return errors.New("window and redelivery time are not negative")
-	}
-	for _, p := range s.Partitions {
-		if p < 0 || p >= t.Partitions {
-			return fmt.Errorf("partition %d of %d", p, t.Partitions)
-		}
-	}
-	return nil
 }
 
 // payload is what counts against the limit of one record.
@@ -87,7 +66,7 @@ func size(r *driver.Record) int64 { return int64(payload(r) + len(r.Topic) + len
 
 // append stores one record. It was checked and there is room, or the oldest go.
 func (t *topic) append(r *driver.Record, now time.Time) {
-	if r.ID != "" {
+	if r.ID != "" && t.Kind != driver.Latest {
 		if _, ok := t.ids[r.ID]; ok {
 			return
 		}
@@ -99,11 +78,12 @@ func (t *topic) append(r *driver.Record, now time.Time) {
 	t.bytes += size(r)
 	t.logs[r.Partition] = append(t.logs[r.Partition], s)
 	if t.Kind == driver.Latest {
-		old := t.newest[r.Partition][r.Key]
-		t.newest[r.Partition][r.Key] = s
-		if old != nil && t.Keep == 0 {
-			t.compact(r.Partition, old)
+		kept := append(t.kept[r.Partition][r.Key], s)
+		if most := t.PerKey(); most > 0 && len(kept) > most {
+			t.compact(r.Partition, kept[0])
+			kept = slices.Delete(kept, 0, 1)
 		}
+		t.kept[r.Partition][r.Key] = kept
 	}
 	for t.DropOldest && t.MaxBytes > 0 && t.bytes > t.MaxBytes && t.dropOldest() {
 	}
@@ -116,14 +96,53 @@ func own(r driver.Record) driver.Record {
 	return r
 }
 
-// compact forgets a replaced record: of a Latest topic that keeps records for ever only the newest per key stay.
+// compact forgets a replaced record: of a Latest topic only so many of a key stay.
 func (t *topic) compact(partition int, old *stored) {
 	old.gone = true
 	t.bytes -= size(&old.record)
 	old.record.Value = nil
-	if log := t.logs[partition]; len(log) > 64 && len(log) > 2*len(t.newest[partition]) {
+	t.gone[partition]++
+	if log := t.logs[partition]; len(log) > 64 && t.gone[partition] > len(log)/2 {
 		t.logs[partition] = slices.DeleteFunc(log, func(s *stored) bool { return s.gone })
+		t.gone[partition] = 0
 	}
+}
+
+// fits says whether a full topic takes the records all the same: each of them replaces one that is as large.
+func (t *topic) fits(records []driver.Record) bool {
+	most := t.PerKey()
+	if most == 0 {
+		return false
+	}
+	type place struct {
+		partition int
+		key       string
+	}
+	now := map[place][]int64{} // The sizes of what is there of each key.
+	bytes := t.bytes
+	for i := range records {
+		r := &records[i]
+		if r.Topic != t.Name {
+			continue
+		}
+		at := place{r.Partition, r.Key}
+		sizes, ok := now[at]
+		if !ok {
+			for _, s := range t.kept[r.Partition][r.Key] {
+				sizes = append(sizes, size(&s.record))
+			}
+		}
+		sizes = append(sizes, size(r))
+		var freed int64
+		if len(sizes) > most {
+			freed, sizes = sizes[0], sizes[1:]
+		}
+		if now[at] = sizes; bytes+size(r) > t.MaxBytes && freed < size(r) {
+			return false
+		}
+		bytes += size(r) - freed
+	}
+	return true
 }
 
 // dropOldest removes the oldest record of all partitions and says whether there was one.
@@ -147,11 +166,17 @@ func (t *topic) drop(p int) {
 	t.logs[p][0] = nil
 	t.logs[p] = t.logs[p][1:]
 	if s.gone {
+		t.gone[p]--
 		return
 	}
 	t.bytes -= size(&s.record)
-	if t.Kind == driver.Latest && t.newest[p][s.record.Key] == s {
-		delete(t.newest[p], s.record.Key)
+	if t.Kind != driver.Latest {
+		return
+	}
+	if kept := t.kept[p][s.record.Key]; len(kept) > 1 { // What is first in the log is first of its key.
+		t.kept[p][s.record.Key] = slices.Delete(kept, 0, 1)
+	} else {
+		delete(t.kept[p], s.record.Key)
 	}
 }
 
@@ -199,12 +224,17 @@ func (t *topic) next(p int, position, until int64) *stored {
 	log := t.logs[p]
 	for i := t.from(p, position); i < len(log); i++ {
 		s := log[i]
-		if s.gone || (s.position <= until && (t.newest[p][s.record.Key] != s || s.record.Value == nil)) {
+		if s.gone || (s.position <= until && (!t.isNewest(p, s) || s.record.Value == nil)) {
 			continue
 		}
 		return s
 	}
 	return nil
+}
+
+func (t *topic) isNewest(p int, s *stored) bool {
+	kept := t.kept[p][s.record.Key]
+	return len(kept) > 0 && kept[len(kept)-1] == s
 }
 
 // wake tells every feed of the topic to look again.

@@ -113,8 +113,11 @@ func FuzzDecode(f *testing.F) {
 
 // What a record brings, NATS and the driver's own headers do not change.
 func TestRecordsSurviveTheWire(t *testing.T) {
-	topic := (&Driver{config: Config{Prefix: "kemi"}}).named(topicThings, nil, process)
+	log := (&Driver{config: Config{Prefix: "kemi"}}).named(topicThings, nil, process)
+	latest := *log
+	latest.Kind = driver.Latest
 	rapid.Check(t, func(t *rapid.T) {
+		topic := rapid.SampledFrom([]*topic{log, &latest}).Draw(t, "topic")
 		r := driver.Record{
 			Topic: topicThings.Name, Partition: rapid.IntRange(0, 1).Draw(t, "partition"),
 			Key: rapid.StringMatching(`[^\x00]{0,40}`).Draw(t, "key"), ID: rapid.String().Draw(t, "id"),
@@ -127,7 +130,7 @@ func TestRecordsSurviveTheWire(t *testing.T) {
 		}
 		for range rapid.IntRange(0, 4).Draw(t, "headers") {
 			r.Headers = append(r.Headers, driver.Header{
-				Name:  rapid.SampledFrom([]string{"a", "Status", "Nats-Rollup", "nats-ttl", "Kemi-Removed", "Kemi-Epoch", "Kemi-Header-x", "kemi-word"}).Draw(t, "name"),
+				Name:  rapid.SampledFrom([]string{"a", "Status", "Nats-Rollup", "nats-ttl", "Kemi-Removed", "Kemi-Epoch", "Kemi-Id", "Kemi-Header-x", "kemi-word"}).Draw(t, "name"),
 				Value: rapid.String().Draw(t, "header"),
 			})
 		}
@@ -136,7 +139,7 @@ func TestRecordsSurviveTheWire(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name := range m.Header {
-			if isNats(name) && name != headerID {
+			if isNats(name) && (name != headerID || topic.Kind == driver.Latest) {
 				t.Fatalf("header %s would mean something to NATS", name)
 			}
 		}

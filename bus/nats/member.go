@@ -125,14 +125,10 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 	return o.wait(ctx, func() []driver.Delivery {
 		out := o.events
 		o.events = nil
-		room := o.s.Window
-		for _, l := range o.leases {
-			room -= len(l.open)
-		}
-		room = min(room, atOnce)
+		room := atOnce
 		now := time.Now()
-		for _, l := range o.leases {
-			n := min(len(l.buf.ds), room)
+		for _, l := range o.leases { // In any order: none is always the first.
+			n := min(len(l.buf.ds), o.s.Window-len(l.open), room)
 			if n <= 0 || l.leaving || !now.Before(l.valid) {
 				continue
 			}

@@ -85,7 +85,10 @@ type Driver struct {
 	name    string
 }
 
-var _ driver.Driver = (*Driver)(nil)
+var (
+	_ driver.Driver = (*Driver)(nil)
+	_ driver.Sizer  = (*Driver)(nil)
+)
 
 var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
@@ -210,7 +213,7 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	}
 	t, err := d.topic(ctx, s.Topic)
 	if err == nil {
-		err = t.check(s)
+		err = s.Check(t.Topic)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, err)

@@ -345,6 +345,23 @@ func TestForeignMessagesArePassedOver(t *testing.T) {
 	}
 }
 
+// A stream that was made when topics kept all of a key is taken as it is, and the difference is said.
+func TestAStreamThatKeepsMorePerKeyIsTakenAndNamed(t *testing.T) {
+	t.Parallel()
+	d := embedded(t, t.TempDir())
+	topic := driver.Topic{Name: "alerts.v1", Kind: driver.Latest, Partitions: 1, Keep: time.Hour, MaxBytes: 1 << 20}
+	if err := d.Ensure(t.Context(), []driver.Topic{topic}); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	d.scope = obs.New(slog.New(slog.NewTextHandler(&text, nil)), nil)
+	topic.History = 16
+	if err := d.Ensure(t.Context(), []driver.Topic{topic}); err != nil {
+		t.Fatal(err)
+	}
+	wants(t, errors.New(text.String()), "kemi_alerts_v1", "wanted=16")
+}
+
 // The log of an embedded server goes to ours, with its level.
 func TestTheServersLogIsOurs(t *testing.T) {
 	var mu sync.Mutex

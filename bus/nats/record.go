@@ -15,6 +15,7 @@ import (
 // Header names on the wire. What a record brings travels under its own name, unless NATS would act on it.
 const (
 	headerID      = nats.MsgIdHdr
+	headerQuietID = "Kemi-Id" // The ID of a record of a Latest topic, of which the server is to drop none.
 	headerRemoved = "Kemi-Removed"
 	headerEpoch   = "Kemi-Epoch"
 	headerShield  = "Kemi-Header-"
@@ -48,8 +49,12 @@ func (t *topic) encode(r *driver.Record, fence *driver.Fence, maxPayload int64) 
 		size += len(name) + len(value) + 4
 	}
 	if r.ID != "" {
-		m.Header[headerID] = []string{escape(r.ID)}
-		size += len(headerID) + len(r.ID) + 4
+		name := headerID
+		if t.Kind == driver.Latest {
+			name = headerQuietID
+		}
+		m.Header[name] = []string{escape(r.ID)}
+		size += len(name) + len(r.ID) + 4
 	}
 	if r.Value == nil {
 		m.Header[headerRemoved] = []string{"1"}
@@ -87,7 +92,7 @@ func (t *topic) decode(m *nats.Msg) (driver.Record, error) {
 	}
 	for name, values := range m.Header {
 		switch {
-		case name == headerID:
+		case name == headerID || name == headerQuietID:
 			r.ID = unescape(values[0])
 		case name == headerRemoved:
 			if len(r.Value) == 0 {
@@ -112,7 +117,7 @@ func isNats(name string) bool { return len(name) >= 5 && strings.EqualFold(name[
 
 // shield keeps a record's header from meaning something to NATS, or to this driver.
 func shield(name string) string {
-	if isNats(name) || len(name) >= 5 && strings.EqualFold(name[:5], "kemi-") && (name == headerRemoved || name == headerEpoch || strings.HasPrefix(name, headerShield)) {
+	if isNats(name) || len(name) >= 5 && strings.EqualFold(name[:5], "kemi-") && (name == headerQuietID || name == headerRemoved || name == headerEpoch || strings.HasPrefix(name, headerShield)) {
 		return headerShield + name
 	}
 	return name

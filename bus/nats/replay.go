@@ -24,7 +24,10 @@ type replay struct {
 	replaces bool
 	came     map[string]struct{} // Subjects, until caught up.
 	missing  map[string]struct{} // Those that have not come, once the target was reached.
-	buf      buffer
+	// Where several records of a key stay, one that came may have had a newer one that went before its turn. What it went
+	// for was stored before the target was reached, so it has come when the newest record of that moment has.
+	second int64
+	buf    buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
@@ -46,7 +49,7 @@ func (r *replay) begin(ctx context.Context) error {
 		}
 		r.target = max(r.target, last)
 	}
-	if r.s.Start.Snapshot || r.t.Kind == driver.Latest && r.t.Keep == 0 {
+	if r.s.Start.Snapshot || r.t.PerKey() > 0 {
 		r.replaces, r.came = true, map[string]struct{}{}
 	}
 	r.next = from{snapshot: r.s.Start.Snapshot, position: r.s.Start.Position, time: r.s.Start.Time}
@@ -140,8 +143,17 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 		if r.missing, err = r.t.without(ctx, r.filters, r.came); err != nil {
 			return false, err
 		}
+		if !r.s.Start.Snapshot && r.t.PerKey() > 1 {
+			for _, f := range r.filters {
+				last, err := r.t.lastOf(ctx, f)
+				if err != nil {
+					return false, err
+				}
+				r.second = max(r.second, last)
+			}
+		}
 	}
-	return r.missing != nil && len(r.missing) == 0, nil
+	return r.missing != nil && len(r.missing) == 0 && position >= r.second, nil
 }
 
 // without lists the subjects that are there now, but for those that came.

@@ -27,7 +27,7 @@ const (
 var kinds = map[driver.Kind]string{driver.Log: "log", driver.Latest: "latest", driver.Work: "work"}
 
 // topic is a driver.Topic and the stream it is kept in. Of one that another driver made only what the stream tells
-// is known: name, kind, partitions, whether it keeps for ever, and sync.
+// is known: name, kind, partitions, how long and how many of a key it keeps, its size, and sync.
 type topic struct {
 	driver.Topic
 	link   *link
@@ -140,9 +140,10 @@ func (d *Driver) streamConfig(t *topic) jetstream.StreamConfig {
 	if t.Keep > 0 {
 		c.Duplicates = min(dedupe, t.Keep)
 	}
-	if t.Kind == driver.Latest && t.Keep == 0 {
-		// Kept for ever, and yet bounded: of each key only the newest stays.
-		c.MaxMsgsPerSubject = 1
+	if most := t.PerKey(); most > 0 {
+		// Bounded although it is kept: of each key only the newest stay. A full stream takes a message all the same when
+		// the one that goes for it is as large.
+		c.MaxMsgsPerSubject = int64(most)
 	}
 	return c
 }
@@ -189,6 +190,11 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 	}
 	if have.Kind != want.Kind || have.Partitions != want.Partitions || have.Sync != want.Sync || (want.Kind == driver.Latest && (have.Keep == 0) != (want.Keep == 0)) {
 		return fmt.Errorf("wanted %s, found %s in stream %s: remove the stream or configure what is there", say(want), say(have.Topic), have.stream)
+	}
+	if have.PerKey() != want.PerKey() {
+		// The topic works, but may fill up and refuse sooner. It is the owner's to change.
+		d.scope.Log().Warn("a stream keeps another number of records per key than it should; change it with nats stream edit",
+			"topic", want.Name, "stream", have.stream, "max_msgs_per_subject", have.PerKey(), "wanted", want.PerKey())
 	}
 	d.know(have)
 	return nil
@@ -262,28 +268,30 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 			return nil, fmt.Errorf("read metadata of stream %s: %w", t.stream, err)
 		}
 		t.Sync = c.Metadata[metaSync] == "true"
-		t.Keep, t.MaxBytes, t.DropOldest = c.MaxAge, c.MaxBytes, c.Discard == jetstream.DiscardOld
+		t.Keep, t.MaxBytes, t.DropOldest = c.MaxAge, max(c.MaxBytes, 0), c.Discard == jetstream.DiscardOld
+		if t.Kind == driver.Latest {
+			t.History = int(max(c.MaxMsgsPerSubject, 0))
+		}
 		return t, nil
 	}
 	return nil, driver.ErrNoTopic
 }
 
-// check says what is wrong with a subscription.
-func (t *topic) check(s driver.Subscription) error {
-	switch {
-	case s.Start.Snapshot && t.Kind != driver.Latest:
-		return errors.New("only a Latest topic has a snapshot")
-	case s.Group != "" && s.Partitions != nil:
-		return errors.New("only a replay is limited to partitions")
-	case s.Start.Position != 0 && t.Partitions > 1 && len(s.Partitions) != 1:
-		return errors.New("a position needs one partition")
-	case s.Window < 0 || s.Redeliver < 0:
-		return errors.New("window and redelivery time are not negative")
+// Size implements driver.Sizer.
+func (d *Driver) Size(ctx context.Context, name string) (used, limit int64, err error) {
+	ctx, cancel, err := d.ready(ctx)
+	defer cancel()
+	if err != nil {
+		return 0, 0, fmt.Errorf("size of %s: %w", name, err)
 	}
-	for _, p := range s.Partitions {
-		if p < 0 || p >= t.Partitions {
-			return fmt.Errorf("partition %d of %d", p, t.Partitions)
-		}
+	t, err := d.topic(ctx, name)
+	if err != nil {
+		return 0, 0, fmt.Errorf("size of %s: %w", name, err)
 	}
-	return nil
+	s, err := t.link.js.Stream(ctx, t.stream)
+	if err != nil {
+		return 0, 0, t.link.explain(fmt.Errorf("size of %s: look up stream %s: %w", name, t.stream, err))
+	}
+	info := s.CachedInfo()
+	return int64(info.State.Bytes), max(info.Config.MaxBytes, 0), nil
 }
