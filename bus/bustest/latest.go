@@ -80,7 +80,6 @@ func caughtUpWithHistory(e *env) {
 	e.publish(e.d, append(all, record(t, 0, "k", "new"), record(t, 0, "last", "x"))...)
 	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name})
 	e.publish(e.d, numbered(t, 0, "k", 20)...) // What the reader has not seen yet goes.
-	e.publish(e.d, record(t, 0, "more", "x"))
 	last := map[string]string{}
 	for _, d := range f.everything() {
 		last[d.Record.Key] = string(d.Record.Value)
