@@ -115,8 +115,11 @@ func (d *device) poll(t *rapid.T) *event.Reading {
 		}
 		r.Tables = []event.Table{tab}
 	}
-	if rapid.IntRange(0, 6).Draw(t, "fails") == 0 {
+	switch rapid.IntRange(0, 9).Draw(t, "fails") {
+	case 0:
 		r.Status, r.Tables, r.Booted = event.StatusTimeout, nil, time.Time{}
+	case 1: // A service that answers, but not as it should.
+		r.Status = event.StatusError
 	}
 	return r
 }

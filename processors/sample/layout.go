@@ -43,7 +43,7 @@ func (l *layout) fits(r *event.Reading) bool {
 	if l.up == nil || !slices.Equal(l.target, r.Labels) {
 		return false
 	}
-	if !r.Status.Up() {
+	if !hasValues(r) {
 		return true // It has no tables to compare; the layout waits for the device to come back.
 	}
 	if len(l.tables) != len(r.Tables) {
@@ -100,7 +100,7 @@ func (l *layout) rebuild(r *event.Reading, m *maker) {
 		l.up = m.series(Up, false, []label{{"check", r.Check}}, true)
 		l.duration = m.series(PollDuration, false, []label{{"check", r.Check}}, true)
 	}
-	if !r.Status.Up() {
+	if !hasValues(r) {
 		if relabelled {
 			l.tables = nil
 		}

@@ -63,6 +63,9 @@ type Batch struct {
 	BootT     int64
 	// First: this Expander sees the check for the first time, and cannot know what Gone and Restarted would be.
 	First bool
+	// Values: the reading was answered, or carries values although the poll as a whole failed (a service that answers
+	// 503 says so in a table). Without them nothing but Up and PollDuration is in Samples.
+	Values bool
 	// Duplicates counts the values left out because the reading had one of the same series before.
 	Duplicates int
 }
@@ -92,7 +95,7 @@ func New() *Expander { return &Expander{checks: map[checkKey]*layout{}} }
 // Expand turns a reading into samples. The Batch is valid until the next call; the Series in it for longer.
 func (x *Expander) Expand(r *event.Reading) *Batch {
 	b := &x.batch
-	*b = Batch{Reading: r, T: timeOf(r), Samples: b.Samples[:0], Gone: b.Gone[:0]}
+	*b = Batch{Reading: r, T: timeOf(r), Values: hasValues(r), Samples: b.Samples[:0], Gone: b.Gone[:0]}
 	if !r.Status.Asked() {
 		return b
 	}
@@ -120,7 +123,7 @@ func (x *Expander) Expand(r *event.Reading) *Batch {
 	x.judgeRestart(l, r, b)
 	x.judgeGone(l, b)
 	l.newest = b.T
-	if r.Status.Up() {
+	if b.Values {
 		l.valuesAt = b.T
 	}
 	return b
@@ -134,9 +137,6 @@ func (x *Expander) fill(l *layout, r *event.Reading, b *Batch) {
 	}
 	x.add(b, l.up, up)
 	x.add(b, l.duration, r.Duration.Seconds())
-	if !r.Status.Up() {
-		return
-	}
 	for i := range r.Tables {
 		t := &r.Tables[i]
 		cells := l.tables[i].cells
@@ -236,6 +236,11 @@ func (x *Expander) Sweep(now time.Time) int {
 		}
 	}
 	return dropped
+}
+
+// hasValues: see Batch.Values.
+func hasValues(r *event.Reading) bool {
+	return r.Status.Asked() && (r.Status.Up() || len(r.Tables) > 0)
 }
 
 // timeOf is the time of a reading's samples: when the poll started.

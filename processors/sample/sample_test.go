@@ -99,6 +99,22 @@ func TestADeviceThatDoesNotAnswerKeepsUpAndLosesTheRestOnce(t *testing.T) {
 	}
 }
 
+// A service that answers 503 is not up, but what the check found is there to be judged; what it did not find is gone.
+func TestAPollThatFailedKeepsWhatItFoundAndIsNotUp(t *testing.T) {
+	x := sample.New()
+	x.Expand(reading(0, interfaces([]string{"1", "2"}, 10, 20)))
+	failed := reading(10*time.Second, interfaces([]string{"1"}, 11))
+	failed.Status = event.StatusError
+	want := map[string]string{upSeries: "0", durationSeries: "0.25", in("1"): "11", in("2"): "gone"}
+	if diff := cmp.Diff(want, said(x.Expand(failed))); diff != "" {
+		t.Fatal(diff)
+	}
+	want = map[string]string{upSeries: "0", durationSeries: "0.25", in("1"): "gone"}
+	if diff := cmp.Diff(want, said(x.Expand(down(20*time.Second)))); diff != "" {
+		t.Fatal(diff)
+	}
+}
+
 func TestALateJobSaysNothing(t *testing.T) {
 	x := sample.New()
 	x.Expand(reading(0, interfaces([]string{"1"}, 10)))
@@ -188,6 +204,10 @@ func TestRestart(t *testing.T) {
 	two := func(at time.Duration, a, b uint64) *event.Reading {
 		return reading(at, interfaces([]string{"1", "2"}, a, b))
 	}
+	failed := func(r *event.Reading) *event.Reading {
+		r.Status = event.StatusError
+		return r
+	}
 	const long = -100 * time.Hour
 	for name, c := range map[string]struct {
 		readings []*event.Reading
@@ -201,6 +221,9 @@ func TestRestart(t *testing.T) {
 		"it booted while it did not answer":  {[]*event.Reading{boot(two(0, 100, 7), long), down(10 * time.Second), boot(two(20*time.Second, 3, 9), 5*time.Second)}, true},
 		"a clock that runs ahead":            {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 3, 9), 15*time.Second)}, false},
 		"the first reading knows no before":  {[]*event.Reading{boot(two(10*time.Second, 3, 9), 5*time.Second)}, false},
+		"a poll that failed showed it already": {[]*event.Reading{
+			boot(two(0, 100, 7), long), failed(boot(two(10*time.Second, 3, 9), 5*time.Second)), boot(two(20*time.Second, 1, 9), 5*time.Second),
+		}, false},
 		"an older reading that comes behind": {[]*event.Reading{boot(two(10*time.Second, 100, 7), long), boot(two(8*time.Second, 3, 9), 5*time.Second)}, false},
 	} {
 		x := sample.New()
@@ -284,8 +307,8 @@ func TestBatchesAgreeWithAPlainExpansion(t *testing.T) {
 func anyReading(t *rapid.T, step int) *event.Reading {
 	r := reading(time.Duration(step) * time.Second)
 	r.Labels = r.Labels.With(map[string]string{"site": rapid.SampledFrom([]string{"dc1", "dc2"}).Draw(t, "site")})
-	r.Status = rapid.SampledFrom([]event.Status{event.StatusOK, event.StatusOK, event.StatusPartial, event.StatusTimeout, event.StatusLate}).Draw(t, "status")
-	if !r.Status.Up() {
+	r.Status = rapid.SampledFrom([]event.Status{event.StatusOK, event.StatusOK, event.StatusPartial, event.StatusTimeout, event.StatusError, event.StatusLate}).Draw(t, "status")
+	if !r.Status.Up() && (r.Status != event.StatusError || rapid.Bool().Draw(t, "empty")) {
 		return r
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "tables") {

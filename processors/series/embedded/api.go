@@ -26,15 +26,15 @@ const maxPoints = 11_000
 func (s *Sink) Handler() http.Handler {
 	mux := http.NewServeMux()
 	read := func(path string, answer func(*request) (any, error)) {
-		h := func(w http.ResponseWriter, r *http.Request) { s.serve(w, r, answer) }
+		h := func(w http.ResponseWriter, r *http.Request) { s.answer(w, r, answer).write(w) }
 		mux.HandleFunc("GET /api/v1/"+path, h)
 		mux.HandleFunc("POST /api/v1/"+path, h)
 	}
 	read("query", s.apiQuery)
 	read("query_range", s.apiQueryRange)
-	read("series", apiSeries)
-	read("labels", apiLabels)
-	read("label/{name}/values", apiLabelValues)
+	read("series", inTurn(apiSeries))
+	read("labels", inTurn(apiLabels))
+	read("label/{name}/values", inTurn(apiLabelValues))
 	read("format_query", s.apiFormat)
 	read("status/buildinfo", func(*request) (any, error) {
 		return map[string]string{
@@ -53,7 +53,7 @@ func (s *Sink) Handler() http.Handler {
 		read(path, func(*request) (any, error) { return empty, nil })
 	}
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		fail(w, &apiError{http.StatusNotFound, "not_found", fmt.Errorf("there is no %s %s", r.Method, r.URL.Path)})
+		failure(&apiError{http.StatusNotFound, "not_found", fmt.Errorf("there is no %s %s", r.Method, r.URL.Path)}).write(w)
 	})
 	return mux
 }
@@ -69,7 +69,7 @@ type request struct {
 	to       int64
 	warnings []string
 	infos    []string
-	closer   func() // gives the memory of the answer back, when it has been written
+	closer   func() // gives the memory of the answer back, when it has been encoded
 }
 
 // apiError is an error with Prometheus's type and HTTP status.
@@ -85,16 +85,15 @@ func badData(format string, args ...any) error {
 	return &apiError{http.StatusBadRequest, "bad_data", fmt.Errorf(format, args...)}
 }
 
-func (s *Sink) serve(w http.ResponseWriter, r *http.Request, answer func(*request) (any, error)) {
+// answer asks the store. When it returns, the store has been given back: whoever asked may take all day to read.
+func (s *Sink) answer(w http.ResponseWriter, r *http.Request, ask func(*request) (any, error)) reply {
 	r.Body = http.MaxBytesReader(w, r.Body, 10<<20)
 	if err := r.ParseForm(); err != nil {
-		fail(w, badData("read the form: %w", err))
-		return
+		return failure(badData("read the form: %w", err))
 	}
 	db, ctx, release, err := s.open(r.Context())
 	if err != nil {
-		fail(w, &apiError{http.StatusServiceUnavailable, "unavailable", err})
-		return
+		return failure(&apiError{http.StatusServiceUnavailable, "unavailable", err})
 	}
 	defer release()
 	q := &request{ctx: ctx, sink: s, db: db, form: r.Form, path: r.PathValue}
@@ -103,12 +102,11 @@ func (s *Sink) serve(w http.ResponseWriter, r *http.Request, answer func(*reques
 			q.closer()
 		}
 	}()
-	data, err := answer(q)
+	data, err := ask(q)
 	if err != nil {
-		fail(w, err)
-		return
+		return failure(err)
 	}
-	succeed(w, data, q.warnings, q.infos)
+	return success(data, q.warnings, q.infos)
 }
 
 // classify turns an error into Prometheus's.
@@ -168,7 +166,7 @@ func (s *Sink) apiQueryRange(q *request) (any, error) {
 	})
 }
 
-// exec runs a query; its memory is given back when the answer has been written.
+// exec runs a query; its memory is given back when the answer has been encoded.
 func (q *request) exec(prepare func(context.Context, promql.QueryOpts) (promql.Query, error)) (any, error) {
 	timeout, err := q.duration("timeout", q.sink.opts.Config.QueryTimeout)
 	if err != nil {

@@ -10,8 +10,14 @@ import (
 	"github.com/prometheus/prometheus/promql"
 )
 
-// succeed writes an answer. Results of queries are written by hand: they may have millions of points.
-func succeed(w http.ResponseWriter, data any, warnings, infos []string) {
+// reply is an answer in its final form: it holds nothing of the store's.
+type reply struct {
+	status int
+	body   []byte
+}
+
+// success makes an answer. Results of queries are written by hand: they may have millions of points.
+func success(data any, warnings, infos []string) reply {
 	buf := append(make([]byte, 0, 4096), `{"status":"success","data":`...)
 	switch v := data.(type) {
 	case promql.Vector:
@@ -49,8 +55,7 @@ func succeed(w http.ResponseWriter, data any, warnings, infos []string) {
 	default:
 		text, err := json.Marshal(v)
 		if err != nil {
-			fail(w, err)
-			return
+			return failure(err)
 		}
 		buf = append(buf, text...)
 	}
@@ -60,24 +65,24 @@ func succeed(w http.ResponseWriter, data any, warnings, infos []string) {
 	if len(infos) > 0 {
 		buf = appendStrings(append(buf, `,"infos":`...), infos)
 	}
-	respond(w, http.StatusOK, append(buf, '}'))
+	return reply{http.StatusOK, append(buf, '}')}
 }
 
-// fail writes an error.
-func fail(w http.ResponseWriter, err error) {
+// failure makes the answer of an error.
+func failure(err error) reply {
 	e := classify(err)
 	buf := appendString([]byte(`{"status":"error","errorType":`), e.kind)
 	buf = append(appendString(append(buf, `,"error":`...), e.Error()), '}')
-	respond(w, e.status, buf)
+	return reply{e.status, buf}
 }
 
-func respond(w http.ResponseWriter, status int, body []byte) {
+func (r reply) write(w http.ResponseWriter) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // Whoever asked is gone when this fails.
+	h.Set("Content-Length", strconv.Itoa(len(r.body)))
+	w.WriteHeader(r.status)
+	_, _ = w.Write(r.body) // Whoever asked is gone when this fails.
 }
 
 func comma(buf []byte, i int) []byte {

@@ -1,6 +1,8 @@
 package embedded
 
 import (
+	"cmp"
+	"context"
 	"maps"
 	"math"
 	"slices"
@@ -13,6 +15,26 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb/index"
 )
+
+// inTurn gives a listing what queries have: a turn in the queue and an end. To walk the whole index costs as much.
+func inTurn(list func(*request) (any, error)) func(*request) (any, error) {
+	return func(q *request) (any, error) {
+		longest := q.sink.opts.Config.QueryTimeout
+		timeout, err := q.duration("timeout", longest)
+		if err != nil {
+			return nil, err
+		}
+		ctx, cancel := context.WithTimeout(q.ctx, min(timeout, longest))
+		defer cancel()
+		turn, err := q.sink.queue.Insert(ctx, "")
+		if err != nil {
+			return nil, err
+		}
+		defer q.sink.queue.Delete(turn)
+		q.ctx = ctx
+		return list(q)
+	}
+}
 
 // selection reads match[], start, end and limit, and opens a querier on them.
 func (q *request) selection(needMatch bool) (storage.Querier, [][]*labels.Matcher, int, error) {
@@ -27,6 +49,9 @@ func (q *request) selection(needMatch bool) (storage.Querier, [][]*labels.Matche
 	limit, err := q.limit()
 	if err != nil {
 		return nil, nil, 0, err
+	}
+	if limit == 0 {
+		limit = q.sink.listed
 	}
 	if needMatch && len(q.form["match[]"]) == 0 {
 		return nil, nil, 0, badData("no match[] parameter provided")
@@ -55,11 +80,11 @@ func apiSeries(q *request) (any, error) {
 	found := map[string]labels.Labels{}
 	for _, matchers := range sets {
 		set := querier.Select(q.ctx, false, hints, matchers...)
-		for set.Next() {
+		for len(found) <= limit && q.ctx.Err() == nil && set.Next() {
 			ls := set.At().Labels()
 			found[ls.String()] = ls
 		}
-		if err := set.Err(); err != nil {
+		if err := cmp.Or(set.Err(), q.ctx.Err()); err != nil {
 			return nil, err
 		}
 	}
@@ -100,8 +125,8 @@ func (q *request) names(list func(storage.Querier, *storage.LabelHints, []*label
 	}
 	found := map[string]struct{}{}
 	for _, matchers := range sets {
-		names, err := list(querier, &storage.LabelHints{}, matchers)
-		if err != nil {
+		names, err := list(querier, &storage.LabelHints{Limit: limit + 1}, matchers)
+		if err = cmp.Or(err, q.ctx.Err()); err != nil {
 			return nil, err
 		}
 		for _, n := range names {

@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -176,5 +177,36 @@ func TestAStoreThatIsNotOpenAnswersUnavailable(t *testing.T) {
 	status, got := call(t, s.Handler(), http.MethodGet, "/api/v1/query", url.Values{"query": {"up"}})
 	if status != http.StatusServiceUnavailable || got["errorType"] != "unavailable" {
 		t.Fatalf("status %d, %v", status, got)
+	}
+}
+
+// slowReader takes an answer only after the store has been closed.
+type slowReader struct {
+	*httptest.ResponseRecorder
+	closeStore func() error
+}
+
+func (r slowReader) Write(data []byte) (int, error) {
+	closed := make(chan error, 1)
+	go func() { closed <- r.closeStore() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			return 0, err
+		}
+	case <-time.After(5 * time.Second):
+		return 0, errors.New("the store waits for its reader")
+	}
+	return r.ResponseRecorder.Write(data)
+}
+
+func TestAReaderThatTakesItsTimeDoesNotHoldTheStore(t *testing.T) {
+	for _, query := range []string{"up", "sum("} {
+		s := stored(t)
+		w := slowReader{httptest.NewRecorder(), s.Close}
+		s.Handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/v1/query?"+url.Values{"query": {query}, "time": {stamp(0)}}.Encode(), nil))
+		if !strings.Contains(w.Body.String(), `"status":`) {
+			t.Errorf("%s: answered %q", query, w.Body)
+		}
 	}
 }

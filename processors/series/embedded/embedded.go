@@ -93,6 +93,8 @@ type Sink struct {
 	opts    Options
 	scope   obs.Scope
 	engine  *promql.Engine
+	queue   queue
+	listed  int // how many series, names or values a listing has when nobody says how many
 	parser  parser.Parser
 	refused *prometheus.CounterVec
 	active  prometheus.Gauge
@@ -119,6 +121,7 @@ func New(opts Options) *Sink {
 	}
 	s := &Sink{
 		opts: opts, scope: opts.Scope.For("processors/series/" + opts.Config.Name), parser: parser.NewParser(parser.Options{}),
+		queue: make(queue, maxQueries), listed: maxListed,
 		refused: opts.Scope.Counter("kemi_series_samples_refused_total", "Samples that the embedded store did not take.", "sink", "reason"),
 		active:  opts.Scope.Gauge("kemi_series_active", "Series in the memory of the embedded store; see max_series.", "sink").WithLabelValues(opts.Config.Name),
 	}
@@ -126,7 +129,7 @@ func New(opts Options) *Sink {
 		Logger: slog.New(calm{s.scope.Log().Handler()}), MaxSamples: opts.Config.QuerySamples, Timeout: opts.Config.QueryTimeout,
 		LookbackDelta: opts.Config.Lookback, EnableAtModifier: true, EnableNegativeOffset: true,
 		NoStepSubqueryIntervalFn: func(int64) int64 { return time.Minute.Milliseconds() }, Parser: s.parser,
-		ActiveQueryTracker: make(queue, maxQueries),
+		ActiveQueryTracker: s.queue,
 	})
 	return s
 }

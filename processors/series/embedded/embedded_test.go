@@ -164,6 +164,16 @@ func TestATargetThatIsDownHasNoOldValues(t *testing.T) {
 	s.expect(`increase(octets[21s]) * 20 / 21`, 20*sec, 20) // The gap takes nothing away.
 }
 
+func TestAPollThatFailedKeepsWhatItFound(t *testing.T) {
+	s := open(t, t.TempDir())
+	failed := reading(10*sec, 11)
+	failed.Status = event.StatusError
+	s.write(reading(0, 10, 20), failed)
+	s.expect(`up{check="snmp"}`, 10*sec, 0)
+	s.expect(`octets{ifIndex="1"}`, 10*sec, 11)
+	s.expect(`octets{ifIndex="2"}`, 10*sec, math.NaN())
+}
+
 func TestWritingTwiceDoesNoHarm(t *testing.T) {
 	s := open(t, t.TempDir())
 	all := []*event.Reading{reading(0, 10), reading(10*sec, 20), down(20 * sec), reading(30*sec, 40)}
@@ -278,6 +288,60 @@ func TestARebootWhileKemiWasAwayIsSeen(t *testing.T) {
 	s = open(t, dir)
 	s.write(booted(reading(80*sec, 70, 210), 40*sec)) // It booted before the last reading that is stored.
 	s.expect(`count_over_time(octets{ifIndex="2"}[2m])`, 80*sec, 6)
+}
+
+// The store could not be asked, or the device did not answer yet: the question stays open until it has an answer.
+func TestARebootWhileKemiWasAwayIsSeenByTheFirstReadingThatCanTell(t *testing.T) {
+	for name, before := range map[string]func(*store, *event.Reading){
+		"the first write failed": func(s *store, first *event.Reading) {
+			ended, end := context.WithCancel(s.t.Context())
+			end()
+			if _, err := s.w.Write(ended, []*event.Reading{first}); err == nil {
+				s.t.Fatal("written though its context had ended")
+			}
+		},
+		"the first poll had no answer": func(s *store, _ *event.Reading) { s.write(down(50 * sec)) },
+		"the first poll had no answer, and then it failed": func(s *store, first *event.Reading) {
+			s.write(down(50 * sec))
+			ended, end := context.WithCancel(s.t.Context())
+			end()
+			if _, err := s.w.Write(ended, []*event.Reading{first}); err == nil {
+				s.t.Fatal("written though its context had ended")
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			s := open(t, dir)
+			s.write(reading(0, 1000, 100), reading(10*sec, 1010, 110))
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = open(t, dir)
+			first := booted(reading(60*sec, 50, 190), 40*sec)
+			before(s, first)
+			s.write(first, booted(reading(70*sec, 60, 200), 40*sec))
+			s.expect(`octets{ifIndex="2"}`, 41*sec, 0)
+			s.expect(`resets(octets{ifIndex="2"}[2m])`, 70*sec, 1)
+			s.expect(`count_over_time(octets{ifIndex="2"}[2m])`, 70*sec, 5)
+		})
+	}
+}
+
+// The values of a poll that failed show as well that the device was seen since it booted.
+func TestARebootIsSeenOnceAlsoWhenThePollsFailed(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, dir)
+	failed := booted(reading(20*sec, 900, 900), 15*sec)
+	failed.Status = event.StatusError
+	s.write(reading(0, 1000, 100), reading(10*sec, 1010, 110), failed)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, dir)
+	before := s.value(`count_over_time(octets{ifIndex="1"}[2m])`, 20*sec)
+	s.write(booted(reading(60*sec, 50, 950), 14*sec)) // The boot is told a second off, and a counter has wrapped.
+	s.expect(`count_over_time(octets{ifIndex="1"}[2m])`, 60*sec, before+1)
 }
 
 func TestNewSeriesBeyondTheLimitAreRefusedAndOldOnesStay(t *testing.T) {

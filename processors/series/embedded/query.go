@@ -79,10 +79,15 @@ func plain(res *promql.Result) []Series {
 	}
 }
 
-// maxQueries bounds the queries that run at once, as Prometheus does; the others wait within their own timeout.
-const maxQueries = 20
+const (
+	// maxQueries bounds the queries and listings that run at once, as Prometheus does with queries; the others wait within
+	// their own timeout.
+	maxQueries = 20
+	// maxListed bounds a listing that has no limit of its own. Grafana asks for at most 40,000.
+	maxListed = 50_000
+)
 
-// queue is the engine's queue of queries.
+// queue is the queue of the engine's queries, and of the listings.
 type queue chan struct{}
 
 var errQueue = errors.New("wait for other queries to end")

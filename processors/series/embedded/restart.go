@@ -21,12 +21,12 @@ const (
 	seenWithin = 24 * time.Hour
 )
 
-// restartedMeanwhile answers for the first reading of a check since this store was opened what the Expander cannot know
-// yet: did the device restart between the last answer that is stored and this one? As there, one counter that went down
-// must bear it out.
-func (s *Sink) restartedMeanwhile(db *tsdb.DB, b *sample.Batch) (boot int64, restarted bool, err error) {
+// restartedMeanwhile answers for the first reading of a check with values since this store was opened what the Expander
+// cannot know yet: did the device restart between what is stored last and this reading? As there, one counter that went
+// down must bear it out.
+func (s *Sink) restartedMeanwhile(ctx context.Context, db *tsdb.DB, b *sample.Batch) (boot int64, restarted bool, err error) {
 	boot = b.Reading.Booted.UnixMilli()
-	if b.Reading.Booted.IsZero() || boot > b.T || boot < s.newestAt-lookedAt.Milliseconds() || !b.Reading.Status.Up() {
+	if b.Reading.Booted.IsZero() || boot > b.T || boot < s.newestAt-lookedAt.Milliseconds() {
 		return 0, false, nil
 	}
 	q, err := db.Querier(boot-seenWithin.Milliseconds(), b.T-1)
@@ -34,37 +34,40 @@ func (s *Sink) restartedMeanwhile(db *tsdb.DB, b *sample.Batch) (boot int64, res
 		return 0, false, fmt.Errorf("look for the last answer of %s: %w", b.Reading.Target, err)
 	}
 	defer q.Close()
-	answered, _, err := last(q, b.Samples[0].Series.Labels, func(v float64) bool { return v == 1 })
-	if err != nil || answered == 0 || answered >= boot {
+	seen, _, err := last(ctx, q, b.Samples[0].Series.Labels, func(v float64) bool { return v == 1 })
+	if err != nil || seen >= boot {
 		return 0, false, err
 	}
-	known := false
+	known, fell := false, false
 	for i := range b.Samples {
 		c := &b.Samples[i]
 		if !c.Series.Counter {
 			continue
 		}
-		at, v, err := last(q, c.Series.Labels, func(v float64) bool { return v == v })
-		switch {
-		case err != nil:
+		at, v, err := last(ctx, q, c.Series.Labels, func(v float64) bool { return v == v })
+		if err != nil {
 			return 0, false, err
-		case at == 0 || v == 0:
-		case c.V < v:
-			return boot, true, nil
-		default:
-			known = true
+		}
+		if at > 0 && v > 0 {
+			known, fell = true, fell || c.V < v
+		}
+		if seen = max(seen, at); seen >= boot { // A poll that failed may have brought values, too.
+			return 0, false, nil
 		}
 	}
-	return boot, !known, nil
+	return boot, seen > 0 && (fell || !known), nil
 }
 
 // last returns the newest sample of one series whose value is wanted; at is 0 when there is none.
-func last(q storage.Querier, ls labels.Labels, wanted func(float64) bool) (at int64, v float64, err error) {
+func last(ctx context.Context, q storage.Querier, ls labels.Labels, wanted func(float64) bool) (at int64, v float64, err error) {
+	if err := ctx.Err(); err != nil { // A reading has many counters, and the store asks its context seldom.
+		return 0, 0, fmt.Errorf("look for %s: %w", ls, err)
+	}
 	matchers := make([]*labels.Matcher, 0, ls.Len())
 	ls.Range(func(l labels.Label) {
 		matchers = append(matchers, labels.MustNewMatcher(labels.MatchEqual, l.Name, l.Value))
 	})
-	set := q.Select(context.Background(), false, nil, matchers...)
+	set := q.Select(ctx, false, nil, matchers...)
 	for set.Next() {
 		if labels.Compare(set.At().Labels(), ls) != 0 {
 			continue // It has labels more than ours.

@@ -30,9 +30,14 @@ type writer struct {
 	x *sample.Expander
 	// owed are samples that the Expander says only once, kept until they are committed: stale markers and the zeros of a
 	// restart.
-	owed  []owed
-	swept time.Time
+	owed []owed
+	// unjudged are the checks of which no reading with values could be asked yet whether the device restarted while the
+	// store was closed: the Expander says First only once. The value is the time of the newest reading.
+	unjudged map[check]int64
+	swept    time.Time
 }
+
+type check struct{ target, name string }
 
 type owed struct {
 	series *sample.Series
@@ -43,18 +48,18 @@ type owed struct {
 // ref is what a series carries between readings: its reference in the store.
 type ref struct{ id storage.SeriesRef }
 
-func newWriter(s *Sink) *writer { return &writer{s: s, x: sample.New()} }
+func newWriter(s *Sink) *writer { return &writer{s: s, x: sample.New(), unjudged: map[check]int64{}} }
 
 var staleMarker = math.Float64frombits(value.StaleNaN)
 
 // Write implements sink.Writer.
 func (w *writer) Write(ctx context.Context, batch []*event.Reading) (int, error) {
-	db, _, release, err := w.s.open(ctx)
+	db, ctx, release, err := w.s.open(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer release()
-	tx := transaction{w: w, db: db, app: db.Appender(ctx), horizon: w.s.opts.Now().Add(ahead).UnixMilli()}
+	tx := transaction{w: w, ctx: ctx, db: db, app: db.Appender(ctx), horizon: w.s.opts.Now().Add(ahead).UnixMilli()}
 	for _, o := range w.owed { // Left from a Write that failed.
 		if err := tx.add(o.series, o.t, o.v); err != nil {
 			return 0, tx.rollback(err)
@@ -91,12 +96,18 @@ func (w *writer) Tick(now time.Time) {
 	if now.Sub(w.swept) >= 10*time.Minute {
 		w.swept = now
 		w.x.Sweep(now)
+		for c, at := range w.unjudged {
+			if at < now.Add(-seenWithin).UnixMilli() { // What is stored of it would not be found any more.
+				delete(w.unjudged, c)
+			}
+		}
 	}
 }
 
 // transaction appends the samples of some readings.
 type transaction struct {
 	w       *writer
+	ctx     context.Context
 	db      *tsdb.DB
 	app     storage.Appender
 	horizon int64
@@ -121,6 +132,10 @@ func (tx *transaction) rollback(err error) error {
 // reading appends what a batch says.
 func (tx *transaction) reading(b *sample.Batch) error {
 	w := tx.w
+	c := check{b.Reading.Target, b.Reading.Check}
+	if b.First {
+		w.unjudged[c] = b.T
+	}
 	if b.T > tx.horizon {
 		w.s.refuse("future", len(b.Samples), "refuse a reading from the future: is a clock wrong?", "target", b.Reading.Target, "at", time.UnixMilli(b.T))
 		return nil
@@ -133,11 +148,12 @@ func (tx *transaction) reading(b *sample.Batch) error {
 		w.owed = append(w.owed, owed{s, b.T, staleMarker})
 	}
 	boot, restarted := b.BootT, b.Restarted
-	if b.First {
+	if _, open := w.unjudged[c]; open && b.Values {
 		var err error
-		if boot, restarted, err = w.s.restartedMeanwhile(tx.db, b); err != nil {
+		if boot, restarted, err = w.s.restartedMeanwhile(tx.ctx, tx.db, b); err != nil {
 			return err
 		}
+		delete(w.unjudged, c)
 	}
 	if restarted {
 		// The counters began at zero then. Without that sample a counter that has overtaken its value from before the

@@ -67,11 +67,24 @@ func TestAReadingBecomesLines(t *testing.T) {
 func TestAFailedPollIsToldAndALateOneIsNot(t *testing.T) {
 	srv := newServer(t)
 	down, late := reading(0), reading(1)
-	down.Status, late.Status = event.StatusTimeout, event.StatusLate
+	down.Status, down.Tables, late.Status = event.StatusTimeout, nil, event.StatusLate
 	if _, err := newSink(t, srv.URL).Writer(0).Write(t.Context(), []*event.Reading{down, late}); err != nil {
 		t.Fatal(err)
 	}
 	if len(srv.stored) != 1 || srv.stored[0].Fields["up"] != 0.0 || srv.stored[0].Fields["status"] != "timeout" {
+		t.Errorf("stored %v", srv.stored)
+	}
+}
+
+func TestAPollThatFailedKeepsWhatItFound(t *testing.T) {
+	srv := newServer(t)
+	r := reading(0)
+	r.Status = event.StatusError
+	n, err := newSink(t, srv.URL).Writer(0).Write(t.Context(), []*event.Reading{r})
+	if err != nil || n != 5 {
+		t.Fatalf("wrote %d samples, %v; want 5", n, err)
+	}
+	if len(srv.stored) != 3 || srv.stored[0].Fields["up"] != 0.0 || srv.stored[0].Fields["status"] != "error" || srv.stored[1].Fields["load"] != 0.5 {
 		t.Errorf("stored %v", srv.stored)
 	}
 }

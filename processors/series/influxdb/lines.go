@@ -61,11 +61,9 @@ func (e *encoder) add(r *event.Reading) (lines, values int, err error) {
 	e.text("status", string(r.Status))
 	e.enc.EndLine(at)
 	lines, values = 1, 2
-	if r.Status.Up() {
-		for i := range r.Tables {
-			l, v := e.table(&r.Tables[i], at)
-			lines, values = lines+l, values+v
-		}
+	for i := range r.Tables { // Also those of a poll that failed: why it failed may be in them.
+		l, v := e.table(&r.Tables[i], at)
+		lines, values = lines+l, values+v
 	}
 	return lines, values, e.enc.Err()
 }
