@@ -59,7 +59,9 @@ type Room struct {
 	receivers map[string]notify.Notifier
 	teams     map[string]string // Receiver by team.
 	targets   *catalogue
-	sends     sync.WaitGroup
+
+	sends    sync.WaitGroup
+	underWay underWay
 
 	pages    *prometheus.CounterVec
 	verifies *prometheus.CounterVec
@@ -72,7 +74,7 @@ func New(o Options) (*Room, conf.Problems) {
 	scope := o.Scope.For("alerting")
 	r := &Room{
 		bus: o.Bus, scope: scope, policy: DefaultPolicy(), canary: o.Canary,
-		receivers: map[string]notify.Notifier{}, teams: map[string]string{}, targets: newCatalogue(),
+		receivers: map[string]notify.Notifier{}, teams: map[string]string{}, targets: newCatalogue(), underWay: newUnderWay(),
 		pages:    scope.Counter("kemi_alerting_pages_total", "Lines of the page ledger, by receiver, kind and stage.", "receiver", "kind", "stage"),
 		verifies: scope.Counter("kemi_alerting_verifies_total", "Verifying polls asked for."),
 		open:     scope.Gauge("kemi_alerting_open_incidents", "Incidents that are open.", "partition"),
@@ -161,10 +163,14 @@ func (r *Room) receiver(name string) notify.Notifier {
 	return r.receivers[r.teams[DefaultTeam]]
 }
 
-// Run owns partitions until ctx ends.
-func (r *Room) Run(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
+// Run owns partitions until ctx ends, and then for at most a second more what became of the pages under way.
+func (r *Room) Run(parent context.Context) error {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	defer cancel()
+	context.AfterFunc(parent, func() {
+		r.underWay.drain()
+		cancel()
+	})
 	followed := make(chan error, 1)
 	go func() {
 		followed <- r.targets.follow(ctx, r.bus)

@@ -3,6 +3,7 @@ package alerting
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,6 +42,7 @@ type partition struct {
 	saved    int64
 	savedAt  time.Time
 	pieces   int
+	told     int // Outcomes in the outbox.
 
 	post post
 }
@@ -72,7 +74,11 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		cancel()
 		return nil, err
 	}
-	context.AfterFunc(ctx, cancel)
+	context.AfterFunc(ctx, func() {
+		cancel()
+		r.underWay.forget(p)
+		p.unmeasure()
+	})
 	p.desk.Presume()
 	return p, nil
 }
@@ -224,6 +230,7 @@ func (p *partition) takeIn(now time.Time) {
 		p.desk.Reachable(m.Event)
 		p.position = max(p.position, m.Position)
 	}
+	p.told += len(outcomes)
 	for _, o := range outcomes {
 		if line := p.ledger.Outcome(o, now); line != nil {
 			p.outbox = append(p.outbox, line)
@@ -275,13 +282,34 @@ func (p *partition) pass(ctx context.Context, now time.Time) error {
 		return err
 	}
 	p.verify(ctx, out.Verify, now)
-	for _, page := range p.ledger.Due(now) {
-		p.room.send(ctx, p, page)
+	if due := p.ledger.Due(now); len(due) > 0 && p.room.underWay.begin(ctx, p, len(due)) {
+		for _, page := range due {
+			p.room.send(ctx, p, page)
+		}
+	}
+	p.measure(ctx)
+	return p.save(ctx, now)
+}
+
+// measure tells how much there is to do, unless the partition has gone.
+func (p *partition) measure(ctx context.Context) {
+	p.post.mu.Lock() // Not after unmeasure.
+	defer p.post.mu.Unlock()
+	if ctx.Err() != nil {
+		return
 	}
 	label := strconv.Itoa(p.own.Partition)
 	p.room.open.WithLabelValues(label).Set(float64(p.desk.Open()))
 	p.room.unsent.WithLabelValues(label).Set(float64(p.ledger.Unsent()))
-	return p.save(ctx, now)
+}
+
+// unmeasure takes the partition's gauges away: another process has them now.
+func (p *partition) unmeasure() {
+	p.post.mu.Lock()
+	defer p.post.mu.Unlock()
+	label := strconv.Itoa(p.own.Partition)
+	p.room.open.DeleteLabelValues(label)
+	p.room.unsent.DeleteLabelValues(label)
 }
 
 // flush publishes the outbox; the intents in it may be sent from then on.
@@ -303,25 +331,31 @@ func (p *partition) flush(ctx context.Context) error {
 		p.ledger.Add(page)
 	}
 	p.intents = nil
+	if p.told > 0 {
+		p.room.underWay.end(p, p.told)
+		p.told = 0
+	}
 	return nil
 }
 
-// verify asks for polls. A job that could not be published is no worse than one that was not answered.
+// verify asks for polls. A job that could not be published is no worse than one that was not answered. Each zone is
+// asked by itself: one that is not configured any more spoils no other.
 func (p *partition) verify(ctx context.Context, asks []Verify, now time.Time) {
-	jobs := make([]event.Event, 0, len(asks))
+	jobs := map[string][]event.Event{}
 	slot := now.Truncate(time.Millisecond)
 	deadline := slot.Add(p.room.policy.VerifyTimeout * 2 / 3)
 	for _, v := range asks {
 		for _, check := range checksToAsk(v.Target.Checks) {
-			jobs = append(jobs, event.JobFor(v.Target, check, slot, deadline, 0, event.CauseVerify, v.Incident))
+			job := event.JobFor(v.Target, check, slot, deadline, 0, event.CauseVerify, v.Incident)
+			jobs[job.Zone] = append(jobs[job.Zone], job)
 		}
 	}
-	if len(jobs) == 0 {
-		return
-	}
-	p.room.verifies.WithLabelValues().Add(float64(len(jobs)))
-	if err := p.room.bus.Publish(ctx, jobs...); err != nil && ctx.Err() == nil {
-		p.room.scope.Log().Warn("ask for verifying polls", "jobs", len(jobs), "err", err)
+	for _, zone := range slices.Sorted(maps.Keys(jobs)) {
+		if err := p.room.bus.Publish(ctx, jobs[zone]...); err != nil && ctx.Err() == nil {
+			p.room.scope.Log().Warn("ask for verifying polls", "zone", zone, "jobs", len(jobs[zone]), "err", err)
+			continue
+		}
+		p.room.verifies.WithLabelValues().Add(float64(len(jobs[zone])))
 	}
 }
 

@@ -31,9 +31,11 @@ type house struct {
 	d       *mem.Driver
 	b       *bus.Bus
 	boxes   *inbox.Set
+	room    *Room // The newest.
 	canary  *canary.Tracker
 	extra   map[string]notify.Notifier
 	crash   func()
+	stop    func() // As crash, but in good order.
 	started time.Time
 }
 
@@ -65,6 +67,7 @@ func (h *house) start() {
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}
+	h.room = room
 	for name, n := range h.extra {
 		room.receivers[name] = n
 		room.teams[name] = name
@@ -72,13 +75,25 @@ func (h *house) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- room.Run(ctx) }()
-	h.crash = sync.OnceFunc(func() {
-		_ = d.Close() // First the connection, as a process that dies says nothing more.
-		cancel()
-		if err := <-done; err != nil && !errors.Is(err, driver.ErrClosed) {
-			h.t.Errorf("run: %v", err)
-		}
-	})
+	var end sync.Once
+	h.crash = func() {
+		end.Do(func() {
+			_ = d.Close() // First the connection, as a process that dies says nothing more.
+			cancel()
+			if err := <-done; err != nil && !errors.Is(err, driver.ErrClosed) {
+				h.t.Errorf("run: %v", err)
+			}
+		})
+	}
+	h.stop = func() {
+		end.Do(func() {
+			cancel()
+			if err := <-done; err != nil {
+				h.t.Errorf("run: %v", err)
+			}
+			_ = d.Close()
+		})
+	}
 }
 
 func (h *house) options(text string, b *bus.Bus) Options {
