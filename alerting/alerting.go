@@ -106,6 +106,11 @@ func New(o Options) (*Room, conf.Problems) {
 		}
 		r.teams[name] = team.Receiver
 	}
+	if _, there := o.Teams[DefaultTeam]; !there && len(o.Teams) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(o.Teams)))
+		problems = append(problems, o.Teams[first].Problem(`there is no team "`+DefaultTeam+`", which takes the pages of whatever belongs to no other`,
+			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
+	}
 	if len(problems) > 0 {
 		return nil, problems
 	}

@@ -32,11 +32,14 @@ type Desk struct {
 	loose    map[*held]struct{}
 	doubtful map[*node]struct{} // Targets that incidents wait for and nobody has asked yet.
 	inflight map[*node]struct{} // Targets that were asked and not heard yet.
-	waiting  int                // Incidents that are being verified.
-	shown    int                // Of these, the published ones.
-	scanned  time.Time
-	newest   time.Time // When the newest incident was opened.
-	out      Output
+	// strangers are those that verdicts came of and the CMDB does not know (yet, or any more), with since when; zero
+	// until the next scan.
+	strangers map[*node]time.Time
+	waiting   int // Incidents that are being verified.
+	shown     int // Of these, the published ones.
+	scanned   time.Time
+	newest    time.Time // When the newest incident was opened.
+	out       Output
 }
 
 // Output is what a Step decided, to be published in this order: pages before the incidents that say they were sent.
@@ -93,6 +96,7 @@ func NewDesk(policy Policy, route func(team string) string) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
+		strangers: map[*node]time.Time{},
 	}
 }
 
@@ -198,6 +202,9 @@ func (d *Desk) Reachable(f *event.Finding) {
 		}
 	}
 	n.state, n.heard, n.finding = state, f.At, f.Identity()
+	if n.target == nil {
+		d.strangers[n] = time.Time{}
+	}
 	if _, asked := d.inflight[n]; asked && !f.At.Before(n.asked) {
 		delete(d.inflight, n)
 	}
@@ -301,9 +308,29 @@ func (d *Desk) scan(now time.Time) {
 			delete(d.over, id)
 		}
 	}
+	d.dismiss(now)
 	for k, times := range d.fires {
 		if now.Sub(times[len(times)-1]) > d.policy.FlapWindow {
 			delete(d.fires, k)
+		}
+	}
+}
+
+// forgetStrangers is how long a verdict waits for its target, which comes by another topic, and how long one that comes
+// after its target was removed is kept.
+const forgetStrangers = 15 * time.Minute
+
+// dismiss forgets the strangers that nothing mentions.
+func (d *Desk) dismiss(now time.Time) {
+	for n, since := range d.strangers {
+		switch {
+		case n.target != nil || d.graph.nodes[n.id] != n:
+			delete(d.strangers, n)
+		case since.IsZero():
+			d.strangers[n] = now
+		case now.Sub(since) > forgetStrangers && !n.mentioned():
+			delete(d.strangers, n)
+			d.graph.remove(n)
 		}
 	}
 }

@@ -1,6 +1,8 @@
 package alerting
 
 import (
+	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -53,6 +55,45 @@ func TestVerdictsCountByTheirTimeNotTheirOrder(t *testing.T) {
 	s.do("+10s")
 	if len(s.pages) != 1 || s.pages[0].Snapshot.Cause != "core-1" {
 		t.Fatalf("told %s", s.said.String())
+	}
+}
+
+// A verdict that comes late, about what was removed or never was, is not kept for ever.
+func TestWhatNothingMentionsIsForgotten(t *testing.T) {
+	s := newStage(t, DefaultPolicy())
+	s.do("target core-1 switch")
+	s.do("target srv-1 server core-1")
+	s.saw("core-1", event.VerdictOK, s.now)
+	s.do("+1s")
+	s.desk.RemoveTarget("srv-1")
+	s.desk.RemoveTarget("core-1")
+	s.saw("core-1", event.VerdictFiring, s.now)
+	s.saw("srv-1", event.VerdictOK, s.now)
+	s.saw("early", event.VerdictFiring, s.now) // Its target comes by another topic.
+	s.saw("mentioned", event.VerdictOK, s.now)
+	s.alertAt("mentioned", event.AlertFiring, s.now, s.now)
+	s.do("+30s")
+	s.do("target early switch")
+	s.do("target child server early")
+	s.do("fire child TargetDown")
+	s.do("+30s")
+	if len(s.pages) == 0 || s.pages[len(s.pages)-1].Snapshot.Cause != "early" {
+		t.Errorf("the verdict that came before its target was lost: %s", s.said.String())
+	}
+	for range 20 {
+		s.do("+60s")
+	}
+	got := slices.Sorted(maps.Keys(s.desk.graph.nodes))
+	if want := []string{"child", "early", "mentioned"}; !slices.Equal(got, want) {
+		t.Errorf("known are %q, want %q", got, want)
+	}
+	s.alertAt("mentioned", event.AlertResolved, s.now, s.now)
+	s.do("+60s")
+	if n := s.desk.graph.nodes["mentioned"]; n != nil {
+		t.Error("what nothing mentions any more is kept")
+	}
+	if len(s.desk.strangers) != 0 {
+		t.Errorf("%d strangers are kept", len(s.desk.strangers))
 	}
 }
 

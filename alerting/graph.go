@@ -136,10 +136,13 @@ func (g *graph) remove(n *node) {
 
 // forget drops a node that nothing mentions any more.
 func (g *graph) forget(n *node) {
-	if n.target == nil && len(n.users) == 0 && len(n.alerts) == 0 && len(n.incidents) == 0 && n.state == unheard {
+	if n.target == nil && n.state == unheard && !n.mentioned() {
 		delete(g.nodes, n.id)
 	}
 }
+
+// mentioned says whether a target, an alert or an incident points to the node.
+func (n *node) mentioned() bool { return len(n.users) > 0 || len(n.alerts) > 0 || len(n.incidents) > 0 }
 
 func (g *graph) link(n *node, needs [][]*node) {
 	old := n.needs

@@ -141,6 +141,9 @@ func (d *Desk) Recall(pieces ...[]byte) error {
 			if m.Down {
 				n.state = down
 			}
+			if n.target == nil {
+				d.strangers[n] = time.Time{}
+			}
 		}
 	}
 	return nil

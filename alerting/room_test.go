@@ -519,6 +519,7 @@ alerting:
 		`5:17: unknown key "urll": did you mean "url"?`,
 		`6:6: receiver "d" needs exactly one kind: write for example d: {webhook: {url: "http://127.0.0.1:9999/"}}`,
 		`7:21: keep is out of range: use 1 to 1000000`,
+		`10:8: there is no team "default", which takes the pages of whatever belongs to no other: add default: {receiver: …} to teams; {receiver: log} when the log will do`,
 		`10:19: there is no receiver "bix": did you mean "box"?`,
 		`11:10: unknown key "reciever": did you mean "receiver"?`,
 		`12:8: team "ops" has no receiver: write receiver: and the name of one of your receivers`,
@@ -527,6 +528,21 @@ alerting:
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
+	}
+}
+
+// The log is nobody: who has teams says who hears of what belongs to none of them.
+func TestTeamsNeedADefault(t *testing.T) {
+	h := &house{t: t}
+	for text, bad := range map[string]bool{
+		"{receivers: {box: {inbox: {}}}, teams: {net: {receiver: box}}}":                           true,
+		"{receivers: {box: {inbox: {}}}, teams: {net: {receiver: box}, default: {receiver: log}}}": false,
+		"{receivers: {box: {inbox: {}}}}":                                                          false,
+		"{receivers: {box: {inbox: {}}}, teams: {default: {receiver: bix}}}":                       true,
+	} {
+		if _, problems := New(h.options(text, nil)); len(problems) > 0 != bad || len(problems) > 1 {
+			t.Errorf("%s: %v", text, problems)
+		}
 	}
 }
 
