@@ -22,6 +22,8 @@ type column struct {
 	count    int
 	// unusable counts values that were there and not of the column's kind.
 	unusable int
+	// cut counts values of which only the beginning was kept.
+	cut int
 }
 
 // columnSpec is a column as the profile wants it.
@@ -79,7 +81,9 @@ func (c *column) set(row int, b *binding) {
 			c.gauges[row] *= c.spec.scale
 		}
 	default:
-		c.texts[row], ok = b.text()
+		if c.texts[row], ok = b.text(); b.long() {
+			c.cut++
+		}
 	}
 	switch {
 	case !ok:

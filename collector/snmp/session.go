@@ -10,6 +10,9 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
+// maxPoll is how many octets a poll reads, far more than a reading can hold.
+const maxPoll = 8 << 20
+
 // session is one poll of one target.
 type session struct {
 	x    *exchange
@@ -23,6 +26,7 @@ type session struct {
 	retries int
 
 	answers  int
+	octets   int      // of the answers
 	lost     *failure // what ended the poll before it had everything
 	faults   []fault
 	denied   bool // something was refused for lack of rights
@@ -127,6 +131,10 @@ func (s *session) walk(ctx context.Context, w *walk, scalars []*scalar, columns 
 		if err == nil {
 			err = w.take(a, size)
 		}
+		if s.octets += size; err == nil && s.octets > maxPoll {
+			err = &failure{event.StatusError, fmt.Sprintf("the target's answers come to more than %d MiB", maxPoll>>20)}
+			s.answers++
+		}
 		if err != nil {
 			var f *failure
 			if !errors.As(err, &f) {
@@ -193,6 +201,9 @@ func (s *session) note(table string, c *column) {
 	why := c.failed
 	if why == "" && c.unusable > 0 {
 		why = fmt.Sprintf("%d values are no %s", c.unusable, c.spec.kind)
+	}
+	if why == "" && c.cut > 0 {
+		why = fmt.Sprintf("%d values were cut after %d octets", c.cut, maxText)
 	}
 	if why == "" {
 		return

@@ -10,6 +10,9 @@ import (
 	"unicode/utf8"
 )
 
+// maxText is how many octets of a string are kept. What MIBs call text has at most 255 (RFC 2579, DisplayString).
+const maxText = 1024
+
 // isException reports whether the binding has a reason in the place of a value (RFC 3416, 3).
 func (b *binding) isException() bool {
 	return b.tag == tagNoObject || b.tag == tagNoInstance || b.tag == tagEndOfMib || b.tag == tagNull
@@ -26,6 +29,9 @@ func (b *binding) counter() (v uint64, ok bool) {
 		n, ok := signed(b.value)
 		return uint64(n), ok && n >= 0
 	case tagOctets: // Some agents write 64-bit counts as text.
+		if len(b.value) > maxText {
+			return 0, false
+		}
 		n, err := strconv.ParseUint(text(b.value), 10, 64)
 		return n, err == nil
 	}
@@ -51,6 +57,9 @@ func (b *binding) gauge() (v float64, ok bool) {
 		n, ok := unsigned32(b.value)
 		return float64(n), ok
 	case tagOctets: // UCD-SNMP-MIB and many sensors write numbers as text.
+		if len(b.value) > maxText {
+			return 0, false
+		}
 		n, err := strconv.ParseFloat(strings.TrimSpace(text(b.value)), 64)
 		return n, err == nil && !math.IsNaN(n) && !math.IsInf(n, 0)
 	case tagOpaque:
@@ -97,13 +106,27 @@ func (b *binding) text() (s string, ok bool) {
 	return strconv.FormatUint(n, 10), ok
 }
 
+// long reports whether text leaves out part of the value.
+func (b *binding) long() bool { return b.tag == tagOctets && len(bare(b.value)) > maxText }
+
+// bare is an octet string without what pads its end.
+func bare(octets []byte) []byte { return bytes.TrimRight(octets, "\x00 \t\r\n") }
+
 // text is an octet string as it is when it is UTF-8 that can be shown (without what pads its end), else its octets in
-// hexadecimal as MIBs write them: 00:1b:21:0a:ff:01.
+// hexadecimal as MIBs write them: 00:1b:21:0a:ff:01. What is long is cut, not within a letter.
 func text(octets []byte) string {
-	trimmed := bytes.TrimRight(octets, "\x00 \t\r\n")
+	trimmed := bare(octets)
+	if len(trimmed) > maxText {
+		end := maxText
+		for end > maxText-utf8.UTFMax && !utf8.RuneStart(trimmed[end]) {
+			end--
+		}
+		trimmed = trimmed[:end]
+	}
 	if utf8.Valid(trimmed) && bytes.IndexFunc(trimmed, unshowable) < 0 {
 		return string(trimmed)
 	}
+	octets = octets[:min(len(octets), maxText)]
 	out := make([]byte, 0, 3*len(octets))
 	for i := range octets {
 		if i > 0 {
