@@ -65,6 +65,7 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Fi
 	if err != nil {
 		return nil, fmt.Errorf("load alerts of partition %d: %w", o.Partition, err)
 	}
+	context.AfterFunc(ctx, w.unmeasure)
 	return w, nil
 }
 
@@ -112,7 +113,15 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	partition := fmt.Sprint(w.o.Partition)
 	w.room.firing.WithLabelValues(partition, "known").Set(float64(firing - unknown))
 	w.room.firing.WithLabelValues(partition, "unknown").Set(float64(unknown))
+	if ctx.Err() != nil {
+		w.unmeasure() // The partition went meanwhile.
+	}
 	return w.publish(ctx)
+}
+
+// unmeasure takes back what is exported of the partition: it is another's from now on.
+func (w *owner) unmeasure() {
+	w.room.firing.DeletePartialMatch(prometheus.Labels{"partition": fmt.Sprint(w.o.Partition)})
 }
 
 // publish says the transitions, all at once: each call waits for the disk.

@@ -147,7 +147,7 @@ func (d *Desk) take(r *event.Reading, judge bool) (*target, uint8) {
 			sl.End(b.T)
 		}
 	}
-	d.reachable(tg, r)
+	d.reachable(tg, r, judge)
 	if !judge {
 		tg.labels = r.Labels
 	}
@@ -259,6 +259,7 @@ func (d *Desk) Sweep(now time.Time) {
 		}
 		if len(tg.instances) == 0 && now.Sub(tg.heard) > time.Hour+10*longest {
 			delete(d.targets, id)
+			d.dirty[tg.bucket] = true
 		}
 	}
 }

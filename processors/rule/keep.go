@@ -25,7 +25,7 @@ const maxPiece = 900_000
 // windows are warmed up at least: so that it is known which of a target's checks answer.
 const (
 	refreshState = time.Minute
-	warmLeast    = 2 * time.Minute
+	warmLeast    = waitFor + time.Minute
 )
 
 // load takes saved pieces in. It returns up to which position a target's readings were judged, and from when on

@@ -20,6 +20,10 @@ type check struct {
 type reach struct {
 	verdict event.Verdict
 	since   time.Time
+	// unsaid: whoever must know may not, it is to be said at the next reading.
+	unsaid bool
+	// loaded: it is what was saved, which readings that were judged before do not change.
+	loaded bool
 }
 
 // check notes the reading and returns the number of its check.
@@ -43,14 +47,33 @@ func (tg *target) check(r *event.Reading) uint8 {
 	return uint8(i)
 }
 
-// reachable says whether the target answers: on first sight, on change, and to whoever asked to verify. A target
-// answers if the newest reading of any of its checks was answered; checks that have not reported within three of their
-// intervals do not count.
-func (d *Desk) reachable(tg *target, r *event.Reading) {
+// waitFor is how long a target is taken to answer at most because a check that is not due yet found it so.
+const waitFor = 2 * time.Minute
+
+// reachable says whether the target answers: on first sight, on change, after a restart, and to whoever asked to verify.
+// A target answers if the newest reading of any of its checks was answered. Readings older than three intervals of its
+// quickest check do not count: a check once a day must not speak for a target that another has seen go since. Only a
+// check that is due within waitFor is waited for, or else a target that answers it alone would come and go with it.
+func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
+	if !judge && tg.reach.loaded {
+		return
+	}
+	newest := tg.newestSlot()
+	quickest := time.Duration(0)
+	for i := range tg.checks {
+		// One that has fallen silent, or was taken away, makes the others no slower than they are.
+		if c := &tg.checks[i]; c.interval > 0 && newest.Sub(c.slot) <= 3*c.interval && (quickest == 0 || c.interval < quickest) {
+			quickest = c.interval
+		}
+	}
 	verdict, text := event.VerdictFiring, ""
 	for i := range tg.checks {
 		c := &tg.checks[i]
-		if c.interval > 0 && tg.newestSlot().Sub(c.slot) > 3*c.interval {
+		counts := 3 * quickest
+		if due := c.interval + quickest; c.interval <= waitFor && due > counts {
+			counts = due
+		}
+		if quickest > 0 && newest.Sub(c.slot) > counts {
 			continue
 		}
 		if c.up {
@@ -62,11 +85,13 @@ func (d *Desk) reachable(tg *target, r *event.Reading) {
 	}
 	changed := verdict != tg.reach.verdict
 	if changed {
-		tg.reach = reach{verdict, r.Slot}
+		tg.reach = reach{verdict: verdict, since: r.Slot}
+		d.dirty[tg.bucket] = true
 	}
-	if !changed && r.Cause != event.CauseVerify {
+	if !changed && !tg.reach.unsaid && r.Cause != event.CauseVerify {
 		return
 	}
+	tg.reach.unsaid = false
 	code := "reachable"
 	if verdict == event.VerdictFiring {
 		code = "unreachable"

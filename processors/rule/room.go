@@ -37,8 +37,13 @@ type Room struct {
 	scope  obs.Scope
 
 	mu sync.RWMutex
-	// alive has what targets.v1 says of a target: true when it is watched, false when it is retired or removed.
+	// alive has what targets.v1 says of a target: true when it is watched, false when it is retired or removed, which is
+	// forgotten after forgetAfter.
 	alive map[string]bool
+	// leftAt has since when a target is not watched any more.
+	leftAt map[string]time.Time
+	// any reports whether a target was ever published.
+	any bool
 	// left counts the targets that went, so that owners know when to look.
 	left atomic.Int64
 
@@ -57,7 +62,7 @@ func New(o Options) (*Room, error) {
 		return nil, errors.New("make the rule room: a bus is needed")
 	}
 	s := o.Scope.For("rule")
-	r := &Room{bus: o.Bus, canary: o.Canary, scope: s, alive: map[string]bool{}, metrics: metrics{
+	r := &Room{bus: o.Bus, canary: o.Canary, scope: s, alive: map[string]bool{}, leftAt: map[string]time.Time{}, metrics: metrics{
 		evaluations: s.Counter("kemi_rule_evaluations_total", "Evaluations of one rule on one target."),
 		failed:      s.Counter("kemi_rule_evaluations_failed_total", "Evaluations that ended in an error; their instances are unknown.", "rule"),
 		templates:   s.Counter("kemi_rule_template_failures_total", "Labels and annotations whose template failed; their source was used."),
@@ -85,6 +90,18 @@ func (r *Room) Run(ctx context.Context) error {
 		var once sync.Once
 		return bus.Follow(ctx, r.bus, bus.From{Snapshot: true}, r.target, func() { once.Do(func() { close(known) }) })
 	}, known)
+	g.Add("forget targets", func(ctx context.Context) error {
+		tick := time.NewTicker(time.Minute)
+		defer tick.Stop()
+		for {
+			select {
+			case now := <-tick.C:
+				r.forgetLeft(now)
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	})
 	g.Add("own readings", func(ctx context.Context) error {
 		return bus.Own(ctx, r.bus, Group, bus.Options{}, r.open)
 	})
@@ -96,12 +113,33 @@ func (r *Room) target(m bus.Message[event.Target]) error {
 	alive := !m.Removed() && m.Event.Lifecycle != event.Retired
 	r.mu.Lock()
 	was, known := r.alive[m.Key]
-	r.alive[m.Key] = alive
+	r.alive[m.Key], r.any = alive, true
+	if alive {
+		delete(r.leftAt, m.Key)
+	} else {
+		r.leftAt[m.Key] = time.Now()
+	}
 	r.mu.Unlock()
 	if !alive && (was || !known) {
 		r.left.Add(1)
 	}
 	return nil
+}
+
+// forgetAfter is how long a target that left is remembered: no reading of it is on its way any more then, and one that
+// is none the less ends with owner.forget.
+const forgetAfter = 15 * time.Minute
+
+// forgetLeft forgets the targets that left long ago.
+func (r *Room) forgetLeft(now time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for id, at := range r.leftAt {
+		if now.Sub(at) >= forgetAfter {
+			delete(r.leftAt, id)
+			delete(r.alive, id)
+		}
+	}
 }
 
 // gone reports whether a target was retired or removed. One that was never heard of is not gone: its reading may be
@@ -118,7 +156,7 @@ func (r *Room) gone(id string) bool {
 func (r *Room) lost(id string) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	return len(r.alive) > 0 && !r.alive[id]
+	return r.any && !r.alive[id]
 }
 
 // owner is the door of one partition.
@@ -173,6 +211,7 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 			w.desk.Remove(id, now)
 		}
 	}
+	context.AfterFunc(ctx, w.unmeasure)
 	return w, nil
 }
 
@@ -206,6 +245,9 @@ func (w *owner) Handle(ctx context.Context, batch []bus.Message[event.Reading]) 
 func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	w.follow(now)
 	w.measure()
+	if ctx.Err() != nil {
+		w.unmeasure() // The partition went meanwhile.
+	}
 	if err := w.publish(ctx); err != nil {
 		return err
 	}
@@ -285,4 +327,9 @@ func (w *owner) measure() {
 	m.instances.WithLabelValues(partition, "pending").Set(float64(pending))
 	m.instances.WithLabelValues(partition, "firing").Set(float64(firing))
 	m.instances.WithLabelValues(partition, "unknown").Set(float64(unknown))
+}
+
+// unmeasure takes back what is exported of the partition: it is another's from now on.
+func (w *owner) unmeasure() {
+	w.room.metrics.instances.DeletePartialMatch(prometheus.Labels{"partition": fmt.Sprint(w.o.Partition)})
 }

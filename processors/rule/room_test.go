@@ -11,6 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
@@ -27,6 +30,8 @@ type house struct {
 	broker *mem.Driver
 	set    *rule.Set
 	trips  *canary.Tracker
+	reg    *prometheus.Registry // of the rooms
+	born   time.Time
 
 	// Of the running process.
 	bus  *bus.Bus
@@ -35,11 +40,12 @@ type house struct {
 
 	mu    sync.Mutex
 	said  []string
+	reach []string // what was said of targets being reachable
 	count map[string]int
 }
 
 func newHouse(t *testing.T, rules string) *house {
-	h := &house{t: t, broker: mem.New(), set: parse(t, rules), trips: canary.New(canary.StageRule, canary.StageAlert), count: map[string]int{}}
+	h := &house{t: t, broker: mem.New(), set: parse(t, rules), trips: canary.New(canary.StageRule, canary.StageAlert), count: map[string]int{}, born: time.Now(), reg: prometheus.NewRegistry()}
 	h.start(h.broker)
 	t.Cleanup(h.stop)
 	ear := bus.New(h.broker.Open(), nil, obs.Scope{})
@@ -50,6 +56,8 @@ func newHouse(t *testing.T, rules string) *house {
 			h.count[m.Event.Identity()]++
 			if f := m.Event; f.Rule != event.RuleReachable && f.Rule != event.RuleCanary && f.Reason.Code != rule.ReasonRefresh {
 				h.said = append(h.said, fmt.Sprintf("%s %s %s", f.Alert, f.Verdict, f.Reason.Code))
+			} else if f.Rule == event.RuleReachable {
+				h.reach = append(h.reach, fmt.Sprintf("%s %s since %s", f.Target, f.Reason.Code, f.Since.Sub(h.born)))
 			}
 			return nil
 		}, nil)
@@ -73,11 +81,11 @@ func (h *house) start(d driver.Driver) {
 	if err := h.bus.Open(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
-	room, err := rule.New(rule.Options{Bus: h.bus, Rules: h.set, Canary: h.trips})
+	room, err := rule.New(rule.Options{Bus: h.bus, Rules: h.set, Canary: h.trips, Scope: obs.New(nil, h.reg)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	alerts, err := alert.New(alert.Options{Bus: h.bus, Canary: h.trips})
+	alerts, err := alert.New(alert.Options{Bus: h.bus, Canary: h.trips, Scope: obs.New(nil, h.reg)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -325,4 +333,82 @@ func TestARoomNeedsABus(t *testing.T) {
 	if _, err := alert.New(alert.Options{}); err == nil {
 		t.Error("an alert room without a bus was made")
 	}
+}
+
+// Whether a target answers is said again after a restart, and since when, though nothing changed for hours: who asks may
+// not look back that far.
+func TestReachabilityIsSaidAgainAfterARestart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, "groups: []")
+		heard := func(want ...string) {
+			t.Helper()
+			synctest.Wait()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if !slices.Equal(h.reach, want) {
+				t.Errorf("heard %q, want %q", h.reach, want)
+			}
+			h.reach = nil
+		}
+		h.poll("t1", 1)
+		heard("t1 reachable since 0s")
+		pass(10 * time.Second)
+		h.poll("t2", 0)
+		heard("t2 unreachable since 10s")
+		for range 3 {
+			pass(40 * time.Minute)
+			h.poll("t1", 1)
+			h.poll("t2", 0)
+		}
+		heard()
+		pass(10 * time.Second)
+		h.restart()
+		pass(10 * time.Second)
+		h.poll("t1", 1)
+		h.poll("t2", 0)
+		heard("t1 reachable since 0s", "t2 unreachable since 10s")
+		pass(10 * time.Second)
+		h.poll("t1", 1)
+		h.poll("t2", 0)
+		heard()
+
+		pass(10 * time.Second)
+		h.poll("t1", 0) // It is told as of now, and not saved yet when the process ends.
+		heard(fmt.Sprintf("t1 unreachable since %s", time.Since(h.born)))
+		since := time.Since(h.born)
+		h.restart()
+		pass(10 * time.Second)
+		h.poll("t1", 0)
+		heard(fmt.Sprintf("t1 unreachable since %s", since))
+	})
+}
+
+// What a process exported of a partition goes with the partition.
+func TestGaugesGoWithTheirPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t, roomRules)
+		names := []string{"kemi_rule_instances", "kemi_alert_firing"}
+		count := func() int {
+			n, err := testutil.GatherAndCount(h.reg, names...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		h.poll("t1", 2)
+		pass(3 * time.Second)
+		if count() == 0 {
+			t.Fatal("nothing is exported while the rooms run")
+		}
+		h.kill()
+		synctest.Wait()
+		if n := count(); n != 0 {
+			t.Errorf("%d values are exported of partitions that went", n)
+		}
+		h.start(h.broker.Open())
+		pass(3 * time.Second)
+		if count() == 0 {
+			t.Error("nothing is exported after the partitions came back")
+		}
+	})
 }

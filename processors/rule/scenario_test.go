@@ -136,6 +136,7 @@ func (p *player) restart(now time.Time) {
 			p.t.Fatal(err)
 		}
 	}
+	p.desk.SayAgain()
 }
 
 func (p *player) at(s string) time.Time {

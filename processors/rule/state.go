@@ -25,8 +25,16 @@ func bucketOf(target string) uint8 {
 
 // savedBucket is the saved form of a bucket.
 type savedBucket struct {
-	Position  int64   `json:"position"`
-	Instances []saved `json:"instances"`
+	Position  int64        `json:"position"`
+	Instances []saved      `json:"instances"`
+	Reach     []savedReach `json:"reach,omitempty"`
+}
+
+// savedReach is the saved form of what was last said of a target being reachable, so that it can be said again.
+type savedReach struct {
+	Target  string        `json:"target"`
+	Verdict event.Verdict `json:"verdict"`
+	Since   int64         `json:"since"`
 }
 
 // saved is the saved form of an instance; times are Unix milliseconds.
@@ -83,6 +91,9 @@ func (d *Desk) Save(buckets map[uint8]bool, position int64) (map[uint8][]byte, e
 		for _, in := range tg.instances {
 			b.Instances = append(b.Instances, in.save(tg))
 		}
+		if tg.reach.verdict != "" {
+			b.Reach = append(b.Reach, savedReach{tg.id, tg.reach.verdict, tg.reach.since.UnixMilli()})
+		}
 	}
 	out := make(map[uint8][]byte, len(all))
 	for n, b := range all {
@@ -119,6 +130,10 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 	var b savedBucket
 	if err := json.Unmarshal(plain, &b); err != nil {
 		return 0, fmt.Errorf("load rule states: %w", err)
+	}
+	for _, s := range b.Reach {
+		tg := d.target(s.Target)
+		tg.heard, tg.reach = now, reach{verdict: s.Verdict, since: time.UnixMilli(s.Since).UTC(), loaded: true}
 	}
 	for i := range b.Instances {
 		s := &b.Instances[i]
@@ -160,13 +175,15 @@ func (d *Desk) Remove(id string, now time.Time) {
 		d.finish(tg, tg.instances[i], now, ReasonTargetRemoved, "the target is not watched any more")
 	}
 	delete(d.targets, id)
+	d.dirty[tg.bucket] = true
 	d.x.Forget(id)
 }
 
-// SayAgain has every firing instance said again at its next reading: whether it was said last is not known after a
-// restart, and saying it twice does no harm.
+// SayAgain has every firing instance, and of every target whether it answers, said again at its next reading: whether it
+// was said last is not known after a restart, nor who has heard it. Saying it twice does no harm.
 func (d *Desk) SayAgain() {
 	for _, tg := range d.targets {
+		tg.reach.unsaid, tg.reach.loaded = true, false
 		for _, in := range tg.instances {
 			if in.firing {
 				in.said = 0

@@ -213,14 +213,14 @@ func TestRestart(t *testing.T) {
 		readings []*event.Reading
 		want     bool
 	}{
-		"one counter fell, one is above":     {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 3, 9), 5*time.Second)}, true},
-		"the agent restarted, not the box":   {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 101, 9), 5*time.Second)}, false},
-		"all counters were at zero":          {[]*event.Reading{boot(two(0, 0, 0), long), boot(two(10*time.Second, 3, 9), 5*time.Second)}, true},
-		"the boot time is not known":         {[]*event.Reading{two(0, 100, 7), two(10*time.Second, 3, 9)}, false},
-		"it booted before the last reading":  {[]*event.Reading{boot(two(0, 100, 7), -5*time.Second), boot(two(10*time.Second, 3, 9), -4*time.Second)}, false},
-		"it booted while it did not answer":  {[]*event.Reading{boot(two(0, 100, 7), long), down(10 * time.Second), boot(two(20*time.Second, 3, 9), 5*time.Second)}, true},
-		"a clock that runs ahead":            {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 3, 9), 15*time.Second)}, false},
-		"the first reading knows no before":  {[]*event.Reading{boot(two(10*time.Second, 3, 9), 5*time.Second)}, false},
+		"one counter fell, one is above":    {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 3, 9), 5*time.Second)}, true},
+		"the agent restarted, not the box":  {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 101, 9), 5*time.Second)}, false},
+		"all counters were at zero":         {[]*event.Reading{boot(two(0, 0, 0), long), boot(two(10*time.Second, 3, 9), 5*time.Second)}, true},
+		"the boot time is not known":        {[]*event.Reading{two(0, 100, 7), two(10*time.Second, 3, 9)}, false},
+		"it booted before the last reading": {[]*event.Reading{boot(two(0, 100, 7), -5*time.Second), boot(two(10*time.Second, 3, 9), -4*time.Second)}, false},
+		"it booted while it did not answer": {[]*event.Reading{boot(two(0, 100, 7), long), down(10 * time.Second), boot(two(20*time.Second, 3, 9), 5*time.Second)}, true},
+		"a clock that runs ahead":           {[]*event.Reading{boot(two(0, 100, 7), long), boot(two(10*time.Second, 3, 9), 15*time.Second)}, false},
+		"the first reading knows no before": {[]*event.Reading{boot(two(10*time.Second, 3, 9), 5*time.Second)}, false},
 		"a poll that failed showed it already": {[]*event.Reading{
 			boot(two(0, 100, 7), long), failed(boot(two(10*time.Second, 3, 9), 5*time.Second)), boot(two(20*time.Second, 1, 9), 5*time.Second),
 		}, false},

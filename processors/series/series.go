@@ -77,10 +77,10 @@ func (d *Door) Run(ctx context.Context) error {
 // open makes the handler of a partition; first it reads again what the sink may have lost.
 func (d *Door) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Reading], error) {
 	h := &handler{
-		d: d, w: d.opts.Sink.Writer(o.Partition),
-		lag:    d.lag.WithLabelValues(d.opts.Name, strconv.Itoa(o.Partition)),
+		d: d, w: d.opts.Sink.Writer(o.Partition), partition: strconv.Itoa(o.Partition),
 		stored: map[int64]bool{}, poison: map[int64]error{},
 	}
+	context.AfterFunc(ctx, h.unmeasure)
 	since, ok := d.opts.Sink.Rewind()
 	d.mu.Lock()
 	done := d.rewound[o.Partition]
@@ -118,9 +118,9 @@ func (d *Door) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 
 // handler feeds the sink from one partition.
 type handler struct {
-	d   *Door
-	w   sink.Writer
-	lag prometheus.Gauge
+	d         *Door
+	w         sink.Writer
+	partition string
 
 	// Of a batch that had poison in it, by position: what is stored already, and what is to be refused when the bus hands
 	// it over by itself.
@@ -136,14 +136,25 @@ func (h *handler) Handle(ctx context.Context, batch []bus.Message[event.Reading]
 		clear(h.poison)
 	}
 	h.last = max(h.last, batch[len(batch)-1].Position)
-	h.lag.Set(time.Since(batch[0].Stored).Seconds())
+	h.measure(ctx, batch[0].Stored)
 	bad, err := h.split(ctx, batch, true)
 	if err != nil {
 		return err
 	}
-	h.lag.Set(time.Since(batch[len(batch)-1].Stored).Seconds())
+	h.measure(ctx, batch[len(batch)-1].Stored)
 	return bus.Permanent(bad)
 }
+
+// measure exports the lag. The gauge is looked up each time: whoever had the partition before may take it back late.
+func (h *handler) measure(ctx context.Context, stored time.Time) {
+	h.d.lag.WithLabelValues(h.d.opts.Name, h.partition).Set(time.Since(stored).Seconds())
+	if ctx.Err() != nil {
+		h.unmeasure() // The partition went meanwhile.
+	}
+}
+
+// unmeasure takes back what is exported of the partition: it is another's from now on.
+func (h *handler) unmeasure() { h.d.lag.DeleteLabelValues(h.d.opts.Name, h.partition) }
 
 func (h *handler) remembers() bool { return len(h.stored)+len(h.poison) > 0 }
 
