@@ -62,13 +62,14 @@ func (p *phases) trace() *httptrace.ClientTrace {
 // run makes the request and fills the reading; an error means that there was no answer.
 func (c *check) run(req *http.Request, t *http.Transport, r *event.Reading) error {
 	var p phases
-	client := http.Client{Transport: t, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+	client := http.Client{Transport: t, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		switch {
 		case !c.spec.FollowRedirects:
 			return http.ErrUseLastResponse
 		case len(via) >= redirects:
 			return fmt.Errorf("more than %d redirects", redirects)
 		}
+		strip(next, via[0])
 		return nil
 	}}
 	begun := time.Now()

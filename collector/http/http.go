@@ -4,7 +4,8 @@
 // phase, size, whether the body is as expected, and when the certificate expires.
 // It promises that a service which answers otherwise than expected is not up, and says in what way.
 // It never keeps a connection: every check goes the whole way that a new user of the service goes. It reads no more of a
-// body than a mebibyte, never uses a proxy of its environment and never shows a credential.
+// body than a mebibyte, never uses a proxy of its environment and never shows a credential, nor takes headers or
+// credentials along to another place that the target redirects it to.
 package http
 
 import (
@@ -25,28 +26,6 @@ import (
 	"kemi.dev/kemi/collector/poller"
 	"kemi.dev/kemi/internal/conf"
 )
-
-// Config is a credential: who the check says it is.
-type Config struct {
-	Username string
-	Password conf.Secret
-	// Bearer is sent as a bearer token instead.
-	Bearer conf.Secret
-}
-
-// Default returns the empty credential.
-func Default() Config { return Config{} }
-
-// Validate implements conf.Validator.
-func (c *Config) Validate() []conf.Complaint {
-	switch {
-	case !c.Bearer.IsZero() && c.Username != "":
-		return []conf.Complaint{{Field: "bearer", What: "both a user and a bearer token are given", Do: "keep one of the two"}}
-	case c.Bearer.IsZero() && c.Username == "":
-		return []conf.Complaint{{What: "the credential is empty", Do: "give username and password, or bearer"}}
-	}
-	return nil
-}
 
 // Poller checks HTTP services.
 type Poller struct {
@@ -137,11 +116,7 @@ func (p *Poller) poll(ctx context.Context, job *event.Job, r *event.Reading) err
 		if !known {
 			return fmt.Errorf("this poller knows no HTTP credential %q", job.Credential)
 		}
-		if cred.Username != "" {
-			req.SetBasicAuth(cred.Username, cred.Password.Reveal())
-		} else {
-			req.Header.Set("Authorization", "Bearer "+cred.Bearer.Reveal())
-		}
+		cred.sign(req)
 	}
 	t := p.strict
 	if c.spec.InsecureSkipVerify {

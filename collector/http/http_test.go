@@ -14,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -101,6 +103,13 @@ func service(t *testing.T) *httptest.Server {
 	})
 	mux.HandleFunc("/moved", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/base/health", http.StatusFound) })
 	mux.HandleFunc("/circle", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/circle", http.StatusFound) })
+	mux.HandleFunc("/secrets", func(w http.ResponseWriter, r *http.Request) {
+		h := r.Header
+		fmt.Fprintf(w, "key=%s cookie=%s team=%s auth=%s agent=%s", h.Get("X-Api-Key"), h.Get("Cookie"), h.Get("X-Team"), h.Get("Authorization"), h.Get("User-Agent"))
+	})
+	mux.HandleFunc("/back", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, r.URL.Query().Get("to"), http.StatusFound)
+	})
 	mux.HandleFunc("/hang", func(w http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	mux.HandleFunc("/trickle", func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(200)
@@ -193,6 +202,47 @@ func TestTheRequestIsAsConfigured(t *testing.T) {
 	want(t, p.Poll(t.Context(), j), event.StatusError, `no HTTP credential "other"`)
 }
 
+// What is secret comes from the credential and goes to the target alone, not to where that sends the check.
+func TestSecretHeadersComeFromTheCredentialAndGoToTheTargetAlone(t *testing.T) {
+	elsewhere := service(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/echo", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintf(w, "key=%s cookie=%s team=%s auth=%s", r.Header.Get("X-Api-Key"), r.Header.Get("Cookie"), r.Header.Get("X-Team"), r.Header.Get("Authorization"))
+	})
+	mux.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/echo", http.StatusFound) })
+	mux.HandleFunc("/there", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+"/secrets", http.StatusFound)
+	})
+	mux.HandleFunc("/back", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, elsewhere.URL+"/back?to=http://"+r.Host+"/echo", http.StatusFound)
+	})
+	home := httptest.NewServer(mux)
+	defer home.Close()
+	file := filepath.Join(t.TempDir(), "cookie")
+	if err := os.WriteFile(file, []byte("session=hush2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := newPoller(t, "{username: kemi, password: hush3, headers: {X-Api-Key: hush1, Cookie: {value_file: "+file+"}}}")
+	for path, want := range map[string]string{
+		"/echo":  "key=hush1 cookie=session=hush2 team=net auth=Basic",
+		"/here":  "key=hush1 cookie=session=hush2 team=net auth=Basic",
+		"/back":  "key=hush1 cookie=session=hush2 team=net auth=Basic",
+		"/there": "key= cookie= team= auth= agent=kemi",
+	} {
+		spec, problems := p.Spec(node(t, fmt.Sprintf("{path: %s, headers: {X-Team: net}, follow_redirects: true, expect: {contains: %q}}", path, want)))
+		if err := problems.Err(); err != nil {
+			t.Fatal(err)
+		}
+		r := p.Poll(t.Context(), &event.Job{Target: "web", Check: "http", Kind: "http", Address: home.URL, Spec: spec, Credential: "web"})
+		if r.Status != event.StatusOK {
+			t.Errorf("%s: %s, %s", path, r.Status, r.Message)
+		}
+	}
+	bare := newPoller(t, "{headers: {X-Api-Key: hush1}}") // Headers alone are a credential too.
+	spec, _ := bare.Spec(node(t, "{path: /echo, expect: {contains: 'key=hush1 cookie= team= auth='}}"))
+	want(t, bare.Poll(t.Context(), &event.Job{Target: "web", Check: "http", Kind: "http", Address: home.URL, Spec: spec, Credential: "web"}), event.StatusOK, "")
+}
+
 func TestRefusedUnreachableAndNames(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -248,17 +298,23 @@ func TestCertificates(t *testing.T) {
 func TestBadSettingsAreToldWithTheirPlace(t *testing.T) {
 	p := newPoller(t, "")
 	for settings, want := range map[string]string{
-		"{pathh: /x}":                      `checks.yaml:1:2: unknown key "pathh": did you mean "path"?`,
-		"{expect: {status: 99}}":           `checks.yaml:1:19: "99" is no HTTP status`,
-		"{expect: {status: []}}":           "neither a code nor a list",
-		"{expect: {body: '('}}":            "the regular expression cannot be read",
-		"{expect: {body: a, contains: b}}": "both body and contains",
-		"{method: 'G T'}":                  "no HTTP method",
-		"{path: 'http://x/y'}":             "no path",
-		"{timeout: 0s}":                    "a timeout of 0s",
-		"{timeout: 10}":                    `add a unit, like "10s"`,
-		"{headers: {'a b': x}}":            "cannot be a header",
-		"{headers: {Authorization: x}}":    "make it a credential",
+		"{pathh: /x}":                         `checks.yaml:1:2: unknown key "pathh": did you mean "path"?`,
+		"{expect: {status: 99}}":              `checks.yaml:1:19: "99" is no HTTP status`,
+		"{expect: {status: []}}":              "neither a code nor a list",
+		"{expect: {body: '('}}":               "the regular expression cannot be read",
+		"{expect: {body: a, contains: b}}":    "both body and contains",
+		"{method: 'G T'}":                     "no HTTP method",
+		"{path: 'http://x/y'}":                "no path",
+		"{timeout: 0s}":                       "a timeout of 0s",
+		"{timeout: 10}":                       `add a unit, like "10s"`,
+		"{headers: {'a b': x}}":               "cannot be a header",
+		"{headers: {Authorization: x}}":       "make it a credential",
+		"{headers: {cookie: x}}":              "checks.yaml:1:20: cookie would travel on the bus",
+		"{headers: {X-API-KEY: x}}":           "make it a credential: {http: {headers: {X-API-KEY: …}}}",
+		"{headers: {Proxy-Authorization: x}}": "would travel on the bus",
+		"{headers: {X-Auth-Token: x}}":        "would travel on the bus",
+		"{headers: {PRIVATE-TOKEN: x}}":       "would travel on the bus",
+		"{headers: {X-Client-Secret: x}}":     "would travel on the bus",
 	} {
 		_, problems := p.Spec(node(t, settings))
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) {
@@ -266,9 +322,14 @@ func TestBadSettingsAreToldWithTheirPlace(t *testing.T) {
 		}
 	}
 	for credential, want := range map[string]string{
-		"{}":                                "the credential is empty",
-		"{username: a, bearer: b}":          "both a user and a bearer token",
-		"{username: a, passwort: not this}": `did you mean "password"?`,
+		"{}":                                              "the credential is empty",
+		"{username: a, bearer: b}":                        "both a user and a bearer token",
+		"{username: a, passwort: not this}":               `did you mean "password"?`,
+		"{headers: {'a b': not this}}":                    "cannot be a header",
+		"{headers: {X-Key: \"not this\\n\"}}":             "the value of X-Key cannot be that of a header",
+		"{headers: {X-Key: ''}}":                          "the header is empty",
+		"{headers: {Authorization: not this}, bearer: b}": "both a bearer token and the header Authorization",
+		"{headers: {X-Key: {file: not this}}}":            `unknown key "file"`,
 	} {
 		_, problems := New(poller.Setup{Credentials: map[string]conf.Node{"web": node(t, credential)}})
 		if len(problems) != 1 || !strings.Contains(problems[0].String(), want) || strings.Contains(problems.Error(), "not this") {

@@ -21,7 +21,7 @@ type Spec struct {
 	// Path is put behind the target's address; it may have a query.
 	Path   string `json:"path,omitempty"`
 	Method string `json:"method,omitempty"`
-	// Headers are set on the request; Host replaces the one that is asked for.
+	// Headers are set on the request; Host replaces the one that is asked for. Those that are usually secret are refused.
 	Headers map[string]string `json:"headers,omitempty"`
 	Body    string            `json:"body,omitempty"`
 	Expect  Expect            `json:"expect"`
@@ -110,8 +110,11 @@ func (s *Spec) Validate() (all []conf.Complaint) {
 		if !httpguts.ValidHeaderFieldName(name) || !httpguts.ValidHeaderFieldValue(value) {
 			complain("headers."+name, fmt.Sprintf("%q cannot be a header", name), "use letters, digits and -, and a value without line ends")
 		}
-		if strings.EqualFold(name, "authorization") {
+		switch {
+		case strings.EqualFold(name, "authorization"):
 			complain("headers."+name, "an authorization would travel on the bus", "make it a credential: {http: {username: …, password_file: …}} or {http: {bearer_file: …}}")
+		case isSecret(name):
+			complain("headers."+name, name+" would travel on the bus for all to see", "make it a credential: {http: {headers: {"+name+": …}}}")
 		}
 	}
 	if s.Timeout <= 0 || s.Timeout > maxTimeout {
