@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -41,6 +42,10 @@ const (
 	headerRoute    = "kemi-route"
 )
 
+// history is how many records of a key stay on a keep-latest topic that keeps for a time and refuses when it is full:
+// enough to see how the thing came to be as it is, and far from filling the topic with what was replaced.
+const history = 16
+
 // compressFrom is the size in bytes from which compression pays.
 const compressFrom = 1024
 
@@ -55,7 +60,12 @@ type Bus struct {
 	handled   *prometheus.CounterVec
 	retried   *prometheus.CounterVec
 	dead      *prometheus.CounterVec
+	skipped   *prometheus.CounterVec
 	delay     *prometheus.GaugeVec
+	sizer     driver.Sizer // Nil when the driver is none.
+	sizes     map[string]*size
+	used      *prometheus.GaugeVec
+	limit     *prometheus.GaugeVec
 }
 
 // New makes a bus over a driver, with the topics of every word and the jobs of the given zones.
@@ -68,12 +78,20 @@ func New(d driver.Driver, zones []string, scope obs.Scope) *Bus {
 		handled:   scope.Counter("kemi_bus_handled_total", "Events handled by a group.", "topic", "group"),
 		retried:   scope.Counter("kemi_bus_retried_total", "Attempts of a group that failed and were made again.", "topic", "group"),
 		dead:      scope.Counter("kemi_bus_dead_total", "Events put on dead.v1.", "topic", "group"),
-		delay:     scope.Gauge("kemi_bus_delay_seconds", "Age of the newest handled event when it was taken.", "topic", "group"),
+		skipped:   scope.Counter("kemi_bus_unreadable_total", "Records that a follower could not read and passed over.", "topic"),
+		delay:     scope.Gauge("kemi_bus_delay_seconds", "Age of the oldest event that waits or was taken in the last second; of jobs, which have no partition here, of the last one taken.", "topic", "group", "partition"),
+		used:      scope.Gauge("kemi_bus_topic_bytes", "Bytes that a topic holds, looked up while it is published to.", "topic"),
+		limit:     scope.Gauge("kemi_bus_topic_limit_bytes", "Bytes that a topic may hold before it refuses or forgets the oldest.", "topic"),
+		sizes:     map[string]*size{},
 	}
 	for _, t := range event.Topics(zones...) {
 		b.topics[t.Name] = t
 	}
 	b.topics[topicDead.Name], b.topics[topicState.Name] = topicDead, topicState
+	b.sizer, _ = d.(driver.Sizer)
+	for name := range b.topics {
+		b.sizes[name] = &size{}
+	}
 	return b
 }
 
@@ -81,10 +99,14 @@ func New(d driver.Driver, zones []string, scope obs.Scope) *Bus {
 func (b *Bus) Open(ctx context.Context) error {
 	all := make([]driver.Topic, 0, len(b.topics))
 	for _, t := range b.topics {
-		all = append(all, driver.Topic{
+		want := driver.Topic{
 			Name: t.Name, Kind: driver.Kind(t.Kind), Partitions: t.Partitions, Keep: t.Keep,
 			MaxBytes: t.MaxBytes, DropOldest: t.DropOldest, Sync: t.Durability == event.Power,
-		})
+		}
+		if t.Kind == event.Latest && t.Keep > 0 {
+			want.History = history
+		}
+		all = append(all, want)
 	}
 	return b.d.Ensure(ctx, all)
 }
@@ -92,7 +114,7 @@ func (b *Bus) Open(ctx context.Context) error {
 // Close closes the driver and with it every feed.
 func (b *Bus) Close() error { return b.d.Close() }
 
-// Topics lists the names of the topics the bus knows.
+// Topics lists the topics the bus carries, its own two among them, in no order.
 func (b *Bus) Topics() []event.Topic {
 	all := make([]event.Topic, 0, len(b.topics))
 	for _, t := range b.topics {
@@ -102,7 +124,9 @@ func (b *Bus) Topics() []event.Topic {
 }
 
 // Publish stores the events, each on its topic: nil means that all are stored at their topics' durability. On an
-// error some may be stored; publishing the same events again does no harm.
+// error some may be stored; publishing the same events again does no harm. An event that the bus can never take,
+// because it cannot be encoded or is too large, is stored on dead.v1 with the reason instead, and the others go on:
+// were it an error, the one who says it would say it for ever.
 func (b *Bus) Publish(ctx context.Context, events ...event.Event) error {
 	return b.publish(ctx, nil, events)
 }
@@ -111,12 +135,37 @@ func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.E
 	records := make([]driver.Record, 0, len(events))
 	for _, e := range events {
 		r, err := b.record(e)
-		if err != nil {
+		switch {
+		case errors.Is(err, driver.ErrNoTopic):
 			return err
+		case err != nil:
+			if err := b.bury(ctx, published(&r, err), fence); err != nil {
+				return err
+			}
+		default:
+			records = append(records, r)
 		}
-		records = append(records, r)
 	}
-	return b.store(ctx, records, fence)
+	return b.storeApart(ctx, records, fence, func(r *driver.Record, err error) error {
+		return b.bury(ctx, published(r, err), fence)
+	})
+}
+
+// storeApart publishes records in their order. When the broker says that one is too large, it is looked for by halves
+// and given to refused.
+func (b *Bus) storeApart(ctx context.Context, records []driver.Record, fence *driver.Fence, refused func(*driver.Record, error) error) error {
+	err := b.store(ctx, records, fence)
+	if !errors.Is(err, driver.ErrTooLarge) {
+		return err
+	}
+	if len(records) == 1 {
+		return refused(&records[0], err)
+	}
+	half := len(records) / 2
+	if err := b.storeApart(ctx, records[:half], fence, refused); err != nil {
+		return err
+	}
+	return b.storeApart(ctx, records[half:], fence, refused)
 }
 
 // store publishes records and counts them.
@@ -124,44 +173,56 @@ func (b *Bus) store(ctx context.Context, records []driver.Record, fence *driver.
 	if len(records) == 0 {
 		return nil
 	}
-	if err := b.d.Publish(ctx, records, fence); err != nil {
+	err := b.d.Publish(ctx, records, fence)
+	for i := range records {
+		if i == 0 || records[i].Topic != records[i-1].Topic {
+			b.look(records[i].Topic)
+		}
+		if err == nil {
+			b.published.WithLabelValues(records[i].Topic).Inc()
+		}
+	}
+	if err != nil {
 		b.failed.WithLabelValues(records[0].Topic).Inc()
 		return fmt.Errorf("publish %d to %s: %w", len(records), records[0].Topic, err)
-	}
-	for i := range records {
-		b.published.WithLabelValues(records[i].Topic).Inc()
 	}
 	return nil
 }
 
-// Remove takes the keys of the events out of their keep-latest topics.
+// Remove takes the keys of the events out of their keep-latest topics. A key that no broker carries was never there.
 func (b *Bus) Remove(ctx context.Context, events ...event.Event) error {
 	records := make([]driver.Record, 0, len(events))
 	for _, e := range events {
 		t := e.Topic()
+		if strings.IndexByte(e.Key(), 0) >= 0 {
+			continue
+		}
 		records = append(records, driver.Record{
 			Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(),
 			Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
 		})
 	}
-	return b.store(ctx, records, nil)
+	return b.storeApart(ctx, records, nil, func(*driver.Record, error) error { return nil })
 }
 
+// record makes an event's record. On an error other than ErrNoTopic it is what a dead letter can be made of.
 func (b *Bus) record(e event.Event) (driver.Record, error) {
 	t := e.Topic()
 	if _, known := b.topics[t.Name]; !known {
 		return driver.Record{}, fmt.Errorf("publish to %s: %w: this bus carries no such topic (is the zone configured?)", t.Name, driver.ErrNoTopic)
-	}
-	value, err := e.Encode()
-	if err != nil {
-		return driver.Record{}, err
 	}
 	r := driver.Record{
 		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(), ID: e.Identity(),
 		Headers: []driver.Header{
 			{Name: headerWord, Value: t.Word}, {Name: headerType, Value: t.ContentType}, {Name: headerRoute, Value: e.Route()},
 		},
-		Value: value,
+	}
+	value, err := e.Encode()
+	if err != nil {
+		return r, err
+	}
+	if r.Value = value; strings.IndexByte(r.Key, 0) >= 0 {
+		return r, fmt.Errorf("the key %.100q has a NUL, which no broker carries", r.Key)
 	}
 	if t.Compress && len(value) >= compressFrom {
 		r.Value = s2.Encode(nil, value)

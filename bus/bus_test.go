@@ -144,7 +144,7 @@ func tail(t *testing.T, b *bus.Bus, topic string) (all []bus.Raw) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if err := b.Tail(ctx, topic, bus.From{}, func(r bus.Raw) error { all = append(all, r); return nil }); err != nil {
+	if err := b.Tail(ctx, topic, bus.From{}, func(rs []bus.Raw) error { all = append(all, rs...); return nil }); err != nil {
 		t.Fatal(err)
 	}
 	return all

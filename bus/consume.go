@@ -82,29 +82,6 @@ func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed
 	}
 }
 
-// buryUntil puts a record on dead.v1, trying until that is stored or ctx ends: nothing is lost on the way.
-func (b *Bus) buryUntil(ctx context.Context, d *driver.Delivery, group string, attempts int, reason error) error {
-	r := driver.Record{
-		Topic: topicDead.Name, Key: d.Record.Key, ID: event.ComputeID("dead", d.Record.Topic, d.Record.ID, group),
-		Value: d.Record.Value, Headers: deadHeaders(d, group, attempts, reason),
-	}
-	for attempt := 0; ; attempt++ {
-		err := b.store(ctx, []driver.Record{r}, nil)
-		if err == nil {
-			b.dead.WithLabelValues(d.Record.Topic, group).Inc()
-			b.scope.Log().Error("put on dead.v1", "topic", d.Record.Topic, "group", group, "key", d.Record.Key, "reason", reason)
-			return nil
-		}
-		if errors.Is(err, driver.ErrTooLarge) {
-			// The headers made it too large: the reason alone is worth more than nothing.
-			r.Value = nil
-		}
-		if !pause(ctx, backoff(attempt)) {
-			return ctx.Err()
-		}
-	}
-}
-
 // Work takes jobs of a topic, any of them, in no order, at most n at once, each acknowledged by itself when handle
 // returns nil. An error gives the job back, to be taken again after a backoff; Permanent or the fifth failure puts it
 // on dead.v1. redeliver is after how long a job whose worker died goes to another.
@@ -116,6 +93,7 @@ func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic
 	}
 	defer feed.Close()
 
+	delay := b.delay.WithLabelValues(topic.Name, group, "")
 	slots := make(chan struct{}, n)
 	defer func() { // Leave only when every job in hand is done: their contexts have ended.
 		for range n {
@@ -128,7 +106,7 @@ func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic
 		if err != nil {
 			err = Permanent(err)
 		} else {
-			b.delay.WithLabelValues(topic.Name, group).Set(time.Since(d.Stored).Seconds())
+			delay.Set(time.Since(d.Stored).Seconds())
 			err = handle(ctx, m)
 		}
 		switch {
@@ -183,8 +161,8 @@ type From = driver.Start
 
 // Follow replays a topic and then goes on with what comes, for ever: handle is called in order per partition, by one
 // goroutine; caughtUp (may be nil) once, when all that was stored at the start has been handed over. It disturbs no
-// group. A record that cannot be decoded is skipped and counted: the group that owns it puts it on dead.v1. It follows
-// the given partitions; none means all.
+// group. A record that cannot be decoded is skipped and counted in kemi_bus_unreadable_total: the group that owns it puts
+// it on dead.v1. It follows the given partitions; none means all.
 func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
 	topic := W(new(T)).Topic()
 	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, handle, func() bool {
@@ -231,6 +209,7 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 			case driver.Data:
 				m, err := message[T, W](&batch[i])
 				if err != nil {
+					b.skipped.WithLabelValues(s.Topic).Inc()
 					b.scope.Log().Warn("skip a record that cannot be read", "topic", s.Topic, "position", batch[i].Position, "err", err)
 					continue
 				}

@@ -2,84 +2,130 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
 )
 
 // Headers that a dead letter carries beside the record's own.
 const (
-	deadTopic    = "kemi-dead-topic"
-	deadGroup    = "kemi-dead-group"
-	deadPosition = "kemi-dead-position"
-	deadAttempts = "kemi-dead-attempts"
-	deadReason   = "kemi-dead-reason"
-	deadAt       = "kemi-dead-at"
+	deadTopic     = "kemi-dead-topic"
+	deadGroup     = "kemi-dead-group"
+	deadPartition = "kemi-dead-partition"
+	deadPosition  = "kemi-dead-position"
+	deadAttempts  = "kemi-dead-attempts"
+	deadReason    = "kemi-dead-reason"
+	deadAt        = "kemi-dead-at"
+	// deadTruncated is there when the letter does not hold all the bytes: how many there were.
+	deadTruncated = "kemi-dead-truncated"
 )
 
-// maxReason bounds the reason in bytes: it travels as a header.
-const maxReason = 2000
+// groupPublisher stands for the group in letters of what was never stored.
+const groupPublisher = "publisher"
 
-func deadHeaders(d *driver.Delivery, group string, attempts int, reason error) []driver.Header {
-	text := reason.Error()
-	if len(text) > maxReason {
-		text = text[:maxReason] + "…"
+const (
+	maxReason  = 2000     // Bytes of the reason: it travels as a header.
+	cutTo      = 64 << 10 // Bytes that are left of a value that is too large for a letter.
+	maxDeadKey = 256
+)
+
+// letter is what is put on dead.v1.
+type letter struct {
+	record driver.Record // The original one.
+	group  string
+	reason error
+	id     string
+	about  []driver.Header
+}
+
+// published is the letter of a record that no broker takes.
+func published(r *driver.Record, reason error) letter {
+	l := letter{record: *r, group: groupPublisher, reason: reason}
+	if r.ID != "" {
+		l.id = event.ComputeID("dead", r.Topic, r.Key, r.ID)
 	}
-	return append(append([]driver.Header{}, d.Record.Headers...),
-		driver.Header{Name: deadTopic, Value: d.Record.Topic},
-		driver.Header{Name: deadGroup, Value: group},
-		driver.Header{Name: deadPosition, Value: strconv.FormatInt(d.Position, 10)},
-		driver.Header{Name: deadAttempts, Value: strconv.Itoa(attempts)},
-		driver.Header{Name: deadReason, Value: strconv.QuoteToASCII(text)},
-		driver.Header{Name: deadAt, Value: time.Now().UTC().Format(time.RFC3339Nano)},
+	return l
+}
+
+// delivered is the letter of a record that a group cannot handle. Its identity is its place: others give their records
+// none.
+func delivered(d *driver.Delivery, group string, attempts int, reason error) letter {
+	position, partition := strconv.FormatInt(d.Position, 10), strconv.Itoa(d.Partition)
+	return letter{
+		record: d.Record, group: group, reason: reason,
+		id: event.ComputeID("dead", d.Record.Topic, partition, position, group),
+		about: []driver.Header{
+			{Name: deadPartition, Value: partition}, {Name: deadPosition, Value: position}, {Name: deadAttempts, Value: strconv.Itoa(attempts)},
+		},
+	}
+}
+
+// The sizes of a letter: whole, with the beginning of the value, and with no more than what and why.
+const (
+	whole = iota
+	cut
+	bare
+)
+
+// write makes the record of a letter.
+func (l *letter) write(size int, now time.Time) driver.Record {
+	reason := l.reason.Error()
+	if len(reason) > maxReason {
+		reason = reason[:maxReason] + "…"
+	}
+	r := driver.Record{Topic: topicDead.Name, Key: strings.ReplaceAll(l.record.Key, "\x00", ""), ID: l.id, Value: l.record.Value}
+	if size < bare {
+		r.Headers = append(r.Headers, l.record.Headers...)
+	}
+	r.Headers = append(r.Headers, driver.Header{Name: deadTopic, Value: l.record.Topic}, driver.Header{Name: deadGroup, Value: l.group})
+	r.Headers = append(r.Headers, l.about...)
+	r.Headers = append(r.Headers,
+		driver.Header{Name: deadReason, Value: strconv.QuoteToASCII(reason)}, driver.Header{Name: deadAt, Value: now.UTC().Format(time.RFC3339Nano)},
 	)
-}
-
-// Raw is a record of any topic as it is stored, unpacked.
-type Raw struct {
-	Topic     string            `json:"topic"`
-	Partition int               `json:"partition"`
-	Position  int64             `json:"position"`
-	Key       string            `json:"key"`
-	Stored    time.Time         `json:"stored"`
-	Headers   map[string]string `json:"headers,omitempty"`
-	// Removed: the record takes its key out of the topic.
-	Removed bool   `json:"removed,omitempty"`
-	Value   []byte `json:"-"`
-}
-
-// Tail replays any topic by name and goes on with what comes, until ctx ends or handle errs. A record that cannot be
-// unpacked is handed over as it is.
-func (b *Bus) Tail(ctx context.Context, topic string, from From, handle func(Raw) error) error {
-	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic, Start: from})
-	if err != nil {
-		return ended(ctx, err)
+	if size == whole {
+		return r
 	}
-	defer feed.Close()
-	for {
-		batch, err := feed.Next(ctx)
-		if err != nil {
-			return ended(ctx, err)
+	r.Headers = append(r.Headers, driver.Header{Name: deadTruncated, Value: strconv.Itoa(len(r.Value))})
+	if r.Value = r.Value[:min(len(r.Value), cutTo)]; l.record.Header(headerEncoding) != "" {
+		r.Value = nil // The beginning of what is compressed says nothing.
+	}
+	if size == bare {
+		r.Key = r.Key[:min(len(r.Key), maxDeadKey)]
+	}
+	return r
+}
+
+// bury puts a letter on dead.v1, as much of it as the broker takes, and says so.
+func (b *Bus) bury(ctx context.Context, l letter, fence *driver.Fence) error {
+	var err error
+	for size := whole; size <= bare; size++ {
+		if err = b.store(ctx, []driver.Record{l.write(size, time.Now())}, fence); !errors.Is(err, driver.ErrTooLarge) {
+			break
 		}
-		for i := range batch {
-			d := &batch[i]
-			if d.Event != driver.Data {
-				continue
-			}
-			raw := Raw{
-				Topic: topic, Partition: d.Partition, Position: d.Position, Key: d.Record.Key, Stored: d.Stored,
-				Headers: make(map[string]string, len(d.Record.Headers)), Removed: d.Record.Value == nil, Value: d.Record.Value,
-			}
-			for _, h := range d.Record.Headers {
-				raw.Headers[h.Name] = h.Value
-			}
-			if value, err := unpack(&d.Record); err == nil {
-				raw.Value = value
-			}
-			if err := handle(raw); err != nil {
-				return err
-			}
+	}
+	if err != nil {
+		return err
+	}
+	b.dead.WithLabelValues(l.record.Topic, l.group).Inc()
+	b.scope.Log().Error("put on dead.v1", "topic", l.record.Topic, "group", l.group, "key", l.record.Key, "reason", l.reason)
+	return nil
+}
+
+// buryUntil puts a delivered record on dead.v1, trying until that is stored or ctx ends: nothing is lost on the way.
+func (b *Bus) buryUntil(ctx context.Context, d *driver.Delivery, group string, attempts int, reason error) error {
+	l := delivered(d, group, attempts, reason)
+	for attempt := 0; ; attempt++ {
+		err := b.bury(ctx, l, nil)
+		if err == nil {
+			return nil
 		}
+		if !pause(ctx, backoff(attempt)) {
+			return ctx.Err()
+		}
+		b.scope.Log().Warn("put on dead.v1 again", "topic", d.Record.Topic, "group", group, "err", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -193,6 +194,8 @@ type owner[T any, W event.Word[T]] struct {
 
 	mu    sync.Mutex
 	queue []driver.Delivery
+	hand  time.Time     // When the oldest event in hand was stored; zero when none is.
+	worst time.Duration // The oldest age at which an event was taken since the last look.
 }
 
 func (o *owner[T, W]) put(d driver.Delivery) {
@@ -215,7 +218,49 @@ func (o *owner[T, W]) take() (batch []driver.Delivery, more bool) {
 	if len(o.queue) == 0 {
 		o.queue = nil
 	}
+	if n > 0 {
+		o.hand = batch[0].Stored
+		o.worst = max(o.worst, time.Since(o.hand))
+	}
 	return batch, len(o.queue) > 0
+}
+
+// handled says that nothing is in hand any more.
+func (o *owner[T, W]) handled() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.hand = time.Time{}
+}
+
+// delay is the age of the oldest event that waits, is in hand or was taken since the last call; 0 when there is none.
+func (o *owner[T, W]) delay(now time.Time) time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	d := o.worst
+	o.worst = 0
+	if !o.hand.IsZero() {
+		d = max(d, now.Sub(o.hand))
+	} else if len(o.queue) > 0 {
+		d = max(d, now.Sub(o.queue[0].Stored))
+	}
+	return d
+}
+
+// measure shows the delay once a second until ctx ends: by itself, for a handler that is stuck does nothing else.
+func (o *owner[T, W]) measure(ctx context.Context) {
+	labels := []string{o.topic.Name, o.group, strconv.Itoa(o.Partition)}
+	defer o.bus.delay.DeleteLabelValues(labels...)
+	gauge := o.bus.delay.WithLabelValues(labels...)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			gauge.Set(o.delay(now).Seconds())
+		}
+	}
 }
 
 func (o *owner[T, W]) stop() {
@@ -225,6 +270,11 @@ func (o *owner[T, W]) stop() {
 
 func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Ownership) (Handler[T], error)) {
 	defer close(o.gone)
+	var measuring sync.WaitGroup
+	defer measuring.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	measuring.Go(func() { o.measure(ctx) })
 	log := o.bus.scope.Log().With("topic", o.topic.Name, "group", o.group, "partition", o.Partition, "epoch", o.Epoch)
 	var h Handler[T]
 	for attempt := 0; ; attempt++ {
@@ -275,6 +325,7 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 	if len(batch) == 0 {
 		return true
 	}
+	defer o.handled()
 	msgs, from := make([]Message[T], 0, len(batch)), make([]*driver.Delivery, 0, len(batch))
 	for i := range batch {
 		m, err := message[T, W](&batch[i])
@@ -286,7 +337,6 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 		}
 		msgs, from = append(msgs, m), append(from, &batch[i])
 	}
-	o.bus.delay.WithLabelValues(o.topic.Name, o.group).Set(time.Since(batch[len(batch)-1].Stored).Seconds())
 	if !o.try(ctx, h, msgs, from) {
 		return false
 	}

@@ -197,16 +197,18 @@ func TestPoisonIsFoundAmongItsNeighboursAndBuriedAlone(t *testing.T) {
 		var dead []string
 		ctx, cancel := context.WithCancel(t.Context())
 		go func() {
-			_ = b.Tail(ctx, bus.TopicDead, bus.From{}, func(r bus.Raw) error {
-				if !strings.Contains(r.Headers["kemi-dead-reason"], "field type conflict") || r.Headers["kemi-dead-group"] != "series-s" {
-					t.Errorf("headers %v", r.Headers)
+			_ = b.Tail(ctx, bus.TopicDead, bus.From{}, func(batch []bus.Raw) error {
+				for _, r := range batch {
+					if !strings.Contains(r.Headers["kemi-dead-reason"], "field type conflict") || r.Headers["kemi-dead-group"] != "series-s" {
+						t.Errorf("headers %v", r.Headers)
+					}
+					e, err := event.Parse("readings.v1", r.Value)
+					if err != nil {
+						t.Error(err)
+						continue
+					}
+					dead = append(dead, e.Identity())
 				}
-				e, err := event.Parse("readings.v1", r.Value)
-				if err != nil {
-					t.Error(err)
-					return nil
-				}
-				dead = append(dead, e.Identity())
 				return nil
 			})
 		}()

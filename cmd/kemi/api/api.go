@@ -146,9 +146,11 @@ func (a *api) tail(w http.ResponseWriter, r *http.Request) {
 	flush := http.NewResponseController(w)
 	_ = flush.Flush() // The caller sees at once that it is connected; a writer that cannot flush still writes.
 	enc := json.NewEncoder(w)
-	_ = a.bus.Tail(r.Context(), topic, from, func(raw bus.Raw) error { // Ends with the caller, who cannot be told more.
-		if err := enc.Encode(describe(raw)); err != nil {
-			return err
+	_ = a.bus.Tail(r.Context(), topic, from, func(batch []bus.Raw) error { // Ends with the caller, who cannot be told more.
+		for _, raw := range batch {
+			if err := enc.Encode(describe(raw)); err != nil {
+				return err
+			}
 		}
 		return flush.Flush()
 	})

@@ -1,0 +1,91 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
+)
+
+// wedged fails in one partition for ever.
+type wedged struct{ stuck bool }
+
+func (w wedged) Handle(context.Context, []bus.Message[event.Reading]) error {
+	if w.stuck {
+		return errors.New("not now")
+	}
+	return nil
+}
+
+func (wedged) Tick(context.Context, time.Time) error { return nil }
+
+func TestAStuckPartitionIsSeenAndGoesWithItsOwner(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, _, reg := observed(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() {
+			done <- bus.Own(ctx, b, "g", bus.Options{}, func(_ context.Context, o *bus.Ownership) (bus.Handler[event.Reading], error) {
+				return wedged{o.Partition == 3}, nil
+			})
+		}()
+		for i := range 200 { // Every partition has something to do.
+			r := event.ReadingFor(job(i))
+			r.Status = event.StatusOK
+			if err := b.Publish(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(90*time.Second + time.Millisecond)
+		synctest.Wait()
+		got := metric(t, reg, "kemi_bus_delay_seconds")
+		for p := range 8 {
+			delay, ok := got["g,"+strconv.Itoa(p)+",readings.v1"]
+			if low, high := 0.0, 1.0; p == 3 {
+				if low, high = 88, 91; !ok || delay < low || delay > high {
+					t.Errorf("the stuck partition: %v, %v", delay, ok)
+				}
+			} else if !ok || delay < low || delay > high {
+				t.Errorf("partition %d: %v, %v", p, delay, ok)
+			}
+		}
+		if len(got) != 8 {
+			t.Errorf("delays of %v", got)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := metric(t, reg, "kemi_bus_delay_seconds"); len(got) != 0 {
+			t.Errorf("after the hand-over: %v", got)
+		}
+	})
+}
+
+func TestWhatCannotBeReadIsCountedByWhoFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, d, _, reg := observed(t)
+		for i := range 3 {
+			if err := d.Publish(t.Context(), []driver.Record{{Topic: "commands.v1", Key: "k", Value: fmt.Append(nil, "hello ", i)}}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		publish(t, b, 0, 1)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		seen := 0
+		if err := bus.Follow(ctx, b, bus.From{}, func(bus.Message[event.Command]) error { seen++; return nil }, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := metric(t, reg, "kemi_bus_unreadable_total")["commands.v1"]; got != 3 || seen != 1 {
+			t.Errorf("%v unreadable, %d seen", got, seen)
+		}
+	})
+}
