@@ -64,13 +64,15 @@ func everything(ctx context.Context, b *bus.Bus, topic string, handle func(event
 	// A marker of our own would be seen by others: the topic is quiet or not, so stop at the first newer record or
 	// when nothing more comes.
 	idle := time.AfterFunc(time.Second, cancel)
-	err := b.Tail(ctx, topic, bus.From{}, func(raw bus.Raw) error {
+	err := b.Tail(ctx, topic, bus.From{}, func(batch []bus.Raw) error {
 		idle.Reset(time.Second)
-		if raw.Stored.After(end) {
-			return errCaughtUp
-		}
-		if e, err := event.Parse(topic, raw.Value); err == nil {
-			handle(e)
+		for _, raw := range batch {
+			if raw.Stored.After(end) {
+				return errCaughtUp
+			}
+			if e, err := event.Parse(topic, raw.Value); err == nil {
+				handle(e)
+			}
 		}
 		return nil
 	})
