@@ -6,6 +6,8 @@ import (
 	"runtime/debug"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/collector/poller"
@@ -256,18 +258,14 @@ func (r *Room) publish(ctx context.Context, reading *event.Reading, deadline tim
 	if least := time.Now().Add(5 * time.Second); deadline.Before(least) {
 		deadline = least
 	}
+	sealed, err := seal(reading)
+	if err != nil {
+		return bus.Permanent(err)
+	}
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		err := r.options.Bus.Publish(ctx, reading)
+		err := r.options.Bus.Publish(ctx, sealed)
 		if err == nil || ctx.Err() != nil {
 			return err
-		}
-		if data, failed := reading.Encode(); len(reading.Tables) > 0 && (failed != nil || len(data) > maxReading) {
-			reading.Status, reading.Tables = event.StatusError, nil
-			reading.Message = fmt.Sprintf("a reading of %d octets is too large for the bus: lower max_rows in its profile", len(data))
-			if failed != nil {
-				reading.Message = failed.Error()
-			}
-			continue
 		}
 		if time.Now().Add(pause).After(deadline) {
 			return err
@@ -279,6 +277,34 @@ func (r *Room) publish(ctx context.Context, reading *event.Reading, deadline tim
 			return ctx.Err()
 		}
 	}
+}
+
+// outcome is a reading as it goes onto the bus, encoded once.
+type outcome struct {
+	*event.Reading
+	data []byte
+}
+
+// Encode implements event.Event.
+func (o outcome) Encode() ([]byte, error) { return o.data, nil }
+
+// seal encodes a reading. One that no broker takes loses its tables and says so: the bus would put it on dead.v1, and
+// the job would have no outcome.
+func seal(reading *event.Reading) (outcome, error) {
+	data, err := reading.Encode()
+	size := len(data)
+	if size > maxReading && reading.Topic().Compress {
+		size = len(s2.Encode(nil, data)) // As the bus does.
+	}
+	if err != nil || size > maxReading {
+		reading.Status, reading.Tables = event.StatusError, nil
+		reading.Message = fmt.Sprintf("a reading of %d octets is too large for the bus: lower max_rows in its profile", size)
+		if err != nil {
+			reading.Message = err.Error()
+		}
+		data, err = reading.Encode()
+	}
+	return outcome{reading, data}, err
 }
 
 func (r *Room) count(reading *event.Reading) {

@@ -49,6 +49,10 @@ func (s *scripted) Poll(ctx context.Context, j *event.Job) *event.Reading {
 		takes = time.Hour
 	case strings.HasPrefix(j.Target, "panic"):
 		panic("the poller broke")
+	case strings.HasPrefix(j.Target, "askew"):
+		r.Tables = []event.Table{{Name: "askew", Rows: 2, Columns: []event.Column{{Name: "x", Kind: event.Gauge, Gauges: []float64{1}}}}}
+	case strings.HasPrefix(j.Target, "even"): // It becomes small.
+		r.Tables = []event.Table{{Name: "even", Rows: 1, Columns: []event.Column{{Name: "x", Kind: event.Text, Texts: []string{strings.Repeat("x", 2<<20)}}}}}
 	case strings.HasPrefix(j.Target, "huge"):
 		r.Tables = []event.Table{{Name: "huge", Rows: 1, Columns: []event.Column{{Name: "x", Kind: event.Text, Texts: []string{noise(2 << 20)}}}}}
 	}
@@ -207,7 +211,7 @@ func TestEveryJobBecomesOneReading(t *testing.T) {
 		abroad, lateJob, unknown, bird := due("abroad"), due("late"), due("unknown"), due(event.CanaryTarget)
 		abroad.Zone, unknown.Kind, bird.Kind = "dmz", "scriptd", event.CanaryClass
 		lateJob.Deadline = time.Now()
-		h.say(t, due("live"), abroad, lateJob, unknown, bird, due("dead"), due("panic"), due("panic2"), due("huge"))
+		h.say(t, due("live"), abroad, lateJob, unknown, bird, due("dead"), due("panic"), due("panic2"), due("huge"), due("even"), due("askew"))
 		time.Sleep(9 * time.Second)
 		synctest.Wait()
 		for target, want := range map[string]struct {
@@ -217,7 +221,8 @@ func TestEveryJobBecomesOneReading(t *testing.T) {
 			"live": {event.StatusOK, ""}, "abroad": {event.StatusOK, ""}, "late": {event.StatusLate, "past its deadline"},
 			"unknown": {event.StatusError, `no poller of kind "scriptd"`}, event.CanaryTarget: {event.StatusOK, ""},
 			"dead": {event.StatusTimeout, ""}, "panic": {event.StatusError, "the poller panicked: the poller broke"},
-			"panic2": {event.StatusError, "panicked"}, "huge": {event.StatusError, "too large for the bus"},
+			"panic2": {event.StatusError, "panicked"}, "huge": {event.StatusError, "too large for the bus"}, "even": {event.StatusOK, ""},
+			"askew": {event.StatusError, "encode reading of askew"},
 		} {
 			got := h.of(target)
 			if len(got) != 1 || got[0].Status != want.status || !strings.Contains(got[0].Message, want.message) {
