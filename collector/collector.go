@@ -50,7 +50,7 @@ type Room struct {
 	pollers     map[string]poller.Poller
 	credentials map[string]map[string]conf.Node // by kind and name
 	metrics     metrics
-	panics      sync.Map // what pollers panicked with, to say it once
+	panics      sync.Map // where pollers panicked, to say it once
 
 	mu     sync.Mutex
 	engine *engine

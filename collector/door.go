@@ -3,7 +3,10 @@ package collector
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/klauspost/compress/s2"
@@ -207,7 +210,7 @@ func (r *Room) poll(ctx context.Context, t *ticket, job *event.Job) (reading *ev
 			reading.Started, reading.Duration = begun, time.Since(begun)
 			reading.Status, reading.Message = event.StatusError, fmt.Sprintf("the poller panicked: %v", cause)
 			r.metrics.panics.WithLabelValues(job.Kind).Inc()
-			if _, said := r.panics.LoadOrStore(job.Kind+reading.Message, true); !said {
+			if _, said := r.panics.LoadOrStore(panicked(), true); !said {
 				r.options.Scope.Log().Error("poller panicked", "kind", job.Kind, "target", job.Target, "cause", cause, "stack", string(debug.Stack()))
 			}
 		}
@@ -225,6 +228,19 @@ func (r *Room) poll(ctx context.Context, t *ticket, job *event.Job) (reading *ev
 		ctx = poller.WithProbing(ctx)
 	}
 	return p.Poll(ctx, job)
+}
+
+// panicked names the place in the code where the panic began that was recovered just now.
+func panicked() string {
+	pcs := make([]uintptr, 64)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(2, pcs)])
+	for begun := false; ; {
+		f, more := frames.Next()
+		own := strings.HasPrefix(f.Function, "runtime.") || strings.HasPrefix(f.Function, "internal/runtime/")
+		if begun = begun || own; begun && !own || !more {
+			return f.File + ":" + strconv.Itoa(f.Line)
+		}
+	}
 }
 
 // explain adds to the reading of a dead target for how long it has been dead.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"kemi.dev/kemi/bus"
@@ -47,6 +49,11 @@ func (s *scripted) Poll(ctx context.Context, j *event.Job) *event.Reading {
 		takes = 3 * time.Second
 	case strings.HasPrefix(j.Target, "hung"):
 		takes = time.Hour
+	case strings.HasPrefix(j.Target, "panics with"):
+		panic("the poller broke at " + j.Target)
+	case strings.HasPrefix(j.Target, "panics at"):
+		var none map[string]int
+		none[j.Target]++
 	case strings.HasPrefix(j.Target, "panic"):
 		panic("the poller broke")
 	case strings.HasPrefix(j.Target, "askew"):
@@ -286,6 +293,27 @@ func TestAJobThatIsHandedOverAgainDoesNotReplaceItsOwnResult(t *testing.T) {
 			t.Error("the job was not handed over again")
 		}
 	})
+}
+
+// A panic is said with its stack once for each place in the code, whatever it says of itself.
+func TestAPanicIsSaidOnceForEachPlace(t *testing.T) {
+	var said strings.Builder
+	r, problems := New(Options{Scope: obs.New(slog.New(slog.NewTextHandler(&said, nil)), prometheus.NewRegistry())})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	r.pollers["scripted"] = &scripted{}
+	for i := range 10 {
+		for _, name := range []string{"panics with", "panics at"} {
+			j := due(fmt.Sprint(name, " ", i))
+			if got := r.Poll(t.Context(), j); got.Status != event.StatusError || !strings.Contains(got.Message, "panicked") {
+				t.Fatalf("%s, %s", got.Status, got.Message)
+			}
+		}
+	}
+	if n := strings.Count(said.String(), "poller panicked"); n != 2 || !strings.Contains(said.String(), "door_test.go") {
+		t.Errorf("%d panics were said: %s", n, said.String())
+	}
 }
 
 func encoded(t *testing.T, j *event.Job) []byte {

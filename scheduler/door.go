@@ -23,6 +23,8 @@ const (
 	// noteEvery is how often the progress is saved.
 	noteEvery = time.Second
 	noteName  = "scheduler/progress"
+	// sayAgain is after how long what is wrong with a target is logged once more when it comes again.
+	sayAgain = time.Hour
 )
 
 // progress is what one run leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
@@ -76,7 +78,8 @@ type shared struct {
 	plan    *Plan
 	start   time.Time
 	live    bool            // what was published before the start has been taken in
-	refused map[string]bool // errors that were logged
+	refused map[string]bool // errors that were logged since cleared
+	cleared time.Time
 }
 
 // take takes in one target.
@@ -100,6 +103,10 @@ func (r *Room) take(s *shared, m bus.Message[event.Target]) {
 		reason, about = "zone", m.Event.Zone() // Thousands of targets may be in it: say it once.
 	}
 	r.refused.WithLabelValues(reason).Inc()
+	if now.Sub(s.cleared) >= sayAgain {
+		s.cleared = now
+		clear(s.refused)
+	}
 	if !s.refused[about] {
 		s.refused[about] = true
 		r.scope.Log().Error("target is not scheduled", "err", err)

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -47,6 +49,7 @@ type house struct {
 	driver *broken
 	bus    *bus.Bus
 	reg    *prometheus.Registry
+	log    *slog.Logger // May be nil.
 	canary *canary.Tracker
 }
 
@@ -63,7 +66,7 @@ func newHouse(t *testing.T) *house {
 // start runs a scheduler until stop is called.
 func (h *house) start() (stop func()) {
 	h.reg = prometheus.NewRegistry()
-	r, err := scheduler.New(scheduler.Options{Bus: h.bus, Scope: obs.New(nil, h.reg), Canary: h.canary})
+	r, err := scheduler.New(scheduler.Options{Bus: h.bus, Scope: obs.New(h.log, h.reg), Canary: h.canary})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -344,6 +347,45 @@ func TestAJobThatTheBusNeverTakesDoesNotHoldUpTheOthers(t *testing.T) {
 			t.Errorf("%v jobs late, want those of vm-3", late)
 		}
 	})
+}
+
+// What is wrong is said once an hour, however often it comes, and not remembered for longer.
+func TestATargetThatIsRefusedIsLoggedOnceAnHour(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var said lines
+		h.log = slog.New(slog.NewTextHandler(&said, nil))
+		stop := h.start()
+		defer stop()
+		far := target("far", time.Now(), every(time.Second))
+		far.Labels["zone"] = "moon"
+		bad := target("bad", time.Now(), every(-time.Second))
+		for _, want := range []int{2, 2, 4} {
+			h.publish(far, bad)
+			time.Sleep(31 * time.Minute)
+			if n := said.count("target is not scheduled"); n != want {
+				t.Fatalf("said %d times, want %d", n, want)
+			}
+		}
+	})
+}
+
+// lines is a log.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) count(what string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.text.String(), what)
 }
 
 func TestATargetInAZoneThatNobodyServesIsCounted(t *testing.T) {
