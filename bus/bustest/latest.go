@@ -60,6 +60,14 @@ func fullTakesNewer(e *env) {
 				e.Fatalf("%s: the newest is %q after new%d", t.Name, got, i)
 			}
 		}
+		var many []driver.Record // More than one by one, where a broker knows another way.
+		for i := range 60 {
+			many = append(many, sizes(t, "k", fmt.Sprint("many", i), 8<<10))
+		}
+		e.publish(e.d, many...)
+		if got := e.newest(t)["k"]; got != "many59" {
+			e.Fatalf("%s: the newest is %q after many at once", t.Name, got)
+		}
 	}
 }
 

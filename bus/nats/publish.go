@@ -112,7 +112,7 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			if err := d.guard(ctx, fence); err != nil {
 				return err
 			}
-			err := p.t.link.send(ctx, some, batch)
+			err := p.t.link.send(ctx, some, batch, p.t.PerKey() > 0)
 			if err == nil {
 				break
 			}
@@ -145,8 +145,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// send stores messages of one stream: in one atomic batch, or one after the other without waiting in between.
-func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
+// send stores messages of one stream: in one atomic batch, or one after the other without waiting in between. replaces
+// says that a message may go for each: a full stream refuses their batch, yet takes them one by one.
+func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch, replaces bool) error {
 	ctx, done := l.during(ctx)
 	defer done()
 	if len(msgs) == 1 {
@@ -159,12 +160,15 @@ func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch bool) error {
 	if batch && len(msgs) >= batchFrom {
 		err := l.sendBatch(ctx, msgs)
 		var api *jetstream.APIError
-		if !errors.As(err, &api) || !errNotAsBatch[api.ErrorCode] {
+		if !errors.As(err, &api) || !errNotAsBatch[api.ErrorCode] && (!replaces || api.ErrorCode != errFull) {
 			return err
 		}
 	}
 	return l.sendEach(ctx, msgs)
 }
+
+// errFull: the stream is over its limit.
+const errFull jetstream.ErrorCode = 10077
 
 // The errors of a batch as such, after which its records are stored one by one: 10175 to 10177 and 10179 malformed or
 // lost on the way, 10199 too large, 10201 an ID of it was stored shortly before, 10210 too many batches at once.
@@ -272,7 +276,7 @@ func full(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
-		case 10077, 10002, 10023, 10028, 10047:
+		case errFull, 10002, 10023, 10028, 10047:
 			return fmt.Errorf("%w: %w", driver.ErrFull, err)
 		case 10054:
 			return fmt.Errorf("%w: %w", driver.ErrTooLarge, err)
