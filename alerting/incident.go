@@ -28,6 +28,8 @@ const (
 	ReasonFlapping = "flapping"
 	// ReasonOver: nothing of it is left.
 	ReasonOver = "over"
+	// ReasonUnanswered: it was over before it was known what it is.
+	ReasonUnanswered = event.ReasonUnanswered
 	// ReasonOverUntold: it was over before its page was due.
 	ReasonOverUntold = "over-before-page"
 	// ReasonParentDown: why an alert is suppressed.
@@ -153,6 +155,9 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	case len(inc.members) == 0 && len(inc.told) == 0 && inc.into != "":
 		inc.rec.Reason.Causes = []string{inc.into}
 		d.end(inc, ReasonMerged, now)
+		return
+	case len(inc.members) == 0 && len(inc.told) == 0 && inc.rec.State == event.IncidentVerifying:
+		d.end(inc, ReasonUnanswered, now)
 		return
 	case len(inc.members) == 0 && len(inc.told) == 0:
 		d.end(inc, ReasonOverUntold, now)

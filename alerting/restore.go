@@ -78,7 +78,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.Kind == event.IncidentOwn && len(r.Alerts) > 0 {
 		fire.name = r.Alerts[0].Name
 	}
-	if r.State != event.IncidentVerifying && r.Reason.Code != ReasonOverUntold {
+	if r.State != event.IncidentVerifying && r.Reason.Code != ReasonOverUntold && r.Reason.Code != ReasonUnanswered {
 		d.fires[fire] = append(d.fires[fire], r.OpenedAt)
 	}
 	if r.OpenedAt.After(d.newest) {

@@ -257,7 +257,7 @@ func (inc *incident) title(now time.Time) string {
 	if r.State == event.IncidentResolved && n.target == nil {
 		return name + " is no longer watched: closed after " + lasted(r, now)
 	}
-	if r.Question() {
+	if r.Question() && r.Reason.Code == ReasonMerged {
 		return name + " is explained by another incident"
 	}
 	if r.State == event.IncidentResolved {

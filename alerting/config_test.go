@@ -1,0 +1,86 @@
+package alerting
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"kemi.dev/kemi/alerting/notify/inbox"
+)
+
+func TestConfigurationMistakesAreAllNamed(t *testing.T) {
+	h := &house{t: t}
+	o := h.options(`
+receivers:
+  a: {webhok: {url: "http://x/"}}
+  b: {webhook: {url: "ftp://x/", timeout: 0s}}
+  c: {webhook: {urll: "http://x/"}}
+  d: {}
+  e: {inbox: {keep: 0}}
+  box: {inbox: {}}
+teams:
+  net: {receiver: bix}
+  shop: {reciever: box}
+  ops: {}
+alerting:
+  group_wait: -1s
+  settel: 5s
+`, nil)
+	_, problems := New(o)
+	var got []string
+	for _, line := range strings.Split(problems.Error(), "\n") {
+		got = append(got, strings.TrimPrefix(line, "kemi.yaml:"))
+	}
+	want := []string{
+		`3:7: there is no kind of receiver "webhok": did you mean "webhook"?`,
+		`4:22: the url of the webhook is not one of a web server: write http://host/path or https://host/path`,
+		`4:43: timeout is out of range: use 1s to 5m`,
+		`5:17: unknown key "urll": did you mean "url"?`,
+		`6:6: receiver "d" needs exactly one kind: write for example d: {webhook: {url: "http://127.0.0.1:9999/"}}`,
+		`7:21: keep is out of range: use 1 to 1000000`,
+		`10:8: there is no team "default", which takes the pages of whatever belongs to no other: add default: {receiver: …} to teams; {receiver: log} when the log will do`,
+		`10:19: there is no receiver "bix": did you mean "box"?`,
+		`11:10: unknown key "reciever": did you mean "receiver"?`,
+		`12:8: team "ops" has no receiver: write receiver: and the name of one of your receivers`,
+		`14:15: group_wait is out of range: use 0s to 10m`,
+		`15:3: unknown key "settel": did you mean "settle"?`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// The log is nobody: who has teams says who hears of what belongs to none of them.
+func TestTeamsNeedADefault(t *testing.T) {
+	h := &house{t: t}
+	for text, bad := range map[string]bool{
+		"{receivers: {box: {inbox: {}}}, teams: {net: {receiver: box}}}":                           true,
+		"{receivers: {box: {inbox: {}}}, teams: {net: {receiver: box}, default: {receiver: log}}}": false,
+		"{receivers: {box: {inbox: {}}}}":                                                          false,
+		"{receivers: {box: {inbox: {}}}, teams: {default: {receiver: bix}}}":                       true,
+	} {
+		if _, problems := New(h.options(text, nil)); len(problems) > 0 != bad || len(problems) > 1 {
+			t.Errorf("%s: %v", text, problems)
+		}
+	}
+}
+
+func TestTeamsWithoutConfigurationGoToTheDefault(t *testing.T) {
+	h := &house{t: t, boxes: &inbox.Set{}}
+	room, problems := New(h.options(houseConfig, nil))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := []string{room.route("net"), room.route("nobody"), room.route("")}; !slices.Equal(got, []string{"net-box", "other-box", "other-box"}) {
+		t.Errorf("routes are %q", got)
+	}
+	bare, problems := New(Options{})
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got := bare.route("anybody"); got != "log" || !slices.Equal(bare.Teams(), []string{"default"}) {
+		t.Errorf("without configuration pages go to %q of %q", got, bare.Teams())
+	}
+}
