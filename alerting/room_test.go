@@ -446,6 +446,7 @@ func TestAPageUnderWayAtACrashIsMarked(t *testing.T) {
 		h.down("srv-1", "net")
 		time.Sleep(8 * time.Second)
 		h.crash()
+		synctest.Wait() // The receiver has it.
 		h.start()
 		time.Sleep(30 * time.Second)
 		if took, _ := r.all(); len(took) != 2 || took[0].ID != took[1].ID || took[0].PossibleDuplicate || !took[1].PossibleDuplicate {
