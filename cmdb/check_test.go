@@ -316,6 +316,47 @@ func TestMistakesBetweenFilesAndSources(t *testing.T) {
 	}
 }
 
+// A mistake that is met more than once, through an alias or in two sources, is one problem.
+func TestAMistakeIsToldOnceForItsPlace(t *testing.T) {
+	dir := write(t, map[string]string{"targets/a.yaml": `
+classes: {web: {checks: &c [{kind: snmp}]}, vm: {checks: *c}}
+targets:
+- {id: a, class: web, address: a}
+- {id: b, class: web, address: a, checks: *c}
+- {id: c, class: vm, address: a}
+`})
+	o := options(t, dir, allFiles+"\n- file: {path: targets}")
+	o.Credential = func(string, string) error { return errors.New("a credential is needed") }
+	r, problems := cmdb.New(o)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	_, problems = r.Check(t.Context())
+	at := filepath.Join(dir, "targets/a.yaml")
+	want := conf.Problems{{File: at, Line: 2, Column: 29, What: "a credential is needed", Do: "see credentials: in the configuration"}}
+	for i, id := range []string{"a", "b", "c"} {
+		want = append(want, conf.Problem{
+			File: at, Line: 4 + i, Column: 8, What: "the target \"" + id + "\" is read by two sources, file:targets/*.yaml and file:targets",
+			Do: "let only one of them read this file",
+		})
+	}
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+
+	// An alias may repeat a target as well.
+	dir = write(t, map[string]string{"targets/a.yaml": "classes: {web: {checks: &c [{kind: htp}]}, vm: {checks: *c}}\ntargets: [&t {id: a, class: web, address: a}, *t]"})
+	_, problems = check(t, dir, allFiles)
+	at = filepath.Join(dir, "targets/a.yaml")
+	want = conf.Problems{
+		{File: at, Line: 1, Column: 36, What: `there is no kind of check "htp"`, Do: `did you mean "http"?`},
+		{File: at, Line: 2, Column: 18, What: `the target "a" is there twice, the second time by an alias`, Do: "remove the alias"},
+	}
+	if diff := cmp.Diff(want, problems); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
 func TestAFileThatCannotBeReadMakesNoRelationsWrong(t *testing.T) {
 	dir := write(t, map[string]string{
 		"targets/a.yaml": "classes: {web: }\ntargets: [{id: a, class: web, address: a, relations: {runs_on: far}}]",

@@ -56,13 +56,16 @@ type Incident struct {
 	Reason Reason   `json:"reason"`
 }
 
-// ReasonMerged is the reason of an incident that another one explains.
-const ReasonMerged = "merged"
+// Reasons of incidents that were only ever a question: another incident explains it, or it was over while its cause was
+// still being verified.
+const (
+	ReasonMerged     = "merged"
+	ReasonUnanswered = "over-before-verified"
+)
 
-// Question reports whether the incident was only ever a question, which another incident answered before anybody was
-// told: lists leave it out.
+// Question reports whether the incident was only ever a question, over before anybody was told: lists leave it out.
 func (i *Incident) Question() bool {
-	return i.State == IncidentResolved && i.Reason.Code == ReasonMerged && len(i.Told) == 0
+	return i.State == IncidentResolved && len(i.Told) == 0 && (i.Reason.Code == ReasonMerged || i.Reason.Code == ReasonUnanswered)
 }
 
 // IncidentAlert is an alert as its incident shows it.

@@ -13,7 +13,7 @@ import (
 // Status is the one outcome of a job.
 type Status string
 
-// The outcomes. Only StatusOK and StatusPartial carry values that rules and graphs may use.
+// The outcomes. Any of them but StatusLate may carry values: what a poll found before it failed, too.
 const (
 	StatusOK Status = "ok"
 	// StatusPartial means that some of what was asked is missing: a table cut short, a column in error.

@@ -39,7 +39,8 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	if err != nil || u.Host == "" {
 		return nil, usageError{fmt.Errorf("--server %q is no URL: write http://127.0.0.1:7070", c.server)}
 	}
-	u.Path, u.RawQuery = strings.TrimSuffix(u.Path, "/")+api.Prefix+path, query.Encode()
+	u = u.JoinPath(api.Prefix, path) // path is escaped where it has to be.
+	u.RawQuery = query.Encode()
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return nil, err

@@ -17,6 +17,7 @@ func newDashboards() *cobra.Command {
 		Use: "dashboards", Short: "Grafana dashboards, generated from the profiles that decide what is collected",
 		Long: `Brings dashboards and a data source for Kemi into Grafana: over its HTTP API (push) or as files for its
 provisioning (write). The same profiles make the same dashboards; a second push changes nothing.`,
+		Args: noSubcommand, RunE: help,
 	}
 	parent.AddCommand(newDashboardsPush(), newDashboardsWrite())
 	return parent
@@ -67,7 +68,7 @@ person changed since is kept, unless --overwrite says otherwise.`,
 		for i, r := range results {
 			rows[i] = []string{r.Kind, r.UID, string(r.Action), r.Title, r.URL + r.Reason}
 		}
-		if terr := printTable(cmd.OutOrStdout(), []string{"kind", "uid", "action", "title", "where"}, rows); terr != nil {
+		if terr := printTable(cmd.OutOrStdout(), titles([]string{"kind", "uid", "action", "title", "where"}), rows); terr != nil {
 			return terr
 		}
 		return err

@@ -28,6 +28,9 @@ it; at 50 s it is back. One page says so, and one that it is over. Ctrl-C ends i
 			if err := web.CheckListen(o.Listen, nil, false); err != nil {
 				return usageError{fmt.Errorf("--listen: %w", err)}
 			}
+			if o.Devices < 0 || o.Devices > demo.MaxDevices || o.For < 0 {
+				return usageError{fmt.Errorf("--devices takes 0 to %d, --for no negative time", demo.MaxDevices)}
+			}
 			o.Story, o.JSON, o.Out, o.Log = !noStory, output == "json", cmd.OutOrStdout(), cmd.ErrOrStderr()
 			if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
 				o.Live = true

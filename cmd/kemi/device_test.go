@@ -17,6 +17,9 @@ import (
 // compares what the query API says with snmpbulkwalk, takes an interface away and waits for the page, and for the page
 // that it is over.
 func TestIntegrationARealDeviceFromPacketToPage(t *testing.T) {
+	if testing.Short() {
+		t.Skip("skipped: make integration runs it")
+	}
 	walk, err := exec.LookPath("snmpbulkwalk")
 	if err != nil {
 		netns.Missing(t, "snmpbulkwalk (Debian package snmp)")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,6 +39,15 @@ func rowsOf[T any](row func(T) []string) func(json.RawMessage) ([][]string, erro
 		}
 		return rows, nil
 	}
+}
+
+// titles writes the names of columns as titles.
+func titles(names []string) []string {
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = strings.ToUpper(n)
+	}
+	return out
 }
 
 func ago(t time.Time) string {
@@ -80,7 +90,7 @@ var (
 
 // newList makes "kemi NAME list" and "kemi NAME show".
 func newList(l listed) *cobra.Command {
-	parent := &cobra.Command{Use: l.name, Short: l.short}
+	parent := &cobra.Command{Use: l.name, Short: l.short, Args: noSubcommand, RunE: help}
 	var c client
 	var output string
 	var filter view.Filter
@@ -88,6 +98,9 @@ func newList(l listed) *cobra.Command {
 		Use: "list", Short: "List " + l.name, Args: cobra.NoArgs,
 		Example: fmt.Sprintf("  kemi %[1]s list\n  kemi %[1]s list --state %[2]s -o json", l.name, strings.Split(l.states, ",")[0]),
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if filter.State != "" && !slices.Contains(strings.Split(l.states, ", "), filter.State) {
+				return usageError{fmt.Errorf("--state %s: there is %s", filter.State, l.states)}
+			}
 			q := url.Values{}
 			for name, value := range map[string]string{"state": filter.State, "class": filter.Class, "team": filter.Team, "target": filter.Target} {
 				if value != "" {
@@ -105,7 +118,7 @@ func newList(l listed) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printTable(cmd.OutOrStdout(), l.header, rows)
+			return printTable(cmd.OutOrStdout(), titles(l.header), rows)
 		},
 	}
 	list.Flags().StringVar(&filter.State, "state", "", "only those in this state: "+l.states)

@@ -22,16 +22,26 @@ func outputFlag(cmd *cobra.Command, into *string) {
 	}
 }
 
+// noSubcommand and help are for commands that only have subcommands: a word that is none of them is wrong usage.
+func noSubcommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return usageError{fmt.Errorf("unknown command %q for %q", args[0], cmd.CommandPath())}
+}
+
+func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+
 func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetIndent("", "  ")
 	return enc.Encode(v)
 }
 
-// printTable writes rows under a header, columns aligned.
+// printTable writes rows under a header, columns aligned. Names of columns are written as they are.
 func printTable(w io.Writer, header []string, rows [][]string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(tw, strings.ToUpper(strings.Join(header, "\t")))
+	fmt.Fprintln(tw, strings.Join(header, "\t"))
 	for _, r := range rows {
 		for i := range r {
 			r[i] = plain(r[i])

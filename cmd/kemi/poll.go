@@ -40,6 +40,9 @@ Nothing is stored and no running Kemi is needed. Exit code 0 when the target ans
 		if (uri == "") == (len(args) == 0) {
 			return usageError{fmt.Errorf("name a target of the configuration, or give --snmp")}
 		}
+		if timeout <= 0 {
+			return usageError{fmt.Errorf("--timeout %s: give it some time", timeout)}
+		}
 		ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 		defer cancel()
 		target, room, err := pollTarget(ctx, cmd, load, args, uri, profile)
@@ -171,7 +174,7 @@ func cellText(c *event.Column, row int) string {
 	case event.Counter:
 		return strconv.FormatUint(c.Counters[row], 10)
 	case event.Gauge:
-		return strconv.FormatFloat(c.Gauges[row], 'g', -1, 64)
+		return strconv.FormatFloat(c.Gauges[row], 'f', -1, 64)
 	default:
 		return strings.TrimSpace(c.Texts[row])
 	}

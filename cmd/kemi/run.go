@@ -65,7 +65,7 @@ stops. See deploy/example for a complete configuration.`,
 			return err
 		}
 		var g run.Group
-		g.Add("kemi", a.Run)
+		g.Add("run", a.Run)
 		g.Add("announce", func(ctx context.Context) error { return announce(ctx, a, log) })
 		return g.Run(cmd.Context())
 	}
@@ -81,7 +81,7 @@ func announce(ctx context.Context, a *app.App, log *slog.Logger) error {
 	if err != nil {
 		return nil // Ended before it listened; the other part says why.
 	}
-	log.Info("kemi runs", "version", version, "console", "http://"+addr, "prometheus_api", "http://"+addr+"/api/v1")
+	log.Info("kemi runs", "version", version, "console", a.URL(addr), "prometheus_api", a.URL(addr)+"/api/v1")
 	for {
 		select {
 		case <-ctx.Done():

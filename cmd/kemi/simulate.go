@@ -31,7 +31,8 @@ func newSimulate() *cobra.Command {
 ifTable and ifXTable, HOST-RESOURCES for servers; HTTP for services. Values move plausibly. Ctrl-C ends it.
 
 Faults come from a script and over HTTP (--control): down, slow 2s, reboot, flap 10s, counter wrap, lossy 10%,
-port 3 down, garbage, truncated, wrong-id, stranger, clear.
+port 3 down|up|flap 10s, garbage, truncated, wrong-id, stranger, unhealthy, clear. "flap 10s" is down for the first
+half of every 10 s; "reboot 10s" is silent for 10 s; "counter wrap" puts the 32-bit counters shortly before 2^32.
 
   # faults.yaml
   - {at: 20s, device: switch-01, fault: down}
@@ -62,7 +63,7 @@ port 3 down, garbage, truncated, wrong-id, stranger, clear.
 			}
 			f, err := simulate.New(cfg)
 			if err != nil {
-				return err
+				return usageError{err}
 			}
 			ctx := cmd.Context()
 			if duration > 0 {

@@ -2,9 +2,10 @@ package file
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
@@ -31,9 +32,10 @@ func (s *Source) Watch(ctx context.Context, changed func()) error {
 		defer watcher.Close()
 		events, troubles = watcher.Events, watcher.Errors
 	}
+	e := &eyes{Watcher: watcher, refused: map[string]bool{}}
 	look := func() {
 		if watcher != nil {
-			s.follow(watcher)
+			s.follow(e)
 		}
 		if now, ok := s.print(); !ok || now != s.lastListed() {
 			changed()
@@ -51,9 +53,12 @@ func (s *Source) Watch(ctx context.Context, changed func()) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case _, ok := <-events:
+		case event, ok := <-events:
 			if !ok {
 				events = nil
+				continue
+			}
+			if !e.places.matters(event.Name) {
 				continue
 			}
 			now := time.Now()
@@ -101,53 +106,51 @@ func (s *Source) print() (p print, ok bool) {
 	return printOf(contents), true
 }
 
-// follow watches the directories that matter now, and no others.
-func (s *Source) follow(w *fsnotify.Watcher) {
-	want, watched := s.directories(), w.WatchList()
-	for _, dir := range watched {
-		if !slices.Contains(want, dir) {
-			_ = w.Remove(dir) // It may have gone by itself.
-		}
-	}
-	for _, dir := range want {
-		if slices.Contains(watched, dir) {
-			continue
-		}
-		if err := w.Add(dir); err != nil {
-			s.env.Scope.Log().Warn("watch a directory, its changes are found only every 30 s", "source", s.Name(), "dir", dir, "err", err)
-		}
-	}
+// eyes are the directories that are watched.
+type eyes struct {
+	*fsnotify.Watcher
+	places *places
+	// on is what is watched, by path: another directory may be put where one was.
+	on map[string]fs.FileInfo
+	// refused are the directories that cannot be watched, so that each is told once.
+	refused map[string]bool
 }
 
-// directories lists the directories in which a change can change the answer of List.
-func (s *Source) directories() []string {
-	var dirs []string
-	add := func(dir string) {
-		if info, err := os.Stat(dir); err == nil && info.IsDir() && !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+// follow watches the places that matter now, and no others.
+func (s *Source) follow(e *eyes) {
+	// What changes before a directory is watched is not told: look again until there was no new one.
+	for again, rounds := true, 0; again && rounds < 10; rounds++ {
+		again = false
+		e.places = s.places()
+		want := make(map[string]fs.FileInfo, len(e.places.dirs))
+		for _, one := range e.places.dirs {
+			want[one.path] = one.info
 		}
-	}
-	if info, err := os.Stat(s.path); err == nil && info.IsDir() {
-		add(s.path)
-	}
-	// Every level of a glob may grow directories; the fixed part before it may be replaced as a whole.
-	for dir := filepath.Dir(s.path); ; dir = filepath.Dir(dir) {
-		if !isGlob(dir) {
-			add(dir)
-			break
+		watched := map[string]bool{}
+		for _, dir := range e.WatchList() { // Without those that have gone by themselves.
+			if info := want[dir]; info != nil && os.SameFile(info, e.on[dir]) {
+				watched[dir] = true
+				continue
+			}
+			_ = e.Remove(dir) // It may have gone meanwhile.
 		}
-		matches, _ := filepath.Glob(dir) // The pattern was judged by Validate.
-		for _, m := range matches {
-			add(m)
-		}
-	}
-	// A file that is a symbolic link may be changed where it points to.
-	if names, err := s.files(); err == nil {
-		for _, name := range names {
-			if real, err := filepath.EvalSymlinks(name); err == nil && real != name {
-				add(filepath.Dir(real))
+		e.on = want
+		for _, one := range e.places.dirs {
+			if watched[one.path] {
+				continue
+			}
+			err := e.Add(one.path)
+			if again = again || err == nil || errors.Is(err, fs.ErrNotExist); err == nil {
+				delete(e.refused, one.path)
+			} else if !e.refused[one.path] && !errors.Is(err, fs.ErrNotExist) {
+				e.refused[one.path] = true
+				level := slog.LevelWarn
+				if !one.all && errors.Is(err, fs.ErrPermission) {
+					level = slog.LevelDebug // Such as /home, which may be passed through but not read, and which stays.
+				}
+				s.env.Scope.Log().Log(context.Background(), level, "watch a directory, its changes are found only every 30 s",
+					"source", s.Name(), "dir", one.path, "err", err)
 			}
 		}
 	}
-	return dirs
 }

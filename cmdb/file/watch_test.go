@@ -185,6 +185,115 @@ func TestChangesUnderAGlob(t *testing.T) {
 	w.until("a", "")
 }
 
+func move(t *testing.T, from, to string) {
+	t.Helper()
+	if err := os.Rename(from, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A directory that is away for a while, as with git checkout, is seen going, coming back and changing again, however the
+// path names what is in it.
+func TestChangesOfADirectoryThatWasAway(t *testing.T) {
+	paths := []string{"site/targets/*.yaml", "site/*/a.yaml", "site/targets", "site/targets/a.yaml", "link.yaml", "current/targets/*.yaml"}
+	for _, away := range []string{"site/targets", "site"} {
+		t.Run(away, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			name := filepath.Join(dir, "site", "targets", "a.yaml")
+			save(t, name, head+targets("a"))
+			for from, to := range map[string]string{"site/targets/a.yaml": "link.yaml", "site": "current"} {
+				if err := os.Symlink(from, filepath.Join(dir, to)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var all []*watched
+			for _, path := range paths {
+				all = append(all, watch(t, dir, path))
+			}
+			until := func(ids, problem string) {
+				t.Helper()
+				for _, w := range all {
+					w.until(ids, problem)
+				}
+			}
+			until("a", "")
+			away, other := filepath.Join(dir, away), filepath.Join(dir, "other")
+			move(t, away, other)
+			until("", "a")
+			move(t, other, away)
+			until("a", "")
+			save(t, name, head+targets("b"))
+			until("b", "")
+			// It is made anew, step by step.
+			if err := os.RemoveAll(away); err != nil {
+				t.Fatal(err)
+			}
+			until("", "a")
+			save(t, name, head+targets("a"))
+			until("a", "")
+			// Another takes its place at once, and is changed afterwards.
+			next := filepath.Join(dir, "next")
+			save(t, strings.Replace(name, away, next, 1), head+targets("d"))
+			move(t, away, other)
+			move(t, next, away)
+			until("d", "")
+			save(t, name, head+targets("e"))
+			until("e", "")
+		})
+	}
+}
+
+// What is not there when the watch begins is seen when it comes.
+func TestFilesThatComeLater(t *testing.T) {
+	dir := t.TempDir()
+	w := watch(t, dir, "a/b/c/*.yaml")
+	w.until("", "no file matches")
+	save(t, filepath.Join(dir, "a", "b", "c", "t.yaml"), head+targets("a"))
+	w.until("a", "")
+	save(t, filepath.Join(dir, "a", "b", "c", "t.yaml"), head+targets("b"))
+	w.until("b", "")
+}
+
+// A release is a link that is pointed elsewhere.
+func TestChangesOfALinkedDirectory(t *testing.T) {
+	dir := t.TempDir()
+	for _, id := range []string{"a", "b"} {
+		save(t, filepath.Join(dir, "releases", id, "targets", "t.yaml"), head+targets(id))
+	}
+	point := func(to string) {
+		t.Helper()
+		if err := os.Symlink(filepath.Join("releases", to), filepath.Join(dir, "tmp")); err != nil {
+			t.Fatal(err)
+		}
+		move(t, filepath.Join(dir, "tmp"), filepath.Join(dir, "current"))
+	}
+	point("a")
+	w := watch(t, dir, "current/targets/*.yaml")
+	w.until("a", "")
+	point("b")
+	w.until("b", "")
+	save(t, filepath.Join(dir, "releases", "b", "targets", "t.yaml"), head+targets("c"))
+	w.until("c", "")
+}
+
+// What happens beside the path is no reason to read the files again.
+func TestChangesElsewhereAreLeftAlone(t *testing.T) {
+	dir := t.TempDir()
+	save(t, filepath.Join(dir, "targets", "t.yaml"), head+targets("a"))
+	w := watch(t, dir, "targets/*.yaml")
+	w.until("a", "")
+	before := w.calls.Load()
+	for _, name := range []string{"kemi.log", "kemi.yaml", "other/t.yaml"} {
+		save(t, filepath.Join(dir, name), "x")
+	}
+	save(t, filepath.Join(dir, "targets", "t.yaml"), head+targets("b"))
+	w.until("b", "")
+	if n := w.calls.Load() - before; n != 1 {
+		t.Errorf("one change was told %d times", n)
+	}
+}
+
 // Kubernetes mounts a ConfigMap as links to a directory that is exchanged as a whole.
 func TestChangesOfAMountedConfigMap(t *testing.T) {
 	dir := t.TempDir()

@@ -50,6 +50,13 @@ type Overview struct {
 	Pages     []*event.Page
 }
 
+// TargetsPage lists every target, or those of one class.
+type TargetsPage struct {
+	Now     time.Time
+	Class   string
+	Targets []Target
+}
+
 // TargetPage is what a target's page shows.
 type TargetPage struct {
 	Now    time.Time
@@ -68,6 +75,8 @@ type IncidentPage struct {
 // Source answers what the pages ask; ok is false for what does not exist.
 type Source interface {
 	Overview(ctx context.Context) Overview
+	// Targets lists those of a class; "" is all.
+	Targets(ctx context.Context, class string) TargetsPage
 	Target(ctx context.Context, id string) (TargetPage, bool)
 	Incident(ctx context.Context, id string) (IncidentPage, bool)
 }
@@ -75,7 +84,7 @@ type Source interface {
 // New makes the handler of all pages.
 func New(src Source) http.Handler {
 	pages := map[string]*template.Template{}
-	for _, name := range []string{"overview", "target", "incident", "missing"} {
+	for _, name := range []string{"overview", "targets", "target", "incident", "missing"} {
 		pages[name] = template.Must(template.New("frame.html").Funcs(funcs).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))
 	}
 	show := func(w http.ResponseWriter, code int, page string, data any) {
@@ -94,6 +103,9 @@ func New(src Source) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		show(w, http.StatusOK, "overview", src.Overview(r.Context()))
+	})
+	mux.HandleFunc("GET /targets", func(w http.ResponseWriter, r *http.Request) {
+		show(w, http.StatusOK, "targets", src.Targets(r.Context(), r.URL.Query().Get("class")))
 	})
 	mux.HandleFunc("GET /targets/{id...}", func(w http.ResponseWriter, r *http.Request) {
 		if p, ok := src.Target(r.Context(), r.PathValue("id")); ok {

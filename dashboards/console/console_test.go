@@ -42,6 +42,10 @@ func (world) Overview(context.Context) console.Overview {
 	}
 }
 
+func (world) Targets(_ context.Context, class string) console.TargetsPage {
+	return console.TargetsPage{Now: now, Class: class, Targets: []console.Target{target()}}
+}
+
 func (world) Target(_ context.Context, id string) (console.TargetPage, bool) {
 	g := console.Graph{Title: "Traffic", Unit: "bit/s", From: now.Add(-time.Hour), To: now, Lines: []console.Line{
 		{Name: `in <b>`, Points: []console.Point{{now.Add(-time.Hour), 1e9}, {now.Add(-50 * time.Minute), math.NaN()}, {now.Add(-40 * time.Minute), 2e9}, {now, 3e9}}},
@@ -67,9 +71,10 @@ func TestPagesShowWhatIsKnown(t *testing.T) {
 			"Not ready: the canary is 40 s old", "core-1 (switch) is down", "250 vm", "Took along 300", "for 1 m 30 s", `href="/targets/tor-1"`,
 			"and 7 more", "sent after 3 attempts", `<meta name="viewport"`,
 		},
-		"/targets/tor-1":  {"tor-1", "down for 1 m 0 s", `href="/targets/core-2"`, "<svg", "3 Gbit/s", "every 10s"},
-		"/incidents/inc1": {"Took along 300", "vm-7", "parent-down", "TargetDown"},
-		"/style.css":      {"prefers-color-scheme"},
+		"/targets/tor-1":        {"tor-1", "down for 1 m 0 s", `href="/targets/core-2"`, "<svg", "3 Gbit/s", "every 10s"},
+		"/targets?class=switch": {"Targets of class switch (1)", `href="/targets/tor-1"`, "1 m 0 s"},
+		"/incidents/inc1":       {"Took along 300", "vm-7", "parent-down", "TargetDown"},
+		"/style.css":            {"prefers-color-scheme"},
 	} {
 		code, body := get(t, path)
 		if code != 200 {

@@ -27,6 +27,7 @@ import (
 
 // Auth says who may come in: bearer tokens from a file, and optionally TLS.
 type Auth struct {
+	Pos conf.Pos
 	// TokensFile has one "name token" per line; empty lines and lines with # are skipped. A browser gives the name as
 	// user and the token as password.
 	TokensFile string `yaml:"tokens_file"`
@@ -54,9 +55,12 @@ func (a *Auth) Validate() []conf.Complaint {
 
 // CheckListen refuses an address that the world can reach unless auth or insecure says that this is meant.
 func CheckListen(addr string, auth *Auth, insecure bool) error {
-	host, _, err := net.SplitHostPort(addr)
+	host, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("listen address %q: %w", addr, err)
+		return fmt.Errorf("the address %q to listen on is not of the form HOST:PORT, such as 127.0.0.1:7070", addr)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("the port of the address %q to listen on is none: use 1 to 65535", addr)
 	}
 	if auth != nil || insecure || host == "localhost" {
 		return nil

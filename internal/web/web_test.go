@@ -130,7 +130,7 @@ func TestTokenFilesThatLetNobodyInAreRefused(t *testing.T) {
 func TestOnlyLoopbackIsServedUnasked(t *testing.T) {
 	for addr, ok := range map[string]bool{
 		"127.0.0.1:7070": true, "localhost:7070": true, "[::1]:7070": true, "127.9.9.9:1": true,
-		"0.0.0.0:7070": false, ":7070": false, "192.0.2.1:7070": false, "nonsense": false,
+		"0.0.0.0:7070": false, ":7070": false, "192.0.2.1:7070": false, "nonsense": false, "127.0.0.1:70700": false, "7070": false,
 	} {
 		if err := web.CheckListen(addr, nil, false); (err == nil) != ok {
 			t.Errorf("%s: %v", addr, err)

@@ -56,10 +56,14 @@ func Load(globs []string, dir string) (*Set, conf.Problems) {
 			pattern = filepath.Join(dir, g)
 		}
 		names, err := filepath.Glob(pattern)
-		if err != nil {
+		switch {
+		case err != nil:
 			l.problems = append(l.problems, conf.Problem{File: pattern, What: "this is no file pattern (" + err.Error() + ")", Do: "write a path, * standing for any name"})
-		}
-		if len(names) == 0 && !strings.ContainsAny(g, "*?[") {
+		case len(names) > 0:
+		case strings.ContainsAny(g, "*?["):
+			// Not an answer: no rules would resolve every alert.
+			l.problems = append(l.problems, conf.Problem{What: "no file matches " + pattern, Do: "correct the pattern, or take it away"})
+		default:
 			names = []string{pattern} // Reading it says what is wrong.
 		}
 		for _, name := range names {

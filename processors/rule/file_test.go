@@ -144,6 +144,21 @@ func TestRuleFilesAreFoundByPattern(t *testing.T) {
 	if problems.Error() != want || len(set.Rules()) != 1 {
 		t.Fatalf("got %d rules, %v, want %s", len(set.Rules()), problems, want)
 	}
+	// A pattern that finds nothing would take every rule away, and every alert with it.
+	none := filepath.Join(dir, "rulez", "*.yaml")
+	for _, pattern := range []string{"rulez/*.yaml", none} {
+		set, problems = rule.Load([]string{pattern, "b.yaml"}, dir)
+		want = "no file matches " + none + ": correct the pattern, or take it away"
+		if problems.Error() != want || len(set.Rules()) != 1 {
+			t.Errorf("got %d rules, %v, want %s", len(set.Rules()), problems, want)
+		}
+	}
+	if _, problems = rule.Load([]string{"[.yaml"}, dir); len(problems) != 1 {
+		t.Errorf("a pattern that is none has %d problems: %v", len(problems), problems)
+	}
+	if set, problems = rule.Load([]string{}, dir); len(problems) > 0 || len(set.Rules()) != 0 {
+		t.Errorf("no patterns give %d rules, %v", len(set.Rules()), problems)
+	}
 	// Rules of one name in two files whose alerts could not be told apart.
 	_, problems = rule.LoadFS(fstest.MapFS{
 		"1.yaml": {Data: []byte("groups: [{name: b, rules: [{alert: B, expr: up == 0}]}]")},

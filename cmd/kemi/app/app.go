@@ -12,8 +12,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -21,6 +23,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"kemi.dev/kemi/alerting"
+	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/config"
@@ -53,6 +56,7 @@ type App struct {
 	model    *view.Model
 	guard    *web.Guard
 	cert     atomic.Pointer[tls.Certificate]
+	inboxes  inbox.Set
 	address  chan string
 
 	cmdb       *cmdb.Room
@@ -87,6 +91,16 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 	if set, more := a.rules(); len(more) == 0 {
 		rules = len(set.Rules())
 	}
+	_, more := openBroker(cfg.Bus, cfg.Path(cfg.Data), a.scope)
+	problems = append(problems, more...)
+	if cfg.Auth != nil {
+		if _, err := a.newGuard(nil); err != nil {
+			problems = append(problems, cfg.Auth.Pos.Problem(err.Error(), "see docs/operating.md"))
+		}
+		if err := a.loadCertificate(); err != nil {
+			problems = append(problems, cfg.Auth.Pos.Problem(err.Error(), "name PEM files of a certificate and its key"))
+		}
+	}
 	return targets, rules, problems
 }
 
@@ -112,14 +126,19 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if a.scheduler, err = scheduler.New(scheduler.Options{Bus: a.bus, Zones: cfg.Zones, Canary: a.canary, Scope: a.scope}); err != nil {
 		return nil, err
 	}
-	if cfg.Auth != nil {
-		auth := *cfg.Auth
-		auth.TokensFile = cfg.Path(auth.TokensFile)
-		a.guard, err = web.NewGuard(&auth, cfg.ExternalURL, openPaths, a.routes())
-	} else {
-		a.guard, err = web.NewGuard(nil, cfg.ExternalURL, openPaths, a.routes())
-	}
+	a.guard, err = a.newGuard(a.routes())
 	return a, err
+}
+
+// newGuard makes the guard of the listener before h.
+func (a *App) newGuard(h http.Handler) (*web.Guard, error) {
+	auth := a.Config.Auth
+	if auth != nil {
+		copied := *auth
+		copied.TokensFile = a.Config.Path(auth.TokensFile)
+		auth = &copied
+	}
+	return web.NewGuard(auth, a.Config.ExternalURL, openPaths, h)
 }
 
 // sources makes the rooms that bring targets and readings in.
@@ -154,7 +173,7 @@ func (a *App) sinks() conf.Problems {
 	problems = append(problems, more...)
 	a.alerting, more = alerting.New(alerting.Options{
 		Bus: a.bus, Receivers: cfg.Receivers, Teams: cfg.Teams, Policy: cfg.Alerting, ExternalURL: a.externalURL(),
-		Canary: a.canary, Scope: a.scope,
+		Canary: a.canary, Scope: a.scope, Inboxes: &a.inboxes,
 	})
 	return append(problems, more...)
 }
@@ -179,6 +198,14 @@ func (a *App) externalURL() string {
 	}
 }
 
+// URL is how the listener at addr is reached.
+func (a *App) URL(addr string) string {
+	if a.cert.Load() != nil {
+		return "https://" + addr
+	}
+	return "http://" + addr
+}
+
 // Address returns the address of the HTTP listener, once it is there.
 func (a *App) Address(ctx context.Context) (string, error) {
 	select {
@@ -195,6 +222,9 @@ func (a *App) Model() *view.Model { return a.model }
 
 // Registry holds Kemi's own metrics.
 func (a *App) Registry() *prometheus.Registry { return a.registry }
+
+// Inbox returns the pages that a receiver of kind inbox got, nil when there is none of that name.
+func (a *App) Inbox(name string) *inbox.Inbox { return a.inboxes.Get(name) }
 
 // Bus carries the app's events.
 func (a *App) Bus() *bus.Bus { return a.bus }
@@ -233,7 +263,27 @@ func (a *App) rules() (*rule.Set, conf.Problems) {
 	if a.Config.Rules == nil {
 		return rule.LoadFS(deploy.Rules, "rules/*.yaml")
 	}
-	return rule.Load(a.Config.Rules, a.Config.Dir)
+	var sets []*rule.Set
+	var problems conf.Problems
+	for _, n := range a.Config.Rules {
+		var pattern string
+		if more := n.Into(&pattern); len(more) > 0 {
+			problems = append(problems, more...)
+			continue
+		}
+		set, more := rule.Load([]string{pattern}, a.Config.Dir)
+		for _, p := range more {
+			if p.Line == 0 { // About the file as a whole: the place is where it is named.
+				p = n.Problem(strings.TrimPrefix(p.File+": "+p.What, ": "), p.Do)
+			}
+			problems = append(problems, p)
+		}
+		sets = append(sets, set)
+	}
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	return rule.Join(sets...), nil
 }
 
 // Reload reads the rules, the tokens and the certificate again; what has a mistake stays as it was.

@@ -26,6 +26,14 @@ func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/", console.New(&pages{a}))
 	mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
+	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
+		box := a.Inbox(r.PathValue("name"))
+		if box == nil {
+			http.Error(w, `{"error":"no receiver of kind inbox has that name"}`, http.StatusNotFound)
+			return
+		}
+		box.ServeHTTP(w, r)
+	})
 	mux.Handle("/api/v1/", a.processors.QueryHandler())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)

@@ -58,6 +58,17 @@ func (p *pages) Overview(context.Context) console.Overview {
 	return o
 }
 
+// Targets implements console.Source.
+func (p *pages) Targets(_ context.Context, class string) console.TargetsPage {
+	page := console.TargetsPage{Now: time.Now(), Class: class}
+	p.app.model.Read(func(s *view.State) {
+		for _, t := range s.Targets(view.Filter{Class: class}) {
+			page.Targets = append(page.Targets, shown(t))
+		}
+	})
+	return page
+}
+
 // Target implements console.Source.
 func (p *pages) Target(ctx context.Context, id string) (console.TargetPage, bool) {
 	page := console.TargetPage{Now: time.Now()}

@@ -6,6 +6,8 @@
 package config
 
 import (
+	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"time"
@@ -36,7 +38,7 @@ type Config struct {
 	// Profiles is a directory with SNMP profiles of one's own.
 	Profiles string `yaml:"profiles"`
 	// Rules are files in Prometheus's format, globs allowed; without any the built-in ones are used.
-	Rules     []string             `yaml:"rules"`
+	Rules     []conf.Node          `yaml:"rules"`
 	Series    []conf.Node          `yaml:"series"`
 	Receivers map[string]conf.Node `yaml:"receivers"`
 	Teams     map[string]conf.Node `yaml:"teams"`
@@ -71,6 +73,12 @@ func (c *Config) Validate() []conf.Complaint {
 	var cs []conf.Complaint
 	if err := web.CheckListen(c.Listen, c.Auth, c.Insecure); err != nil {
 		cs = append(cs, conf.Complaint{Field: "listen", What: err.Error(), Do: "see docs/operating.md"})
+	}
+	if u, err := url.Parse(c.ExternalURL); c.ExternalURL != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		cs = append(cs, conf.Complaint{Field: "external_url", What: fmt.Sprintf("%q is no address of a web page", c.ExternalURL), Do: "write https://kemi.example.org"})
+	}
+	if info, err := os.Stat(c.Path(c.Data)); err == nil && !info.IsDir() {
+		cs = append(cs, conf.Complaint{Field: "data", What: c.Data + " is a file", Do: "name a directory; it is made when it is not there"})
 	}
 	if c.CanaryEvery < time.Second {
 		cs = append(cs, conf.Complaint{Field: "canary_every", What: "below a second", Do: "write 10s"})

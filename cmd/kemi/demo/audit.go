@@ -3,12 +3,13 @@ package demo
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/view"
 )
 
@@ -25,7 +26,7 @@ type Summary struct {
 	LostJobs int `json:"lost_jobs"`
 }
 
-// Page is a page that was sent.
+// Page is a page that the inbox got.
 type Page struct {
 	Kind       event.PageKind `json:"kind"`
 	Team       string         `json:"team"`
@@ -38,19 +39,17 @@ type Page struct {
 	After float64 `json:"after_s"`
 }
 
-// sentPages lists the pages that were sent, oldest first.
-func sentPages(m *view.Model, began time.Time) []Page {
+// received lists the pages that the inbox got, in their order.
+func received(box *inbox.Inbox, began time.Time) []Page {
 	all := []Page{}
-	m.Read(func(s *view.State) {
-		for _, p := range slices.Backward(s.Pages(view.Filter{State: string(event.PageSent)})) {
-			page := Page{Kind: p.Kind, Team: p.Team, Receiver: p.Receiver, Title: p.Title, Sent: p.Updated, After: p.Updated.Sub(began).Seconds()}
-			if p.Snapshot != nil {
-				page.Cause, page.Suppressed = p.Snapshot.Cause, p.Snapshot.Suppressed
-			}
-			all = append(all, page)
+	for _, e := range box.List() {
+		p := e.Page
+		page := Page{Kind: p.Kind, Team: p.Team, Receiver: p.Receiver, Title: p.Title, Sent: e.Received.UTC(), After: e.Received.Sub(began).Seconds()}
+		if p.Snapshot != nil {
+			page.Cause, page.Suppressed = p.Snapshot.Cause, p.Snapshot.Suppressed
 		}
-	})
-	slices.SortStableFunc(all, func(a, b Page) int { return a.Sent.Compare(b.Sent) })
+		all = append(all, page)
+	}
 	return all
 }
 
@@ -83,13 +82,14 @@ func everything(ctx context.Context, b *bus.Bus, topic string, handle func(event
 }
 
 // audit counts from the topics: every job is looked up by its identity.
-func audit(ctx context.Context, b *bus.Bus, m *view.Model, began time.Time) (Summary, error) {
+func audit(ctx context.Context, a *app.App, began time.Time) (Summary, error) {
+	b, m := a.Bus(), a.Model()
 	var s Summary
 	m.Read(func(state *view.State) {
 		s.Targets = len(state.Targets(view.Filter{}))
 		s.Incidents = len(state.Incidents(view.Filter{}))
 	})
-	s.Pages = sentPages(m, began)
+	s.Pages = received(a.Inbox(inboxName), began)
 	canary := func(target string) bool { return target == event.CanaryTarget }
 	now := time.Now()
 	due := map[string]bool{}

@@ -25,6 +25,9 @@ import (
 	"kemi.dev/kemi/internal/simulate"
 )
 
+// MaxDevices is how many devices fit into the demo's addresses.
+const MaxDevices = 50000
+
 // Options of Run.
 type Options struct {
 	// Devices scales the site; 0 is its natural size of 532.
@@ -200,7 +203,7 @@ func (d *demo) story(ctx context.Context) error {
 
 // pages prints the pages that were sent since the last call.
 func (d *demo) pages() {
-	all := sentPages(d.app.Model(), d.began)
+	all := received(d.app.Inbox(inboxName), d.began)
 	for _, p := range all[min(d.told, len(all)):] {
 		d.say("%5.1f s  PAGE to %s (%s): %s: %s", p.After, p.Team, p.Receiver, strings.ToUpper(string(p.Kind)), p.Title)
 	}
@@ -263,7 +266,7 @@ func (d *demo) status(now time.Time, rate, total counts) {
 // finish prints the summary.
 func (d *demo) finish(ctx context.Context) error {
 	d.pages()
-	s, err := audit(ctx, d.app.Bus(), d.app.Model(), d.began)
+	s, err := audit(ctx, d.app, d.began)
 	if err != nil {
 		return errors.Join(errors.New("count what happened"), err)
 	}

@@ -9,6 +9,9 @@ import (
 	"kemi.dev/kemi/internal/simulate"
 )
 
+// inboxName is the receiver of every page.
+const inboxName = "inbox"
+
 // The files of the demo's configuration, as a user would write them.
 const (
 	kemiYAML = `# The demo's configuration.
