@@ -50,8 +50,10 @@ func TestTheExamplesCommentedKeysAreValid(t *testing.T) {
 	if err := os.CopyFS(dir, os.DirFS("example")); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"influx.token", "hook.token", "grafana.token"} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte("0123456789abcdef"), 0o600); err != nil {
+	for name, content := range map[string]string{
+		"influx.token": "0123456789abcdef", "hook.token": "0123456789abcdef", "grafana.token": "0123456789abcdef", "tokens": "jo 0123456789abcdef",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
