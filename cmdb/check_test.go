@@ -350,7 +350,7 @@ targets:
 	at = filepath.Join(dir, "targets/a.yaml")
 	want = conf.Problems{
 		{File: at, Line: 1, Column: 36, What: `there is no kind of check "htp"`, Do: `did you mean "http"?`},
-		{File: at, Line: 2, Column: 18, What: `the target "a" is there twice, the second time by an alias`, Do: "remove the alias"},
+		{File: at, Line: 2, Column: 19, What: `the target "a" is there twice, the second time by an alias`, Do: "remove the alias"},
 	}
 	if diff := cmp.Diff(want, problems); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)

@@ -124,7 +124,7 @@ func (r *Room) Check(ctx context.Context) ([]event.Target, conf.Problems) {
 		targets = append(targets, *f.Target)
 	}
 	slices.SortFunc(targets, func(a, b event.Target) int { return strings.Compare(a.ID, b.ID) })
-	return targets, problems
+	return targets, once(problems)
 }
 
 // State of a source.

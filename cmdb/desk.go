@@ -87,7 +87,7 @@ func (d *desk) load(targets []*event.Target, now time.Time) {
 
 // answer takes what a source says now.
 func (f *feed) answer(found []source.Found, problems conf.Problems) {
-	if f.problems = problems; len(problems) > 0 {
+	if f.problems = once(problems); len(problems) > 0 {
 		f.next, f.pending = nil, false
 		return
 	}
@@ -171,7 +171,7 @@ func (d *desk) blockProblems(w *whole, blocked map[*feed]bool) bool {
 	before := len(blocked)
 	for i, problems := range w.problems {
 		if f := d.feeds[i]; f.pending && !blocked[f] {
-			blocked[f], f.problems = true, problems
+			blocked[f], f.problems = true, once(problems)
 		}
 	}
 	if len(blocked) > before {
@@ -180,7 +180,7 @@ func (d *desk) blockProblems(w *whole, blocked map[*feed]bool) bool {
 	// Those with the problem did not change, so the change of another brought it about.
 	for _, f := range d.feeds {
 		if f.pending && !blocked[f] && f.name != canaryOrigin {
-			blocked[f], f.problems = true, all
+			blocked[f], f.problems = true, once(all)
 		}
 	}
 	return len(blocked) > before

@@ -411,3 +411,14 @@ func TestTheDeskUnderAnything(t *testing.T) {
 		}
 	})
 }
+
+func TestTheStateOfASourceTellsAMistakeOnce(t *testing.T) {
+	d := newDesk([]string{"A"}, 10*time.Second, noon)
+	p := conf.Problem{File: "f", Line: 2, Column: 1, What: "wrong"}
+	first := conf.Problem{File: "f", Line: 1, Column: 1, What: "wrong too"}
+	d.feed("A", noon).answer(nil, conf.Problems{p, first, p})
+	act(d, noon)
+	if diff := cmp.Diff(conf.Problems{first, p}, d.feed("A", noon).status.Problems); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}

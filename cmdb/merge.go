@@ -47,7 +47,7 @@ func merge(parts []part, partial bool) *whole {
 				case !twice:
 					w.found[f.Target.ID], owner[f.Target.ID] = f, i
 				case !yielding && f.Target.ID != "":
-					w.twice(owner[f.Target.ID], first.At, i, f.At, f.Target.ID)
+					w.twice(parts, owner[f.Target.ID], first.At, i, f.At, f.Target.ID)
 				}
 			}
 		}
@@ -60,10 +60,27 @@ func merge(parts []part, partial bool) *whole {
 	return w
 }
 
-func (w *whole) twice(a int, first conf.Pos, b int, second conf.Pos, id string) {
+func (w *whole) twice(parts []part, a int, first conf.Pos, b int, second conf.Pos, id string) {
 	const do = "give one of them another id, or remove it"
+	switch {
+	case first != second || first.Line == 0:
+	case a == b:
+		w.complain(a, first.Problem(fmt.Sprintf("the target %q is there twice, the second time by an alias", id), "remove the alias"))
+		return
+	default:
+		p := first.Problem(fmt.Sprintf("the target %q is read by two sources, %s and %s", id, parts[a].origin, parts[b].origin), "let only one of them read this file")
+		w.complain(a, p)
+		w.complain(b, p)
+		return
+	}
 	w.complain(a, first.Problem(fmt.Sprintf("the target %q is there twice, again at %s", id, place(second)), do))
 	w.complain(b, second.Problem(fmt.Sprintf("the target %q is there twice, first at %s", id, place(first)), do))
+}
+
+// once returns the problems sorted and each of them once: an alias may repeat a mistake, and sources may share one.
+func once(problems conf.Problems) conf.Problems {
+	sorted, _ := problems.Err().(conf.Problems)
+	return sorted
 }
 
 func place(at conf.Pos) string {

@@ -2,8 +2,8 @@
 //
 // In: one file, a directory or a glob of files with classes and targets. Out: the targets, or every mistake in the files
 // with its place.
-// It promises that a change is seen within a second where the operating system tells of changes, and within half a
-// minute where it does not, such as on network file systems.
+// It promises that a change, also of a directory that was away meanwhile, is seen within a second where the operating
+// system tells of changes, and within half a minute where it does not, such as on network file systems.
 // It never writes a file and never returns targets of files that have a mistake.
 package file
 
