@@ -110,6 +110,7 @@ func TestAnOwnerIsNotHeldUpByWhatTheBusNeverTakes(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- bus.Own(ctx, b, "g", bus.Options{}, k.open) }()
 		time.Sleep(3 * time.Second)
+		synctest.Wait()
 		if err := k.o.Publish(t.Context(), mute{command(1, "core-1")}, command(2, "core-1")); err != nil {
 			t.Error(err)
 		}

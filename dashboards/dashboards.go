@@ -134,6 +134,9 @@ func usable(p profile.Profile) error {
 			if !plainName(n) {
 				return fmt.Errorf("%q in table %s cannot be named in a query: use letters, digits and _", n, t.Name)
 			}
+			if slices.Contains(keywords, strings.ToLower(n)) {
+				return fmt.Errorf("%q in table %s is a word of PromQL: give it another name", n, t.Name)
+			}
 		}
 	}
 	return nil
@@ -155,3 +158,7 @@ func slug(s string) string {
 		return (r < 'a' || r > 'z') && (r < '0' || r > '9')
 	}), "-")
 }
+
+// keywords are the words of PromQL, in any case, that a query could take for something else than a name.
+var keywords = strings.Fields(`and or unless atan2 sum avg count min max group stddev stdvar topk bottomk count_values quantile
+	limitk limit_ratio offset by without on ignoring group_left group_right bool start end step smoothed anchored inf nan`)

@@ -80,7 +80,7 @@ func TestARunningKemi(t *testing.T) {
 	t.Logf("a new target was polled %s after the file was saved", time.Since(began).Round(time.Millisecond))
 
 	write(full + "  - {id: broken, clas: switch}\n")
-	within(t, 5*time.Second, "the mistake is told", func() error { return sourceState(p, "invalid", `unknown key "clas": did you mean "class"?`) })
+	within(t, 5*time.Second, "the mistake is told", func() error { return sourceState(p, "invalid", `unknown key "clas"`) })
 	must(t, wantTargets(p, 11)())
 
 	write("targets: []\n")
