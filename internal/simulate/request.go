@@ -82,12 +82,16 @@ func (r *request) decode(packet []byte) error {
 	if !ok1 || !ok2 || !ok3 || !ok4 || len(rest) != 0 {
 		return errMalformed
 	}
+	var arcs [maxArcs + 1]uint32
 	for list := r.bindings; len(list) > 0; {
 		var binding, name []byte
 		if binding, list, ok = take(list, tagSequence); !ok || len(r.names) == maxVarbindsAsk {
 			return errMalformed
 		}
 		if name, binding, ok = take(binding, tagOID); !ok || len(name) == 0 || len(binding) == 0 {
+			return errMalformed
+		}
+		if _, ok = appendArcs(arcs[:0], name); !ok { // Names are echoed: what is no OID must not be.
 			return errMalformed
 		}
 		if _, rest, ok = take(binding, binding[0]); !ok || len(rest) != 0 {
