@@ -56,7 +56,7 @@ func BenchmarkStandardPoll(b *testing.B) {
 	host.Snmpd(b)
 	addr := freeAddr(b)
 	var targets strings.Builder
-	const devices = 20
+	const devices = 60
 	for i := range devices {
 		fmt.Fprintf(&targets, "  - {id: device-%02d, class: switch, address: %q}\n", i, host.Address+":161")
 	}

@@ -21,7 +21,7 @@ func running(t *testing.T, devices int) (p *process, dir string, fleet *simulate
 	must(t, err)
 	ds, err := simulate.Uniform(devices, simulate.Switch, 4, listen)
 	must(t, err)
-	fleet = playFleet(t, simulate.Config{Listen: listen, Devices: ds})
+	fleet = playFleet(t, simulate.Config{Listen: listen, Devices: ds, Community: "hunter2"})
 	addr := freeAddr(t)
 	dir = files(t, map[string]string{
 		"kemi.yaml":  fmt.Sprintf("listen: %s\ncanary_every: 1s\ncmdb: [{file: {path: targets.yaml}}]\nrules: [rules.yaml]\ncredentials: {lab: {snmp: {version: 2c, community: hunter2, timeout: 300ms}}}\n", addr),
@@ -117,6 +117,19 @@ func TestARunningKemi(t *testing.T) {
 			return resp.StatusCode, readAll(t, resp)
 		}
 		rules := filepath.Join(dir, "rules.yaml")
+		firing := func(n int) func() error {
+			return func() error {
+				var all []struct{}
+				if err := p.get("/api/kemi/v1/alerts?state=firing", &all); err != nil {
+					return err
+				}
+				if len(all) != n {
+					return fmt.Errorf("%d alerts", len(all))
+				}
+				return nil
+			}
+		}
+		within(t, 10*time.Second, "nothing fires", firing(0))
 		must(t, os.WriteFile(rules, []byte(strings.Replace(downRule, "up == 0", "up ==", 1)), 0o600))
 		if code, said := reload(); code != 400 || !strings.Contains(said, "rules.yaml:4:") {
 			t.Errorf("with a mistake: %d %s", code, said)
@@ -125,16 +138,7 @@ func TestARunningKemi(t *testing.T) {
 		if code, said := reload(); code != 200 {
 			t.Errorf("without: %d %s", code, said)
 		}
-		within(t, 10*time.Second, "the new rule fires", func() error {
-			var firing []struct{}
-			if err := p.get("/api/kemi/v1/alerts?state=firing", &firing); err != nil {
-				return err
-			}
-			if len(firing) != 5 {
-				return fmt.Errorf("%d alerts", len(firing))
-			}
-			return nil
-		})
+		within(t, 10*time.Second, "the new rule fires", firing(5))
 	})
 	t.Run("a second process keeps out", func(t *testing.T) {
 		if code, _, errs := kemi(t, "run", "-c", p.config); code != 1 || !strings.Contains(errs, "the port is taken") {

@@ -37,9 +37,15 @@ type Target struct {
 	Since  time.Time
 }
 
+// Source is a source of targets with which something is wrong.
+type Source struct {
+	Name, State, Message string
+}
+
 // Overview is what the first page shows.
 type Overview struct {
 	Now       time.Time
+	Sources   []Source
 	Ready     bool
 	Why       string
 	Counts    []Count
@@ -72,8 +78,8 @@ type IncidentPage struct {
 	Pages    []*event.Page
 }
 
-// Source answers what the pages ask; ok is false for what does not exist.
-type Source interface {
+// Knowledge answers what the pages ask; ok is false for what does not exist.
+type Knowledge interface {
 	Overview(ctx context.Context) Overview
 	// Targets lists those of a class; "" is all.
 	Targets(ctx context.Context, class string) TargetsPage
@@ -82,7 +88,7 @@ type Source interface {
 }
 
 // New makes the handler of all pages.
-func New(src Source) http.Handler {
+func New(src Knowledge) http.Handler {
 	pages := map[string]*template.Template{}
 	for _, name := range []string{"overview", "targets", "target", "incident", "missing"} {
 		pages[name] = template.Must(template.New("frame.html").Funcs(funcs).ParseFS(files, "pages/frame.html", "pages/"+name+".html"))

@@ -36,7 +36,7 @@ func target() console.Target {
 
 func (world) Overview(context.Context) console.Overview {
 	return console.Overview{
-		Now: now, Why: "the canary is 40 s old", Counts: []console.Count{{Class: "switch", Up: 11, Down: 1}}, Down: []console.Target{target()}, DownMore: 7,
+		Now: now, Why: "the canary is 40 s old", Sources: []console.Source{{Name: "file:a.yaml", State: "held", Message: "it lost 7 of its 10 targets at once"}}, Counts: []console.Count{{Class: "switch", Up: 11, Down: 1}}, Down: []console.Target{target()}, DownMore: 7,
 		Incidents: []*event.Incident{incident()},
 		Pages:     []*event.Page{{Incident: "inc1", Title: "core-1 (switch) is down", Kind: event.PageFiring, Stage: event.PageSent, Team: "network", Receiver: "hook", Attempts: 3, Created: now}},
 	}
@@ -68,7 +68,7 @@ func get(t *testing.T, path string) (int, string) {
 func TestPagesShowWhatIsKnown(t *testing.T) {
 	for path, wants := range map[string][]string{
 		"/": {
-			"Not ready: the canary is 40 s old", "core-1 (switch) is down", "250 vm", "Took along 300", "for 1 m 30 s", `href="/targets/tor-1"`,
+			"Not ready: the canary is 40 s old", "Source file:a.yaml is held: it lost 7 of its 10 targets", "core-1 (switch) is down", "250 vm", "Took along 300", "for 1 m 30 s", `href="/targets/tor-1"`,
 			"and 7 more", "sent after 3 attempts", `<meta name="viewport"`,
 		},
 		"/targets/tor-1":        {"tor-1", "down for 1 m 0 s", `href="/targets/core-2"`, "<svg", "3 Gbit/s", "every 10s"},

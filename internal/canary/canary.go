@@ -6,8 +6,6 @@
 package canary
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -24,13 +22,15 @@ const (
 
 // Tracker holds the newest slot each stage has seen. It is safe for concurrent use; a nil Tracker ignores marks.
 type Tracker struct {
+	stages []string
+
 	mu   sync.Mutex
 	seen map[string]time.Time
 }
 
-// New makes a tracker of trips through the given stages.
+// New makes a tracker of trips through the given stages, in the order in which a trip passes them.
 func New(stages ...string) *Tracker {
-	t := &Tracker{seen: map[string]time.Time{}}
+	t := &Tracker{stages: stages, seen: map[string]time.Time{}}
 	for _, s := range stages {
 		t.seen[s] = time.Time{}
 	}
@@ -49,15 +49,15 @@ func (t *Tracker) Mark(stage string, slot time.Time) {
 	}
 }
 
-// Newest returns the slot up to which trips passed every stage, and the stage that is furthest behind. The zero time
-// means that no trip is complete yet.
-func (t *Tracker) Newest() (slot time.Time, slowest string) {
+// Newest returns the slot up to which trips passed every stage, and the first stage that has seen no newer one: when
+// trips stop, that is where. The zero time means that no trip is complete yet.
+func (t *Tracker) Newest() (slot time.Time, stops string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, stage := range slices.Sorted(maps.Keys(t.seen)) {
+	for i, stage := range t.stages {
 		if at := t.seen[stage]; i == 0 || at.Before(slot) {
-			slot, slowest = at, stage
+			slot, stops = at, stage
 		}
 	}
-	return slot, slowest
+	return slot, stops
 }

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -57,6 +58,7 @@ type App struct {
 	guard    *web.Guard
 	cert     atomic.Pointer[tls.Certificate]
 	inboxes  inbox.Set
+	listener net.Listener
 	address  chan string
 
 	cmdb       *cmdb.Room
@@ -70,6 +72,8 @@ type App struct {
 type Options struct {
 	Version string
 	Log     *slog.Logger
+	// Listener, if given, is used instead of one on the configured address.
+	Listener net.Listener
 }
 
 // Rooms makes the rooms that can be made without a bus, for `kemi check` and `kemi poll`.
@@ -107,7 +111,7 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 // New makes a pipeline from its configuration. It touches nothing outside yet.
 func New(cfg *config.Config, o Options) (*App, error) {
 	a := &App{
-		Config: cfg, Version: o.Version, registry: prometheus.NewRegistry(), started: time.Now(), data: cfg.Path(cfg.Data),
+		Config: cfg, Version: o.Version, listener: o.Listener, registry: prometheus.NewRegistry(), started: time.Now(), data: cfg.Path(cfg.Data),
 		canary: canary.New(canary.StageSchedule, canary.StageCollect, canary.StageSeries, canary.StageRule, canary.StageAlert, canary.StageAlerting),
 		// One reader is enough: whoever started the app.
 		address: make(chan string, 1),
@@ -234,9 +238,11 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if err := writable(a.data); err != nil {
 		return err
 	}
-	ln, err := web.Listen(a.Config.Listen)
-	if err != nil {
-		return err
+	ln := a.listener
+	if ln == nil {
+		if ln, err = web.Listen(a.Config.Listen); err != nil {
+			return err
+		}
 	}
 	defer ln.Close()
 	if err := a.bus.Open(ctx); err != nil {

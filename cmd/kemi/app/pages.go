@@ -9,6 +9,7 @@ import (
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/cmdb"
 	"kemi.dev/kemi/dashboards/console"
 	"kemi.dev/kemi/processors/series/embedded"
 )
@@ -30,10 +31,15 @@ func shown(t view.Target) console.Target {
 	return console.Target{Target: t.Target, Health: string(t.Health), Since: t.Since}
 }
 
-// Overview implements console.Source.
+// Overview implements console.Knowledge.
 func (p *pages) Overview(context.Context) console.Overview {
 	o := console.Overview{Now: time.Now()}
 	o.Ready, o.Why = p.app.Ready()
+	for _, src := range p.app.cmdb.Status() {
+		if src.State == cmdb.StateInvalid || src.State == cmdb.StateHeld {
+			o.Sources = append(o.Sources, console.Source{Name: src.Name, State: string(src.State), Message: src.Message})
+		}
+	}
 	p.app.model.Read(func(s *view.State) {
 		for class, n := range s.Health() {
 			o.Counts = append(o.Counts, console.Count{Class: class, Up: n[view.Up], Down: n[view.Down], Unknown: n[view.Unknown], Waiting: n[view.Waiting]})
@@ -58,7 +64,7 @@ func (p *pages) Overview(context.Context) console.Overview {
 	return o
 }
 
-// Targets implements console.Source.
+// Targets implements console.Knowledge.
 func (p *pages) Targets(_ context.Context, class string) console.TargetsPage {
 	page := console.TargetsPage{Now: time.Now(), Class: class}
 	p.app.model.Read(func(s *view.State) {
@@ -69,7 +75,7 @@ func (p *pages) Targets(_ context.Context, class string) console.TargetsPage {
 	return page
 }
 
-// Target implements console.Source.
+// Target implements console.Knowledge.
 func (p *pages) Target(ctx context.Context, id string) (console.TargetPage, bool) {
 	page := console.TargetPage{Now: time.Now()}
 	var found bool
@@ -86,7 +92,7 @@ func (p *pages) Target(ctx context.Context, id string) (console.TargetPage, bool
 	return page, found
 }
 
-// Incident implements console.Source.
+// Incident implements console.Knowledge.
 func (p *pages) Incident(_ context.Context, id string) (console.IncidentPage, bool) {
 	page := console.IncidentPage{Now: time.Now()}
 	var found bool

@@ -108,7 +108,12 @@ func (d *demo) say(format string, args ...any) {
 
 // pipeline runs Kemi over the fleet and tells the story.
 func (d *demo) pipeline(ctx context.Context) error {
-	path, err := write(d.dir, d.free(), d.fleet.Devices())
+	ln, err := d.listen()
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	path, err := write(d.dir, ln.Addr().String(), d.fleet.Devices())
 	if err != nil {
 		return err
 	}
@@ -116,7 +121,7 @@ func (d *demo) pipeline(ctx context.Context) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	d.app, err = app.New(cfg, app.Options{Version: d.Version, Log: slog.New(slog.NewTextHandler(d.Log, &slog.HandlerOptions{Level: slog.LevelError}))})
+	d.app, err = app.New(cfg, app.Options{Version: d.Version, Listener: ln, Log: slog.New(slog.NewTextHandler(d.Log, &slog.HandlerOptions{Level: slog.LevelError}))})
 	if err != nil {
 		return err
 	}
@@ -126,15 +131,16 @@ func (d *demo) pipeline(ctx context.Context) error {
 	return g.Run(ctx)
 }
 
-// free returns the address to listen on: the asked one, or another port when that is taken.
-func (d *demo) free() string {
-	ln, err := net.Listen("tcp", d.Listen)
-	if err != nil {
-		host, _, _ := net.SplitHostPort(d.Listen)
-		return net.JoinHostPort(host, "0")
+// listen opens the asked address, or another port of it when that is taken.
+func (d *demo) listen() (net.Listener, error) {
+	if ln, err := net.Listen("tcp", d.Listen); err == nil {
+		return ln, nil
 	}
-	ln.Close()
-	return d.Listen
+	host, _, err := net.SplitHostPort(d.Listen)
+	if err != nil {
+		return nil, err
+	}
+	return net.Listen("tcp", net.JoinHostPort(host, "0"))
 }
 
 // story strikes the core switch, prints pages and status, and ends with the summary.
