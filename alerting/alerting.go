@@ -149,9 +149,6 @@ func suggest(word string, known []string, list string) string {
 // Teams lists the teams that have a receiver, sorted.
 func (r *Room) Teams() []string { return slices.Sorted(maps.Keys(r.teams)) }
 
-// Receivers lists the receivers, sorted.
-func (r *Room) Receivers() []string { return slices.Sorted(maps.Keys(r.receivers)) }
-
 // route names the receiver of a team's pages: teams that nobody configured have the default team's.
 func (r *Room) route(team string) string {
 	if receiver, ok := r.teams[team]; ok {

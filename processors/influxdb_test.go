@@ -173,7 +173,7 @@ func TestIntegrationInfluxDBHoldsWhatWasReadAlsoAfterItWasDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	room, problems := processors.New(processors.Options{
-		Bus: b, DataDir: dir, Dir: dir, Scope: reg,
+		Bus: b, DataDir: dir, Scope: reg,
 		Series: nodes(t, filepath.Join(dir, "kemi.yaml"), "- embedded: {}\n- influxdb: {url: 'http://"+db.address+"', org: kemi, bucket: kemi, token_file: influx.token}\n"),
 	})
 	if len(problems) > 0 {

@@ -25,8 +25,6 @@ type Options struct {
 	Bus *bus.Bus
 	// DataDir is where stores keep what they know.
 	DataDir string
-	// Dir is the folder of the configuration file: relative paths in it begin there.
-	Dir string
 	// Series are the entries of `series:`, each a mapping of a sink's kind to its configuration; none means the embedded
 	// store with its defaults.
 	Series []conf.Node

@@ -2,14 +2,18 @@ package rule_test
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/deploy"
 	"kemi.dev/kemi/processors/rule"
 )
@@ -174,6 +178,41 @@ func TestTheDefaultRulesAreRight(t *testing.T) {
 	set, problems := rule.LoadFS(deploy.Rules, "rules/*.yaml")
 	if len(problems) > 0 || len(set.Rules()) < 5 {
 		t.Fatalf("got %d rules, %v", len(set.Rules()), problems)
+	}
+}
+
+// A healthy Linux box says of its caches that they are full and of lo that it does 10 Mbit/s: neither is news. A full disk
+// and a full link are.
+func TestTheDefaultRulesFireWhereSomethingIsWrong(t *testing.T) {
+	set, problems := rule.LoadFS(deploy.Rules, "rules/*.yaml")
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	desk := rule.NewDesk(set)
+	firing := map[string]bool{}
+	for i := range 120 { // 20 minutes.
+		at := epoch.Add(time.Duration(i) * 10 * time.Second)
+		octets := uint64(i) * 10 * 1.2e6 // 9.6 Mbit/s.
+		desk.Reading(&event.Reading{
+			JobID: fmt.Sprint(i), Target: "box", Check: "snmp", Status: event.StatusOK, Slot: at, Started: at, Interval: 10 * time.Second,
+			Labels: event.LabelsOf(map[string]string{"target": "box", "class": "server"}),
+			Tables: []event.Table{
+				{Name: "storage", Rows: 4, Index: []event.IndexColumn{{Name: "hrStorageDescr", Values: []string{"Cached memory", "Memory buffers", "/snap/core", "/"}}}, Columns: []event.Column{
+					{Name: "hrStorageUsed", Kind: event.Gauge, Gauges: []float64{100, 100, 100, 95}}, {Name: "hrStorageSize", Kind: event.Gauge, Gauges: []float64{100, 100, 100, 100}},
+				}},
+				{Name: "interfaces", Rows: 2, Index: []event.IndexColumn{{Name: "ifName", Values: []string{"lo", "eth0"}}}, Columns: []event.Column{
+					{Name: "ifHCInOctets", Kind: event.Counter, Counters: []uint64{octets, octets}}, {Name: "ifHighSpeed", Kind: event.Gauge, Gauges: []float64{10, 10}},
+				}},
+			},
+		})
+		for _, f := range desk.Findings() {
+			if f.Verdict == event.VerdictFiring && f.Alert != "" {
+				firing[f.Alert+" "+f.Labels.Get("hrStorageDescr")+f.Labels.Get("ifName")] = true
+			}
+		}
+	}
+	if got := slices.Sorted(maps.Keys(firing)); !slices.Equal(got, []string{"InterfaceSaturated eth0", "StorageFull /"}) {
+		t.Errorf("firing: %q", got)
 	}
 }
 
