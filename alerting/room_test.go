@@ -50,7 +50,7 @@ teams:
 
 func newHouse(t *testing.T) *house {
 	h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, canary: canary.New(canary.StageAlerting), extra: map[string]notify.Notifier{}, started: time.Now()}
-	h.b = bus.New(h.d, nil, obs.Scope{})
+	h.b = bus.New(h.d, bus.Settings{}, obs.Scope{})
 	if err := h.b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func newHouse(t *testing.T) *house {
 func (h *house) start() {
 	h.t.Helper()
 	d := h.d.Open()
-	room, problems := New(h.options(houseConfig, bus.New(d, nil, obs.Scope{})))
+	room, problems := New(h.options(houseConfig, bus.New(d, bus.Settings{}, obs.Scope{})))
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -355,7 +355,7 @@ func TestReceiversInTroubleAreToldOnceAndDelayNobody(t *testing.T) {
 			"well":    {does: func(context.Context, int, *event.Page) error { return nil }},
 		}
 		h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, extra: map[string]notify.Notifier{}, started: begin}
-		h.b = bus.New(h.d, nil, obs.Scope{})
+		h.b = bus.New(h.d, bus.Settings{}, obs.Scope{})
 		if err := h.b.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -429,7 +429,7 @@ func TestReceiversInTroubleAreToldOnceAndDelayNobody(t *testing.T) {
 func TestAPageUnderWayAtACrashIsMarked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, started: time.Now()}
-		h.b = bus.New(h.d, nil, obs.Scope{})
+		h.b = bus.New(h.d, bus.Settings{}, obs.Scope{})
 		if err := h.b.Open(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -20,7 +20,7 @@ import (
 // stopped is a house that is stopped in good order while a receiver has a page in its hands, and started again.
 func stopped(t *testing.T, does func(ctx context.Context, n int) error) (r *receiver, took time.Duration, page *event.Page) {
 	h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, started: time.Now()}
-	h.b = bus.New(h.d, nil, obs.Scope{})
+	h.b = bus.New(h.d, bus.Settings{}, obs.Scope{})
 	if err := h.b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

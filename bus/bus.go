@@ -51,9 +51,10 @@ const compressFrom = 1024
 
 // Bus carries events over one broker. It is safe for concurrent use.
 type Bus struct {
-	d      driver.Driver
-	topics map[string]event.Topic
-	scope  obs.Scope
+	d        driver.Driver
+	settings Settings
+	topics   map[string]event.Topic
+	scope    obs.Scope
 
 	published *prometheus.CounterVec
 	failed    *prometheus.CounterVec
@@ -68,11 +69,21 @@ type Bus struct {
 	limit     *prometheus.GaugeVec
 }
 
+// Settings say what of the topics is not the same everywhere.
+type Settings struct {
+	// Zones that there are jobs for; none is event.DefaultZone.
+	Zones []string
+	// Installation names the one Kemi that the topics belong to: a bus of another name is refused. "" is not checked.
+	Installation string
+	// Durability of topics that are to have another than their own, by name; of the jobs by jobs.v1.
+	Durability map[string]event.Durability
+}
+
 // New makes a bus over a driver, with the topics of every word and the jobs of the given zones.
-func New(d driver.Driver, zones []string, scope obs.Scope) *Bus {
+func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 	scope = scope.For("bus")
 	b := &Bus{
-		d: d, topics: map[string]event.Topic{}, scope: scope,
+		d: d, settings: settings, topics: map[string]event.Topic{}, scope: scope,
 		published: scope.Counter("kemi_bus_published_total", "Events stored on a topic.", "topic"),
 		failed:    scope.Counter("kemi_bus_publish_failed_total", "Publish calls that returned an error.", "topic"),
 		handled:   scope.Counter("kemi_bus_handled_total", "Events handled by a group.", "topic", "group"),
@@ -84,10 +95,12 @@ func New(d driver.Driver, zones []string, scope obs.Scope) *Bus {
 		limit:     scope.Gauge("kemi_bus_topic_limit_bytes", "Bytes that a topic may hold before it refuses or forgets the oldest.", "topic"),
 		sizes:     map[string]*size{},
 	}
-	for _, t := range event.Topics(zones...) {
+	for _, t := range append(event.Topics(settings.Zones...), topicDead, topicState) {
+		if durability, set := settings.Durability[t.Class()]; set {
+			t.Durability = durability
+		}
 		b.topics[t.Name] = t
 	}
-	b.topics[topicDead.Name], b.topics[topicState.Name] = topicDead, topicState
 	b.sizer, _ = d.(driver.Sizer)
 	for name := range b.topics {
 		b.sizes[name] = &size{}
@@ -101,14 +114,36 @@ func (b *Bus) Open(ctx context.Context) error {
 	for _, t := range b.topics {
 		want := driver.Topic{
 			Name: t.Name, Kind: driver.Kind(t.Kind), Partitions: t.Partitions, Keep: t.Keep,
-			MaxBytes: t.MaxBytes, DropOldest: t.DropOldest, Sync: t.Durability == event.Power,
+			MaxBytes: t.MaxBytes, DropOldest: t.DropOldest, Bulk: t.Bulk, Sync: t.Durability == event.Power,
 		}
 		if t.Kind == event.Latest && t.Keep > 0 {
 			want.History = history
 		}
 		all = append(all, want)
 	}
-	return b.d.Ensure(ctx, all)
+	if err := b.d.Ensure(ctx, all); err != nil {
+		return err
+	}
+	return b.belongs(ctx)
+}
+
+// belongs refuses the topics of another installation. Whoever comes first writes its name down.
+func (b *Bus) belongs(ctx context.Context) error {
+	const note = "bus/installation"
+	mine := b.settings.Installation
+	if mine == "" {
+		return nil
+	}
+	name, err := b.LoadNote(ctx, note)
+	switch {
+	case err != nil:
+		return fmt.Errorf("ask whose topics these are: %w", err)
+	case len(name) == 0:
+		return b.SaveNote(ctx, note, []byte(mine))
+	case string(name) != mine:
+		return fmt.Errorf("the topics belong to the installation %q, this one is %q: give each a prefix of its own on the broker, or both the same installation: if they are one", name, mine)
+	}
+	return nil
 }
 
 // Close closes the driver and with it every feed.

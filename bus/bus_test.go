@@ -22,7 +22,7 @@ import (
 func open(t *testing.T) (*bus.Bus, *mem.Driver) {
 	t.Helper()
 	d := mem.New()
-	b := bus.New(d, nil, obs.Scope{})
+	b := bus.New(d, bus.Settings{}, obs.Scope{})
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ const maxRecord = 200 << 10
 func tight(t *testing.T) (*bus.Bus, driver.Driver) {
 	t.Helper()
 	d := shortKeys{mem.New(mem.Options{MaxRecord: maxRecord})}
-	b := bus.New(d, nil, obs.Scope{})
+	b := bus.New(d, bus.Settings{}, obs.Scope{})
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,10 @@ func (o *Ownership) Publish(ctx context.Context, events ...event.Event) error {
 	return o.bus.publish(ctx, o.fence(), events)
 }
 
+// Held is nil while the epoch lasts, else driver.ErrFenced: what is done outside the bus in the partition's name, such as
+// sending a page, asks right before. It costs nothing while the broker has confirmed the ownership lately.
+func (o *Ownership) Held(ctx context.Context) error { return o.bus.d.Publish(ctx, nil, o.fence()) }
+
 func (o *Ownership) fence() *driver.Fence {
 	return &driver.Fence{Topic: o.topic.Name, Group: o.group, Partition: o.Partition, Epoch: o.Epoch}
 }
@@ -128,6 +132,9 @@ type Options struct {
 	Attempts int
 	// Start is where a group that never committed begins; the zero From is the oldest event.
 	Start From
+	// Writes are the topics of what owners publish with Ownership.Publish: the broker refuses former owners there. The
+	// topic of the state is always among them.
+	Writes []event.Topic
 }
 
 // Own consumes a topic as one of the group's members: for every partition that becomes ours, open makes the handler
@@ -137,7 +144,11 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 	if opts.Batch == 0 {
 		opts.Batch = 256
 	}
-	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Start: opts.Start, Window: 4 * opts.Batch})
+	writes := []string{topicState.Name}
+	for _, t := range opts.Writes {
+		writes = append(writes, t.Name)
+	}
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Start: opts.Start, Window: 4 * opts.Batch, Writes: writes})
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -56,7 +56,7 @@ func (l *ledger) count(s string) int {
 func observed(t *testing.T) (*bus.Bus, *small, *ledger, *prometheus.Registry) {
 	t.Helper()
 	d, log, reg := &small{mem.New(), map[string]driver.Topic{}}, &ledger{}, prometheus.NewRegistry()
-	b := bus.New(d, nil, obs.New(slog.New(slog.NewTextHandler(log, nil)), reg))
+	b := bus.New(d, bus.Settings{}, obs.New(slog.New(slog.NewTextHandler(log, nil)), reg))
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -29,7 +29,7 @@ type site struct {
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir(), bus: bus.New(mem.New(), nil, obs.Scope{})}
+	s := &site{t: t, dir: t.TempDir(), bus: bus.New(mem.New(), bus.Settings{}, obs.Scope{})}
 	if err := s.bus.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -52,7 +52,7 @@ func BenchmarkLiveTargetsAmongDeadOnes(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	broker := bus.New(mem.New(), nil, obs.Scope{})
+	broker := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 	if err := broker.Open(ctx); err != nil {
 		b.Fatal(err)
 	}

@@ -143,7 +143,7 @@ func open(t *testing.T, o Options) *house {
 	t.Helper()
 	h := &house{poller: &scripted{}, driver: &flaky{Driver: mem.New()}}
 	zones := o.Zones
-	h.bus = bus.New(h.driver, zones, obs.Scope{})
+	h.bus = bus.New(h.driver, bus.Settings{Zones: zones}, obs.Scope{})
 	o.Bus = h.bus
 	var problems conf.Problems
 	h.room, problems = New(o)

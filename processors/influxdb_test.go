@@ -163,7 +163,7 @@ func (s *influx) rows(flux string) []map[string]string {
 func TestIntegrationInfluxDBHoldsWhatWasReadAlsoAfterItWasDown(t *testing.T) {
 	db := newInflux(t)
 	reg := obs.Scope{}
-	b := bus.New(mem.New(), nil, reg)
+	b := bus.New(mem.New(), bus.Settings{}, reg)
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,7 @@ import (
 func TestAReadingBecomesAnAlert(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	b := bus.New(mem.New(), nil, obs.Scope{})
+	b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 	defer b.Close()
 	if err := b.Open(ctx); err != nil {
 		t.Fatal(err)

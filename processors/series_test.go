@@ -19,7 +19,7 @@ import (
 )
 
 func TestEveryMistakeInSeriesIsSaidAtOnceAndWithItsPlace(t *testing.T) {
-	b := bus.New(mem.New(), nil, obs.Scope{})
+	b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 	defer b.Close()
 	text := `- embedded: {retention: 1h}
 - influx: {}
@@ -51,7 +51,7 @@ func TestEveryMistakeInSeriesIsSaidAtOnceAndWithItsPlace(t *testing.T) {
 }
 
 func TestWithoutConfigurationSeriesAreStoredAndServed(t *testing.T) {
-	b := bus.New(mem.New(), nil, obs.Scope{})
+	b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -87,7 +87,7 @@ func TestWithoutConfigurationSeriesAreStoredAndServed(t *testing.T) {
 }
 
 func TestWithoutAnEmbeddedStoreQueriesAreAnsweredWithWhatToDo(t *testing.T) {
-	b := bus.New(mem.New(), nil, obs.Scope{})
+	b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 	defer b.Close()
 	room, problems := processors.New(processors.Options{Bus: b, DataDir: t.TempDir(), Series: nodes(t, "kemi.yaml", `- influxdb: {url: "http://x", bucket: b}`)})
 	if len(problems) > 0 {

@@ -56,7 +56,7 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	h := &house{t: t, driver: &broken{Driver: mem.New()}, canary: canary.New(canary.StageSchedule)}
 	t.Cleanup(func() { h.driver.Close() })
-	h.bus = bus.New(h.driver, nil, obs.Scope{})
+	h.bus = bus.New(h.driver, bus.Settings{}, obs.Scope{})
 	if err := h.bus.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -48,13 +48,17 @@ type Topic struct {
 	// Keep is how long records stay, 0 for ever. The newest record of a key of a Latest topic stays as long as
 	// any record does.
 	Keep time.Duration
-	// History is how many records of a key of a Latest topic stay at most, the newest; 0 is all where Keep limits them,
-	// and one where nothing else does. It is what keeps a topic that refuses from filling up with what was replaced.
+	// History is how many records of a key of a Latest topic stay, the newest; 0 is all where Keep limits them, and one
+	// where nothing else does. It is what keeps a topic that refuses from filling up with what was replaced; a broker that
+	// cleans up from time to time keeps more.
 	History int
 	// MaxBytes bounds the topic; DropOldest says that the oldest go then, else Publish returns ErrFull. A full Latest topic
-	// takes a record all the same when the record of its key that goes for it is at least as large.
+	// takes a record all the same when the record of its key that goes for it is at least as large; one whose broker cleans
+	// up from time to time may take more than it has room for, as long as most of it is what was replaced.
 	MaxBytes   int64
 	DropOldest bool
+	// Bulk: when the disk gets short this topic is refused first, so that there is a reserve for the others.
+	Bulk bool
 	// Sync: records are on the disk, not only with the operating system, before Publish returns.
 	Sync bool
 }
@@ -99,7 +103,8 @@ func (r *Record) Header(name string) string {
 }
 
 // Fence makes a Publish conditional: it is refused with ErrFenced once the partition has another owner. It is used on
-// the driver whose feed was assigned the partition; on any other it is refused.
+// the driver whose feed was assigned the partition; on any other it is refused. A Publish of no records under a fence
+// asks whether the epoch still lasts: by the monotonic clock and what the broker last confirmed, or by asking it.
 type Fence struct {
 	Topic, Group string
 	Partition    int
@@ -119,6 +124,55 @@ type Driver interface {
 	Subscribe(ctx context.Context, s Subscription) (Feed, error)
 	// Close ends every feed and releases everything. Closing twice is harmless.
 	Close() error
+}
+
+// Inspector is a Driver that can say how its broker is, for people and for metrics.
+type Inspector interface {
+	// Health is nil when the broker answers, else it says what is wrong and since when. It asks nobody: it is what the
+	// driver knows anyway.
+	Health() error
+	// Inspect says what the topic holds and who reads it. It asks the broker, and may take some round trips.
+	Inspect(ctx context.Context, topic string) (Info, error)
+}
+
+// Info is what a topic holds.
+type Info struct {
+	// Topic is as the broker has it, which may differ from what was asked for.
+	Topic Topic
+	// Bytes that it uses, without replicas; -1 when the broker does not say.
+	Bytes      int64
+	Partitions []PartitionInfo
+	Groups     []GroupInfo
+}
+
+// PartitionInfo is what one partition holds.
+type PartitionInfo struct {
+	Partition int
+	// First is the position of the oldest record, End the position after the newest; they are equal when there is none.
+	// Where positions have gaps, Records is how many there are; -1 when the broker does not say.
+	First, End, Records int64
+	// Oldest is when the oldest record was stored; zero when there is none.
+	Oldest time.Time
+}
+
+// GroupInfo is how far one group is.
+type GroupInfo struct {
+	Name string
+	// Partitions has one entry per partition that the group ever began; of a Work topic it may be one for the whole topic,
+	// with Partition -1.
+	Partitions []GroupPartition
+}
+
+// GroupPartition is how far a group is in one partition.
+type GroupPartition struct {
+	Partition int
+	// Owner is the member that has it, "" for nobody; of Work it is "".
+	Owner string
+	Epoch uint64
+	// Next is the position after the last commit; of Work the oldest that is not done.
+	Next int64
+	// Lag is how many records wait, those under way among them. Where positions have gaps it may be too high.
+	Lag int64
 }
 
 // Sizer is a Driver that knows how full its topics are. The bus warns before a topic refuses.
@@ -141,10 +195,14 @@ type Subscription struct {
 	// Window bounds the records that were delivered and not yet acknowledged, of a partitioned group in each
 	// partition, so that a slow partition holds up no other; 0 is the driver's default.
 	Window int
-	// Redeliver is after how long a Work record that was neither acknowledged nor put back is given to another
-	// member; 0 is the driver's default. Log and Latest topics redeliver only to a new owner. Members of a group
-	// give the same; where a broker keeps one for the group, the last one counts.
+	// Redeliver is after how long a Work record that was neither acknowledged nor put back is delivered again, to any
+	// member; 0 is not while its member lives: it goes to another when the feed is closed, or when its process was
+	// silent for the driver's own time, well under a minute. Log and Latest topics redeliver only to a new owner. Members
+	// of a group give the same; where a broker keeps one for the group, the last one counts.
 	Redeliver time.Duration
+	// Writes names the topics that the owner of a partition publishes to under its fence. Where the broker itself can
+	// refuse a former owner's records, it does so on these from before Assigned on.
+	Writes []string
 }
 
 // Check says what is wrong with a subscription to the topic.

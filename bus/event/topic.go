@@ -45,11 +45,21 @@ type Topic struct {
 	// A topic whose records may be forgotten early says so with DropOldest.
 	MaxBytes   int64
 	DropOldest bool
+	// Bulk topics wait first when the disk gets short, so that alerts and pages have a reserve.
+	Bulk       bool
 	Durability Durability
 	// ContentType of the records.
 	ContentType string
 	// Compress says that large records are compressed with s2 on the wire.
 	Compress bool
+}
+
+// Class is the topic's name without the zone: all topics of jobs are of one class.
+func (t Topic) Class() string {
+	if strings.HasPrefix(t.Name, topicJobs.Name+".") {
+		return topicJobs.Name
+	}
+	return t.Name
 }
 
 const (
@@ -63,8 +73,8 @@ const (
 // of a partition finds everything about its domains there.
 var (
 	topicTargets   = Topic{Name: "targets.v1", Word: "dev.kemi.target.v1", Kind: Latest, Partitions: 1, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
-	topicJobs      = Topic{Name: "jobs.v1", Word: "dev.kemi.job.v1", Kind: Work, Partitions: 8, Keep: time.Hour, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeProtobuf}
-	topicReadings  = Topic{Name: "readings.v1", Word: "dev.kemi.reading.v1", Kind: Log, Partitions: 8, Keep: 6 * time.Hour, MaxBytes: 4096 * mib, DropOldest: true, ContentType: typeProtobuf, Compress: true}
+	topicJobs      = Topic{Name: "jobs.v1", Word: "dev.kemi.job.v1", Kind: Work, Partitions: 8, Keep: time.Hour, MaxBytes: 512 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf}
+	topicReadings  = Topic{Name: "readings.v1", Word: "dev.kemi.reading.v1", Kind: Log, Partitions: 8, Keep: 6 * time.Hour, MaxBytes: 4096 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf, Compress: true}
 	topicFindings  = Topic{Name: "findings.v1", Word: "dev.kemi.finding.v1", Kind: Log, Partitions: 4, Keep: 7 * day, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeJSON}
 	topicAlerts    = Topic{Name: "alerts.v1", Word: "dev.kemi.alert.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 1024 * mib, Durability: Power, ContentType: typeJSON}
 	topicIncidents = Topic{Name: "incidents.v1", Word: "dev.kemi.incident.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}

@@ -17,7 +17,7 @@ import (
 // its way.
 func TestTargetsThatLeftAreForgottenAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := bus.New(mem.New(), nil, obs.Scope{})
+		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
 		defer b.Close()
 		if err := b.Open(t.Context()); err != nil {
 			t.Fatal(err)

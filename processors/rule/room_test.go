@@ -48,7 +48,7 @@ func newHouse(t *testing.T, rules string) *house {
 	h := &house{t: t, broker: mem.New(), set: parse(t, rules), trips: canary.New(canary.StageRule, canary.StageAlert), count: map[string]int{}, born: time.Now(), reg: prometheus.NewRegistry()}
 	h.start(h.broker)
 	t.Cleanup(h.stop)
-	ear := bus.New(h.broker.Open(), nil, obs.Scope{})
+	ear := bus.New(h.broker.Open(), bus.Settings{}, obs.Scope{})
 	go func() {
 		_ = bus.Follow(t.Context(), ear, bus.From{}, func(m bus.Message[event.Finding]) error {
 			h.mu.Lock()
@@ -77,7 +77,7 @@ func newHouse(t *testing.T, rules string) *house {
 
 // start begins a process.
 func (h *house) start(d driver.Driver) {
-	h.bus = bus.New(d, nil, obs.Scope{})
+	h.bus = bus.New(d, bus.Settings{}, obs.Scope{})
 	if err := h.bus.Open(h.t.Context()); err != nil {
 		h.t.Fatal(err)
 	}
@@ -132,7 +132,7 @@ func (h *house) poll(target string, state int) {
 
 func (h *house) publish(e event.Event) {
 	h.t.Helper()
-	if err := bus.New(h.broker.Open(), nil, obs.Scope{}).Publish(h.t.Context(), e); err != nil {
+	if err := bus.New(h.broker.Open(), bus.Settings{}, obs.Scope{}).Publish(h.t.Context(), e); err != nil {
 		h.t.Fatal(err)
 	}
 	synctest.Wait()
@@ -233,7 +233,7 @@ func TestATargetThatLeavesResolves(t *testing.T) {
 		h.expect("Down ok target-removed", "ALERT Down resolved unknown=false")
 
 		h.kill()
-		if err := bus.New(h.broker.Open(), nil, obs.Scope{}).Remove(t.Context(), targets["t3"]); err != nil {
+		if err := bus.New(h.broker.Open(), bus.Settings{}, obs.Scope{}).Remove(t.Context(), targets["t3"]); err != nil {
 			t.Fatal(err)
 		}
 		h.start(h.broker.Open())

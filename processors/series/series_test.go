@@ -62,7 +62,7 @@ func (s *shelf) has() []string {
 
 func newBus(t *testing.T, scope obs.Scope) *bus.Bus {
 	t.Helper()
-	b := bus.New(mem.New(), nil, scope)
+	b := bus.New(mem.New(), bus.Settings{}, scope)
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

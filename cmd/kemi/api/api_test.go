@@ -23,7 +23,7 @@ import (
 func served(t *testing.T) (*httptest.Server, *bus.Bus, *mem.Driver) {
 	t.Helper()
 	d := mem.New()
-	b := bus.New(d, nil, obs.Scope{})
+	b := bus.New(d, bus.Settings{}, obs.Scope{})
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

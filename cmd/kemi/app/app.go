@@ -86,7 +86,7 @@ func Rooms(cfg *config.Config) (*cmdb.Room, *collector.Room, conf.Problems) {
 // Check returns every mistake in the configuration and what it names, and the number of targets and rules that are there.
 func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problems conf.Problems) {
 	a := &App{Config: cfg, scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
-	a.bus = bus.New(mem.New(), cfg.Zones, a.scope) // Rooms want one to be made; it is never opened.
+	a.bus = bus.New(mem.New(), bus.Settings{Zones: cfg.Zones}, a.scope) // Rooms want one to be made; it is never opened.
 	problems = append(a.sources(), a.sinks()...)
 	if a.cmdb != nil {
 		found, more := a.cmdb.Check(ctx)
@@ -122,7 +122,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
-	a.bus = bus.New(d, cfg.Zones, a.scope)
+	a.bus = bus.New(d, bus.Settings{Zones: cfg.Zones}, a.scope)
 	a.model = view.New(a.bus)
 	if problems := append(a.sources(), a.sinks()...); len(problems) > 0 {
 		return nil, problems.Err()
