@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -145,13 +146,15 @@ func (g *group) overdue(now time.Time) time.Duration {
 // owner is a member's feed of a Log or Latest topic.
 type owner struct {
 	*feed
+	name   string
 	g      *group
 	events []driver.Delivery
 	away   bool // It was lost and has not been told everything yet.
 }
 
 func newOwner(d *Driver, t *topic, s driver.Subscription) *owner {
-	o := &owner{feed: newFeed(d, t, s), g: t.group(s.Group)}
+	d.b.members++
+	o := &owner{feed: newFeed(d, t, s), g: t.group(s.Group), name: "member-" + strconv.Itoa(d.b.members)}
 	o.join()
 	return o
 }

@@ -21,8 +21,6 @@ type Options struct {
 	MaxRecord int
 	// Window is the default of Subscription.Window; 0 is 1024 records.
 	Window int
-	// Redeliver is the default of Subscription.Redeliver; 0 is 30 s.
-	Redeliver time.Duration
 	// Handover is how long an owner may finish what it was given when its partition is to move; 0 is 5 s.
 	Handover time.Duration
 	// Dedupe is how long an ID is remembered; 0 is 2 min.
@@ -35,9 +33,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Window == 0 {
 		o.Window = 1024
-	}
-	if o.Redeliver == 0 {
-		o.Redeliver = 30 * time.Second
 	}
 	if o.Handover == 0 {
 		o.Handover = 5 * time.Second
@@ -53,6 +48,7 @@ type broker struct {
 	mu      sync.Mutex
 	options Options
 	topics  map[string]*topic
+	members int // How many owners there ever were: it names them.
 }
 
 // Driver is one connection to a broker: what its feeds own goes to others when it closes.
@@ -72,8 +68,9 @@ type member interface {
 }
 
 var (
-	_ driver.Driver = (*Driver)(nil)
-	_ driver.Sizer  = (*Driver)(nil)
+	_ driver.Driver    = (*Driver)(nil)
+	_ driver.Sizer     = (*Driver)(nil)
+	_ driver.Inspector = (*Driver)(nil)
 )
 
 // New makes an empty broker and the first connection to it; of several Options the last counts.
@@ -89,9 +86,8 @@ func New(options ...Options) *Driver {
 // after a restart.
 func (d *Driver) Open() *Driver { return &Driver{b: d.b, feeds: map[member]struct{}{}} }
 
-// Lose makes the broker give the partitions of all feeds of d to others, as if d had been paused for longer than
-// its leases. The feeds learn it from Next, and join again by calling it once more. Work records stay with d until their
-// Redeliver time.
+// Lose makes the broker give the partitions and the work of all feeds of d to others, as if d had been paused for longer
+// than its leases. Owners learn it from Next, and join again by calling it once more.
 func (d *Driver) Lose() {
 	d.b.mu.Lock()
 	defer d.b.mu.Unlock()
@@ -169,18 +165,6 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 	return nil
 }
 
-// Size implements driver.Sizer.
-func (d *Driver) Size(_ context.Context, topic string) (used, limit int64, err error) {
-	d.b.mu.Lock()
-	defer d.b.mu.Unlock()
-	t := d.b.topics[topic]
-	if t == nil {
-		return 0, 0, fmt.Errorf("size of %s: %w", topic, driver.ErrNoTopic)
-	}
-	t.expire(time.Now())
-	return t.bytes, max(t.MaxBytes, 0), nil
-}
-
 // holds says whether a feed of d owns the fence's partition in its epoch.
 func (d *Driver) holds(f *driver.Fence) bool {
 	t := d.b.topics[f.Topic]
@@ -214,9 +198,6 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	}
 	if s.Window == 0 {
 		s.Window = d.b.options.Window
-	}
-	if s.Redeliver == 0 {
-		s.Redeliver = d.b.options.Redeliver
 	}
 	var m member
 	switch {

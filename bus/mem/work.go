@@ -19,7 +19,7 @@ type task struct {
 	s       *stored
 	attempt int
 	with    *worker   // Who has it; nil when it waits.
-	due     time.Time // When it is delivered again.
+	due     time.Time // When it is delivered again; zero while a member has it for as long as it lives.
 }
 
 // worker is a member's feed of a Work topic.
@@ -47,6 +47,9 @@ func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 		room := func() bool { return len(out) < atOnce && w.open < w.s.Window }
 		var again time.Duration
 		for _, k := range w.w.tasks {
+			if k.with != nil && k.due.IsZero() {
+				continue
+			}
 			left := k.due.Sub(now)
 			switch {
 			case left > 0:
@@ -80,7 +83,10 @@ func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 }
 
 func (w *worker) take(k *task, now time.Time) driver.Delivery {
-	k.with, k.attempt, k.due = w, k.attempt+1, now.Add(w.s.Redeliver)
+	k.with, k.attempt, k.due = w, k.attempt+1, time.Time{}
+	if w.s.Redeliver > 0 {
+		k.due = now.Add(w.s.Redeliver)
+	}
 	w.open++
 	d := delivery(k.s)
 	d.Attempt = k.attempt
@@ -138,9 +144,13 @@ func (w *worker) Close() error {
 
 // shut gives back at once what was not acknowledged.
 func (w *worker) shut() {
-	if !w.end() {
-		return
+	if w.end() {
+		w.lose()
 	}
+}
+
+// lose gives what was not acknowledged to others. What the member acknowledges all the same counts.
+func (w *worker) lose() {
 	for _, k := range w.w.tasks {
 		if k.with == w {
 			w.back(k)
@@ -149,5 +159,3 @@ func (w *worker) shut() {
 	}
 	w.t.wake()
 }
-
-func (w *worker) lose() {}
