@@ -27,8 +27,8 @@ import (
 	"kemi.dev/kemi/internal/obs"
 )
 
-// group is the room's name on the bus.
-const group = "alerting"
+// Group is the room's name on the bus.
+const Group = "alerting"
 
 // logReceiver takes the pages of teams that nobody configured.
 const logReceiver = "log"
@@ -178,7 +178,8 @@ func (r *Room) Run(parent context.Context) error {
 		followed <- r.targets.follow(ctx, r.bus)
 		cancel()
 	}()
-	err := bus.Own(ctx, r.bus, group, bus.Options{Start: bus.From{Snapshot: true}}, func(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Alert], error) {
+	options := bus.Options{Start: bus.From{Snapshot: true}, Writes: []event.Topic{(*event.Incident)(nil).Topic(), (*event.Page)(nil).Topic()}}
+	err := bus.Own(ctx, r.bus, Group, options, func(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Alert], error) {
 		return r.openPartition(ctx, own)
 	})
 	cancel()

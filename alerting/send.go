@@ -85,14 +85,19 @@ func (u *underWay) drain() {
 	}
 }
 
-// send makes one attempt to deliver a page, without holding anybody up, and puts the outcome into the post. A receiver
-// that does not heed its deadline is left behind: the page is tried again all the same. The end of ctx does not take a
-// page out of a receiver's hands before the grace is over.
+// send makes one attempt to deliver a page, without holding anybody up, and puts the outcome into the post. Nothing is
+// sent unless the partition is certainly ours at that moment: a process that was stopped and comes back finds that another
+// has it. A receiver that does not heed its deadline is left behind: the page is tried again all the same. The end of ctx
+// does not take a page out of a receiver's hands before the grace is over.
 func (r *Room) send(ctx context.Context, p *partition, page *event.Page) {
 	receiver := r.receiver(page.Receiver)
 	attempt, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.policy.SendTimeout)
 	done := make(chan Outcome, 1)
 	go func() {
+		if err := p.own.Held(attempt); err != nil {
+			done <- Outcome{Page: page.ID, Err: fmt.Errorf("make sure that the page is ours to send: %w", err)}
+			return
+		}
 		response, err := notifySafely(attempt, receiver, page)
 		done <- Outcome{Page: page.ID, Response: response, Err: err, Permanent: notify.IsPermanent(err), RetryAfter: notify.RetryIn(err)}
 	}()

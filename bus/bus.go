@@ -65,6 +65,7 @@ type Bus struct {
 	delay     *prometheus.GaugeVec
 	sizer     driver.Sizer // Nil when the driver is none.
 	sizes     map[string]*size
+	owned     places
 	used      *prometheus.GaugeVec
 	limit     *prometheus.GaugeVec
 }
@@ -226,6 +227,10 @@ func (b *Bus) store(ctx context.Context, records []driver.Record, fence *driver.
 
 // Remove takes the keys of the events out of their keep-latest topics. A key that no broker carries was never there.
 func (b *Bus) Remove(ctx context.Context, events ...event.Event) error {
+	return b.remove(ctx, nil, events)
+}
+
+func (b *Bus) remove(ctx context.Context, fence *driver.Fence, events []event.Event) error {
 	records := make([]driver.Record, 0, len(events))
 	for _, e := range events {
 		t := e.Topic()
@@ -237,7 +242,7 @@ func (b *Bus) Remove(ctx context.Context, events ...event.Event) error {
 			Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
 		})
 	}
-	return b.storeApart(ctx, records, nil, func(*driver.Record, error) error { return nil })
+	return b.storeApart(ctx, records, fence, func(*driver.Record, error) error { return nil })
 }
 
 // record makes an event's record. On an error other than ErrNoTopic it is what a dead letter can be made of.

@@ -22,6 +22,18 @@ type Handler[T any] interface {
 	Tick(ctx context.Context, now time.Time) error
 }
 
+// ErrFenced is what an Ownership says once its epoch is over.
+var ErrFenced = driver.ErrFenced
+
+// Closer is a Handler with something to bring to an end. Close is called once, by the same goroutine, after ctx of the
+// others ended and, when the process leaves by its own will, before the partition is given back.
+type Closer interface {
+	Close(ctx context.Context)
+}
+
+// closing bounds one Closer's Close.
+const closing = 2 * time.Second
+
 // Ownership is one partition in one epoch, as its handler sees it.
 type Ownership struct {
 	Partition int
@@ -46,6 +58,11 @@ func (o *Ownership) Wake() {
 // Publish stores events as Bus.Publish does, but only while the epoch lasts: else driver.ErrFenced.
 func (o *Ownership) Publish(ctx context.Context, events ...event.Event) error {
 	return o.bus.publish(ctx, o.fence(), events)
+}
+
+// Remove takes keys out of their topics as Bus.Remove does, but only while the epoch lasts: else driver.ErrFenced.
+func (o *Ownership) Remove(ctx context.Context, events ...event.Event) error {
+	return o.bus.remove(ctx, o.fence(), events)
 }
 
 // Held is nil while the epoch lasts, else driver.ErrFenced: what is done outside the bus in the partition's name, such as
@@ -157,6 +174,7 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 	owned := map[int]*owner[T, W]{}
 	release := func(p int) {
 		if o := owned[p]; o != nil {
+			b.owned.remove(topic.Name, group, p)
 			o.stop()
 			delete(owned, p)
 		}
@@ -180,6 +198,7 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 					feed:      feed, opts: opts, wake: make(chan struct{}, 1), gone: make(chan struct{}),
 				}
 				owned[d.Partition] = o
+				b.owned.add(topic.Name, group, d.Partition)
 				var octx context.Context
 				octx, o.cancel = context.WithCancel(ctx)
 				go o.run(octx, open)
@@ -300,6 +319,13 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 		if !pause(ctx, backoff(attempt)) {
 			return
 		}
+	}
+	if c, ok := h.(Closer); ok {
+		defer func() {
+			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), closing)
+			defer cancel()
+			c.Close(last)
+		}()
 	}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()

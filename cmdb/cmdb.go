@@ -60,8 +60,9 @@ type Room struct {
 	valid, held, targets *prometheus.GaugeVec
 	changes              *prometheus.CounterVec
 
-	mu     sync.Mutex
-	status []SourceStatus
+	mu      sync.Mutex
+	status  []SourceStatus
+	leading bool
 }
 
 // New makes the room, or returns what is wrong with the configuration of its sources. It reads nothing yet.
@@ -157,12 +158,19 @@ type SourceStatus struct {
 	Lost   []string `json:"lost,omitempty"`
 }
 
-// Status returns the state of every source, without the built-in one. It is safe for concurrent use; the lists in it
-// are not to be changed.
+// Status returns the state of every source, without the built-in one, as this process sees it. It is safe for
+// concurrent use; the lists in it are not to be changed.
 func (r *Room) Status() []SourceStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(r.status), func(s SourceStatus) bool { return s.Name == canaryOrigin })
+}
+
+// leads notes whether it is this process that reads the sources.
+func (r *Room) leads(yes bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.leading = yes
 }
 
 // show makes the state of the desk visible.

@@ -3,6 +3,7 @@ package cmdb
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -30,16 +31,34 @@ type answer struct {
 	problems conf.Problems
 }
 
-// Run publishes what the sources say until ctx ends, and then returns nil. An error means that the bus can no longer be
-// used.
-func (r *Room) Run(parent context.Context) error {
+// Group is the room's name on the bus. Who owns the commands in it is the one that reads the sources.
+const Group = "cmdb"
+
+// Run publishes what the sources say until ctx ends, and then returns nil. Of several processes one does it, and another
+// takes over when that is gone. An error means that the bus can no longer be used.
+func (r *Room) Run(ctx context.Context) error {
 	if r.bus == nil {
 		return errors.New("run cmdb: no bus")
 	}
-	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
+	return bus.Own(ctx, r.bus, Group, bus.Options{Start: bus.From{End: true}, Writes: []event.Topic{(*event.Target)(nil).Topic()}}, r.lead)
+}
+
+// leader is the room while it is the one that reads the sources.
+type leader struct {
+	room     *Room
+	own      *bus.Ownership
+	desk     *desk
+	commands chan bus.Message[event.Command]
+	done     chan struct{}
+}
+
+// lead begins with the targets that run.
+func (r *Room) lead(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Command], error) {
 	started := time.Now()
-	d := newDesk(r.names(), r.canaryEvery, started)
+	l := &leader{
+		room: r, own: own, desk: newDesk(r.names(), r.canaryEvery, started),
+		commands: make(chan bus.Message[event.Command]), done: make(chan struct{}),
+	}
 	var running []*event.Target
 	err := bus.Snapshot(ctx, r.bus, func(m bus.Message[event.Target]) error {
 		if !m.Removed() {
@@ -47,48 +66,53 @@ func (r *Room) Run(parent context.Context) error {
 		}
 		return nil
 	})
-	if parent.Err() != nil {
-		return nil
-	}
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("load targets: %w", err)
 	}
-	d.load(running, started)
+	l.desk.load(running, started)
+	r.leads(true)
+	go l.run(ctx)
+	return l, nil
+}
 
-	answers, commands := make(chan answer), make(chan bus.Message[event.Command])
+// run reads the sources and carries out what follows, until ctx ends.
+func (l *leader) run(ctx context.Context) {
+	defer close(l.done)
+	defer l.room.leads(false)
+	answers := make(chan answer)
 	var all sync.WaitGroup
 	defer all.Wait()
-	defer cancel(nil)
-	for _, s := range r.sources {
-		all.Go(func() { r.listen(ctx, s, answers) })
+	for _, s := range l.room.sources {
+		all.Go(func() { l.room.listen(ctx, s, answers) })
 	}
-	all.Go(func() {
-		// From the start on, not from the end: what is said while this is being set up counts.
-		err := bus.Follow(ctx, r.bus, bus.From{Time: started}, func(m bus.Message[event.Command]) error {
-			select {
-			case commands <- m:
-			case <-ctx.Done():
-			}
-			return nil
-		}, nil)
-		if err != nil {
-			cancel(err)
-		}
-	})
-	for r.carryOut(ctx, d) {
+	for l.carryOut(ctx) {
 		select {
 		case <-ctx.Done():
 		case a := <-answers:
-			d.feed(a.name, time.Now()).answer(a.found, a.problems)
-		case m := <-commands:
-			r.command(d, m)
+			l.desk.feed(a.name, time.Now()).answer(a.found, a.problems)
+		case m := <-l.commands:
+			l.room.command(l.desk, m)
 		}
 	}
-	if parent.Err() != nil {
-		return nil
-	}
-	return context.Cause(ctx)
 }
+
+// Handle implements bus.Handler.
+func (l *leader) Handle(ctx context.Context, batch []bus.Message[event.Command]) error {
+	for _, m := range batch {
+		select {
+		case l.commands <- m:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// Tick implements bus.Handler.
+func (l *leader) Tick(context.Context, time.Time) error { return nil }
+
+// Close implements bus.Closer.
+func (l *leader) Close(context.Context) { <-l.done }
 
 // listen reads a source at the start and whenever it changes.
 func (r *Room) listen(ctx context.Context, s source.Source, answers chan<- answer) {
@@ -149,21 +173,23 @@ func (r *Room) command(d *desk, m bus.Message[event.Command]) {
 }
 
 // carryOut settles the desk and does what it decided; false means that ctx is over.
-func (r *Room) carryOut(ctx context.Context, d *desk) bool {
+func (l *leader) carryOut(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
+	r, d := l.room, l.desk
 	out := d.settle(time.Now())
 	r.show(d, out.changed)
+	l.note(ctx, len(out.changed) > 0)
 	for _, batch := range batches(out.publish) {
-		if !r.until(ctx, func() error { return r.bus.Publish(ctx, asEvents(batch)...) }) {
+		if !r.until(ctx, func() error { return l.own.Publish(ctx, asEvents(batch)...) }) {
 			return false
 		}
 		d.stored(batch)
 		r.changes.WithLabelValues("published").Add(float64(len(batch)))
 	}
 	for _, batch := range batches(out.remove) {
-		if !r.until(ctx, func() error { return r.bus.Remove(ctx, asEvents(batch)...) }) {
+		if !r.until(ctx, func() error { return l.own.Remove(ctx, asEvents(batch)...) }) {
 			return false
 		}
 		d.removed(batch)

@@ -25,11 +25,11 @@ type site struct {
 	bus   *bus.Bus
 	reg   *prometheus.Registry
 	room  *cmdb.Room
-	after int64 // the position on targets.v1 up to which messages were seen
+	after map[int]int64 // the position on each partition of targets.v1 up to which messages were seen
 }
 
 func newSite(t *testing.T) *site {
-	s := &site{t: t, dir: t.TempDir(), bus: bus.New(mem.New(), bus.Settings{}, obs.Scope{})}
+	s := &site{t: t, dir: t.TempDir(), after: map[int]int64{}, bus: bus.New(mem.New(), bus.Settings{}, obs.Scope{})}
 	if err := s.bus.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -86,8 +86,11 @@ func (s *site) saw(within time.Duration, want ...string) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), within)
 	defer cancel()
 	enough := errors.New("enough")
-	err := bus.Follow(ctx, s.bus, bus.From{Position: s.after + 1}, func(m bus.Message[event.Target]) error {
-		s.after = m.Position
+	err := bus.Follow(ctx, s.bus, bus.From{}, func(m bus.Message[event.Target]) error {
+		if m.Position <= s.after[m.Partition] {
+			return nil
+		}
+		s.after[m.Partition] = m.Position
 		id := m.Key
 		if m.Removed() {
 			id = "-" + id

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -22,54 +24,86 @@ const (
 	longestWait = 500 * time.Millisecond
 	// noteEvery is how often the progress is saved.
 	noteEvery = time.Second
-	noteName  = "scheduler/progress"
+	// progressName is the piece of state it is saved under.
+	progressName = "progress"
 	// sayAgain is after how long what is wrong with a target is logged once more when it comes again.
 	sayAgain = time.Hour
 )
 
-// progress is what one run leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
-// latest time that any run has seen; it is later than Tick when the clock was put back.
+// progress is what one owner of a partition leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
+// latest time that any of them has seen; it is later than Tick when the clock was put back.
 type progress struct {
 	Tick    time.Time `json:"tick"`
 	Reached time.Time `json:"reached"`
 }
 
-// Run publishes what is due until ctx ends, and then returns nil. An error means that the bus can no longer be used.
-func (r *Room) Run(parent context.Context) error {
-	ctx, cancel := context.WithCancelCause(parent)
-	defer cancel(nil)
-	last, err := r.load(ctx)
-	if err != nil {
-		if parent.Err() != nil {
-			return nil
-		}
-		return err
+// Group is the room's name on the bus. Who owns a partition of the targets in it schedules them.
+const Group = "scheduler"
+
+// Run publishes what is due until ctx ends, and then returns nil. Several processes share the targets by partition. An
+// error means that the bus can no longer be used.
+func (r *Room) Run(ctx context.Context) error {
+	writes := make([]event.Topic, 0, len(r.zones))
+	for _, zone := range r.zones {
+		writes = append(writes, event.JobsTopic(zone))
+	}
+	return bus.Own(ctx, r.bus, Group, bus.Options{Start: bus.From{Snapshot: true}, Writes: writes}, r.open)
+}
+
+// partition is the plan of one partition's targets, for one epoch.
+type partition struct {
+	room *Room
+	own  *bus.Ownership
+	plan *shared
+	last progress
+	// seen is the newest position that the plan began with: what is handed over up to it is older.
+	seen int64
+	done chan struct{}
+}
+
+// open begins with the targets that are there and goes on where the last owner was.
+func (r *Room) open(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Target], error) {
+	p := &partition{room: r, own: own, done: make(chan struct{})}
+	var err error
+	if p.last, err = r.load(ctx, own); err != nil {
+		return nil, fmt.Errorf("load the progress of partition %d: %w", own.Partition, err)
 	}
 	start := r.now()
-	s := &shared{plan: NewPlan(r.zones, start, last.Reached), start: start, refused: map[string]bool{}}
-
-	var follower sync.WaitGroup
-	defer follower.Wait()
-	defer cancel(nil)
-	ready := make(chan struct{})
-	follower.Go(func() {
-		err := bus.Follow(ctx, r.bus, bus.From{Snapshot: true},
-			func(m bus.Message[event.Target]) error { r.take(s, m); return nil },
-			func() { close(ready) })
-		if err != nil {
-			cancel(err)
-		}
-	})
-	select {
-	case <-ready:
-		r.begin(s, last)
-		r.loop(ctx, s, last)
-	case <-ctx.Done():
-	}
-	if parent.Err() != nil {
+	p.plan = &shared{plan: NewPlan(r.zones, start, p.last.Reached), start: start, refused: map[string]bool{}}
+	err = bus.Snapshot(ctx, r.bus, func(m bus.Message[event.Target]) error {
+		p.seen = max(p.seen, m.Position)
+		r.take(p.plan, m)
 		return nil
+	}, own.Partition)
+	if err != nil {
+		return nil, fmt.Errorf("load the targets of partition %d: %w", own.Partition, err)
 	}
-	return context.Cause(ctx)
+	r.begin(p.plan, p.last)
+	go func() {
+		defer close(p.done)
+		r.loop(ctx, p)
+	}()
+	return p, nil
+}
+
+// Handle implements bus.Handler.
+func (p *partition) Handle(_ context.Context, batch []bus.Message[event.Target]) error {
+	for _, m := range batch {
+		if m.Position > p.seen {
+			p.room.take(p.plan, m)
+		}
+	}
+	return nil
+}
+
+// Tick implements bus.Handler: the plan has a faster clock of its own.
+func (p *partition) Tick(context.Context, time.Time) error { return nil }
+
+// Close implements bus.Closer: the next owner is to know exactly how far this one came.
+func (p *partition) Close(ctx context.Context) {
+	<-p.done
+	p.room.save(ctx, p.own, p.last)
+	p.room.targets.DeleteLabelValues(strconv.Itoa(p.own.Partition))
 }
 
 // shared is the plan between the goroutine that follows the targets and the one that looks at the clock.
@@ -129,41 +163,36 @@ func (r *Room) begin(s *shared, last progress) {
 }
 
 // loop asks the plan what is due and publishes it.
-func (r *Room) loop(ctx context.Context, s *shared, last progress) {
+func (r *Room) loop(ctx context.Context, p *partition) {
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
 	var pending []*event.Job
-	out := outbox{room: r}
-	saved := s.start
+	s, out := p.plan, outbox{room: r, own: p.own}
+	count, saved := r.targets.WithLabelValues(strconv.Itoa(p.own.Partition)), s.start
 	for {
 		now := r.now()
 		s.mu.Lock()
 		jobs, skipped := s.plan.Due(now)
-		count := s.plan.Len()
+		count.Set(float64(s.plan.Len()))
 		s.mu.Unlock()
-		r.targets.WithLabelValues().Set(float64(count))
 		if skipped > 0 {
 			r.missed.WithLabelValues(missedPause).Add(float64(skipped))
 			r.scope.Log().Warn("skip what was due while nobody looked at the clock", "slots", skipped)
 		}
 		pending = out.send(ctx, r.dropLate(append(pending, jobs...), now), now)
 		if len(pending) == 0 && ctx.Err() == nil {
-			last.Tick = now
-			if now.After(last.Reached) {
-				last.Reached = now
+			p.last.Tick = now
+			if now.After(p.last.Reached) {
+				p.last.Reached = now
 			}
 		}
 		if len(pending) == 0 && (now.Sub(saved) >= noteEvery || now.Before(saved)) {
 			saved = now
-			r.save(ctx, last)
+			r.save(ctx, p.own, p.last)
 		}
 		select {
 		case <-clock.C:
 		case <-ctx.Done():
-			// The next run is to know exactly how far this one came.
-			late, cancel := context.WithTimeout(context.WithoutCancel(ctx), attempt)
-			defer cancel()
-			r.save(late, last)
 			return
 		}
 	}
@@ -188,6 +217,7 @@ func (r *Room) dropLate(jobs []*event.Job, now time.Time) []*event.Job {
 // outbox publishes jobs and keeps those that the bus did not take.
 type outbox struct {
 	room  *Room
+	own   *bus.Ownership
 	wait  time.Duration
 	again time.Time
 }
@@ -242,7 +272,7 @@ func (o *outbox) publish(ctx context.Context, jobs []*event.Job) error {
 	for i, j := range jobs {
 		events[i] = j
 	}
-	if err := o.room.bus.Publish(ctx, events...); err != nil {
+	if err := o.own.Publish(ctx, events...); err != nil {
 		return err
 	}
 	o.room.jobs.WithLabelValues().Add(float64(len(jobs)))
@@ -256,9 +286,10 @@ func (o *outbox) publish(ctx context.Context, jobs []*event.Job) error {
 	return nil
 }
 
-// load reads what the last run left. Progress that cannot be read is as good as none.
-func (r *Room) load(ctx context.Context) (p progress, err error) {
-	data, err := r.bus.LoadNote(ctx, noteName)
+// load reads what the last owner left. Progress that cannot be read is as good as none.
+func (r *Room) load(ctx context.Context, own *bus.Ownership) (p progress, err error) {
+	state, err := own.LoadState(ctx)
+	data := state[progressName]
 	if err != nil || data == nil {
 		return progress{}, err
 	}
@@ -269,7 +300,7 @@ func (r *Room) load(ctx context.Context) (p progress, err error) {
 	return p, nil
 }
 
-func (r *Room) save(ctx context.Context, p progress) {
+func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress) {
 	if p.Tick.IsZero() {
 		return
 	}
@@ -277,9 +308,9 @@ func (r *Room) save(ctx context.Context, p progress) {
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, attempt)
 		defer cancel()
-		err = r.bus.SaveNote(ctx, noteName, data)
+		err = own.SaveState(ctx, progressName, data)
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil && ctx.Err() == nil && !errors.Is(err, bus.ErrFenced) {
 		r.scope.Log().Warn("save the progress", "err", err)
 	}
 }

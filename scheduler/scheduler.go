@@ -1,7 +1,7 @@
 // Package scheduler decides when: Targets in, Jobs out.
 //
 // In: Targets, as the cmdb publishes them. Out: one Job for each check of each target in each of its slots.
-// It promises that a slot is computed from target and check alone, so that restarts and second schedulers mean the same
+// It promises that a slot is computed from target and check alone, so that restarts and other owners mean the same
 // jobs; that what is due is published within a second or counted as missed; and that nothing is caught up in a storm.
 // It never polls a target and never waits for a result.
 package scheduler
@@ -71,7 +71,7 @@ func New(o Options) (*Room, error) {
 		jobs:    scope.Counter("kemi_scheduler_jobs_total", "Jobs published."),
 		refused: scope.Counter("kemi_scheduler_targets_refused_total", "Targets that came in and could not be scheduled, or not all of their checks.", "reason"),
 		missed:  scope.Counter("kemi_scheduler_slots_missed_total", "Slots of which no job was published.", "reason"),
-		targets: scope.Gauge("kemi_scheduler_targets", "Targets that have something scheduled."),
+		targets: scope.Gauge("kemi_scheduler_targets", "Targets that have something scheduled.", "partition"),
 		delay: scope.Histogram("kemi_scheduler_start_delay_seconds", "Time from a slot to when its job was stored on the bus.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}),
 	}

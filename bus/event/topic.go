@@ -72,7 +72,7 @@ const (
 // The topics, one line each. Topics that share a route (domain) have equally many partitions, so that the owner
 // of a partition finds everything about its domains there.
 var (
-	topicTargets   = Topic{Name: "targets.v1", Word: "dev.kemi.target.v1", Kind: Latest, Partitions: 1, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
+	topicTargets   = Topic{Name: "targets.v1", Word: "dev.kemi.target.v1", Kind: Latest, Partitions: 4, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
 	topicJobs      = Topic{Name: "jobs.v1", Word: "dev.kemi.job.v1", Kind: Work, Partitions: 8, Keep: time.Hour, MaxBytes: 512 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf}
 	topicReadings  = Topic{Name: "readings.v1", Word: "dev.kemi.reading.v1", Kind: Log, Partitions: 8, Keep: 6 * time.Hour, MaxBytes: 4096 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf, Compress: true}
 	topicFindings  = Topic{Name: "findings.v1", Word: "dev.kemi.finding.v1", Kind: Log, Partitions: 4, Keep: 7 * day, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeJSON}

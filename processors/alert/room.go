@@ -49,7 +49,7 @@ func New(o Options) (*Room, error) {
 
 // Run deduplicates until ctx ends.
 func (r *Room) Run(ctx context.Context) error {
-	return bus.Own(ctx, r.bus, Group, bus.Options{}, r.open)
+	return bus.Own(ctx, r.bus, Group, bus.Options{Writes: []event.Topic{(*event.Alert)(nil).Topic()}}, r.open)
 }
 
 // open makes the owner of a partition. Findings and alerts have the same route and equally many partitions, so that

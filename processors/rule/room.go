@@ -103,7 +103,7 @@ func (r *Room) Run(ctx context.Context) error {
 		}
 	})
 	g.Add("own readings", func(ctx context.Context) error {
-		return bus.Own(ctx, r.bus, Group, bus.Options{}, r.open)
+		return bus.Own(ctx, r.bus, Group, bus.Options{Writes: []event.Topic{(*event.Finding)(nil).Topic()}}, r.open)
 	})
 	return g.Run(ctx)
 }
