@@ -2,7 +2,7 @@ package event
 
 import "time"
 
-// AlertState of an alert.
+// AlertState says whether a problem is there. There will be no other.
 type AlertState string
 
 // The states of an alert.
@@ -13,27 +13,40 @@ const (
 
 // Alert is one problem: deduplicated by rule and series, said on every transition.
 type Alert struct {
-	// ID is computed from rule and labels; see AlertID.
-	ID    string     `json:"id"`
-	Name  string     `json:"name"`
-	Rule  string     `json:"rule"`
+	// ID is computed from rule and labels: the same problem has the same ID whenever it comes back.
+	ID string `json:"id"`
+	// Name is the alert's name in its rule file.
+	Name string `json:"name"`
+	// Rule is "group/alert name".
+	Rule string `json:"rule"`
+	// State after this transition.
 	State AlertState `json:"state"`
 	// Unknown says that there has been no data since the last verdict: the state is the last one known.
-	Unknown     bool              `json:"unknown,omitempty"`
-	Target      string            `json:"target"`
-	Team        string            `json:"team,omitempty"`
-	Domain      string            `json:"domain"`
-	Severity    string            `json:"severity,omitempty"`
-	Labels      Labels            `json:"labels"`
+	Unknown bool `json:"unknown,omitempty"`
+	// Target is the id of the target that the alert is about.
+	Target string `json:"target"`
+	// Team owns the problem.
+	Team string `json:"team,omitempty"`
+	// Domain is the part of the world in which causes are sought together.
+	Domain string `json:"domain"`
+	// Severity as the rule's label says it.
+	Severity string `json:"severity,omitempty"`
+	// Labels identify the series and carry the rule's labels; alertname is among them.
+	Labels Labels `json:"labels"`
+	// Annotations are the rule's texts for people, filled in.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Value       float64           `json:"value"`
-	StartsAt    time.Time         `json:"starts_at"`
-	EndsAt      time.Time         `json:"ends_at,omitzero"`
+	// Value of the rule's expression at this transition.
+	Value float64 `json:"value"`
+	// StartsAt is since when the problem is there.
+	StartsAt time.Time `json:"starts_at"`
+	// EndsAt is since when it is no more; only when resolved.
+	EndsAt time.Time `json:"ends_at,omitzero"`
 	// Updated is when this transition became true.
 	Updated time.Time `json:"updated"`
 	// Finding is the identity of the finding that made the transition.
 	Finding string `json:"finding,omitempty"`
-	Reason  Reason `json:"reason"`
+	// Reason of the transition.
+	Reason Reason `json:"reason"`
 }
 
 // AlertID is the identity of a problem, whatever the order, repetition, restart or source.

@@ -2,7 +2,7 @@ package event
 
 import "time"
 
-// CommandKind says what a person or program asks Kemi to do.
+// CommandKind says what a person or program asks Kemi to do. More may come.
 type CommandKind string
 
 // The commands.
@@ -13,12 +13,18 @@ const (
 
 // Command is what people say to Kemi.
 type Command struct {
-	Kind    CommandKind       `json:"kind"`
-	Subject string            `json:"subject"`
-	By      string            `json:"by,omitempty"`
-	At      time.Time         `json:"at"`
-	Comment string            `json:"comment,omitempty"`
-	Args    map[string]string `json:"args,omitempty"`
+	// Kind of the command.
+	Kind CommandKind `json:"kind"`
+	// Subject is what the command is about.
+	Subject string `json:"subject"`
+	// By is who said it.
+	By string `json:"by,omitempty"`
+	// At is when it was said.
+	At time.Time `json:"at"`
+	// Comment is why, for people.
+	Comment string `json:"comment,omitempty"`
+	// Args are what this kind of command takes beside its subject.
+	Args map[string]string `json:"args,omitempty"`
 }
 
 // Topic implements Event.

@@ -88,7 +88,10 @@ func fromMillis(ms int64) time.Time {
 // Reason says why something was decided: a code for machines and metrics, a sentence for people, and the
 // identities of what caused it, so that `kemi why` can walk back to the packet.
 type Reason struct {
-	Code   string   `json:"code"`
-	Text   string   `json:"text,omitempty"`
+	// Code is for machines; new ones may come with any version.
+	Code string `json:"code"`
+	// Text is for people.
+	Text string `json:"text,omitempty"`
+	// Causes are the identities of the events and targets that led here.
 	Causes []string `json:"causes,omitempty"`
 }

@@ -3,6 +3,7 @@ package event
 import "time"
 
 // Verdict is what a rule says of a series: there are three states, not two, and a `for` time before the third.
+// There will be no other.
 type Verdict string
 
 // The verdicts.
@@ -25,22 +26,31 @@ type Finding struct {
 	// Rule is "group/alert name" or a built-in name.
 	Rule string `json:"rule"`
 	// Alert is the alert's name; empty for built-in rules.
-	Alert   string  `json:"alert,omitempty"`
+	Alert string `json:"alert,omitempty"`
+	// Verdict of the rule on this series.
 	Verdict Verdict `json:"verdict"`
-	Target  string  `json:"target"`
-	Team    string  `json:"team,omitempty"`
-	Domain  string  `json:"domain"`
+	// Target is the id of the target whose series it is.
+	Target string `json:"target"`
+	// Team owns the problem, if there is one.
+	Team string `json:"team,omitempty"`
+	// Domain is the part of the world in which causes are sought together.
+	Domain string `json:"domain"`
 	// Labels identify the series and carry the rule's labels (severity …); alertname is among them.
-	Labels      Labels            `json:"labels"`
+	Labels Labels `json:"labels"`
+	// Annotations are the rule's texts for people, filled in.
 	Annotations map[string]string `json:"annotations,omitempty"`
-	Value       float64           `json:"value"`
-	// Since is when the condition became true (pending, firing) or false (ok); At is the reading's slot.
+	// Value of the rule's expression; infinities are the largest number there is.
+	Value float64 `json:"value"`
+	// Since is when the condition became true (pending, firing) or false (ok).
 	Since time.Time `json:"since"`
-	At    time.Time `json:"at"`
-	// Reading is the identity of the reading that decided, AskedBy who asked for it when it was no scheduled one.
+	// At is the slot of the reading that decided.
+	At time.Time `json:"at"`
+	// Reading is the identity of the reading that decided.
 	Reading string `json:"reading,omitempty"`
+	// AskedBy says who asked for the reading when it was no scheduled one.
 	AskedBy string `json:"asked_by,omitempty"`
-	Reason  Reason `json:"reason"`
+	// Reason of the verdict.
+	Reason Reason `json:"reason"`
 }
 
 // Topic implements Event.

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// IncidentState of an incident.
+// IncidentState says how far an incident is. More may come.
 type IncidentState string
 
 // The states of an incident.
@@ -16,7 +16,7 @@ const (
 	IncidentResolved  IncidentState = "resolved"
 )
 
-// IncidentKind says what is wrong with the cause.
+// IncidentKind says what is wrong with the cause. More may come.
 type IncidentKind string
 
 // The kinds of incident.
@@ -30,30 +30,43 @@ const (
 // Incident is one cause and everything it explains.
 type Incident struct {
 	// ID is computed from domain, first cause and opening time.
-	ID     string        `json:"id"`
-	Domain string        `json:"domain"`
-	State  IncidentState `json:"state"`
-	Kind   IncidentKind  `json:"kind,omitempty"`
-	Team   string        `json:"team"`
+	ID string `json:"id"`
+	// Domain is the part of the world in which causes are sought together.
+	Domain string `json:"domain"`
+	// State of the incident in this revision.
+	State IncidentState `json:"state"`
+	// Kind of the incident.
+	Kind IncidentKind `json:"kind,omitempty"`
+	// Team is told about it.
+	Team string `json:"team"`
 	// Cause is the target that explains the rest; it may change (re-rooted) while the incident is open.
-	Cause    string `json:"cause"`
-	Title    string `json:"title"`
+	Cause string `json:"cause"`
+	// Title is one line for people.
+	Title string `json:"title"`
+	// Severity is the highest of its alerts.
 	Severity string `json:"severity,omitempty"`
-	// Alerts are the alerts that are the incident itself, the first of them; Firing counts all that fire now.
+	// Alerts are the alerts that are the incident itself, the first of them.
 	Alerts []IncidentAlert `json:"alerts,omitempty"`
-	Firing int             `json:"firing"`
-	// Suppressed counts what the cause explains: targets by class, and Examples of them.
-	Suppressed      map[string]int    `json:"suppressed,omitempty"`
-	SuppressedTotal int               `json:"suppressed_total,omitempty"`
-	Examples        []SuppressedAlert `json:"examples,omitempty"`
-	OpenedAt        time.Time         `json:"opened_at"`
-	ResolvedAt      time.Time         `json:"resolved_at,omitzero"`
-	Updated         time.Time         `json:"updated"`
+	// Firing counts all of its alerts that fire now.
+	Firing int `json:"firing"`
+	// Suppressed counts what the cause explains: targets by class.
+	Suppressed map[string]int `json:"suppressed,omitempty"`
+	// SuppressedTotal is their sum.
+	SuppressedTotal int `json:"suppressed_total,omitempty"`
+	// Examples are some of the alerts that the cause explains.
+	Examples []SuppressedAlert `json:"examples,omitempty"`
+	// OpenedAt is since when there is the incident.
+	OpenedAt time.Time `json:"opened_at"`
+	// ResolvedAt is since when it is over; only when resolved.
+	ResolvedAt time.Time `json:"resolved_at,omitzero"`
+	// Updated is when this revision became true.
+	Updated time.Time `json:"updated"`
 	// Revision grows by one with every change.
 	Revision int `json:"revision"`
 	// Told lists the receivers that were told that it is firing: they are told when it resolves.
-	Told   []string `json:"told,omitempty"`
-	Reason Reason   `json:"reason"`
+	Told []string `json:"told,omitempty"`
+	// Reason of this revision.
+	Reason Reason `json:"reason"`
 }
 
 // Reasons of incidents that were only ever a question: another incident explains it, or it was over while its cause was
@@ -70,21 +83,33 @@ func (i *Incident) Question() bool {
 
 // IncidentAlert is an alert as its incident shows it.
 type IncidentAlert struct {
-	ID       string     `json:"id"`
-	Name     string     `json:"name"`
-	Target   string     `json:"target"`
-	State    AlertState `json:"state"`
-	Summary  string     `json:"summary,omitempty"`
-	Value    float64    `json:"value"`
-	StartsAt time.Time  `json:"starts_at"`
+	// ID of the alert.
+	ID string `json:"id"`
+	// Name of the alert.
+	Name string `json:"name"`
+	// Target is the id of the target that the alert is about.
+	Target string `json:"target"`
+	// State of the alert.
+	State AlertState `json:"state"`
+	// Summary is the alert's annotation of that name.
+	Summary string `json:"summary,omitempty"`
+	// Value of the rule's expression.
+	Value float64 `json:"value"`
+	// StartsAt is since when the problem is there.
+	StartsAt time.Time `json:"starts_at"`
 }
 
 // SuppressedAlert is an alert that pages nobody, and why.
 type SuppressedAlert struct {
-	ID     string `json:"id"`
-	Name   string `json:"name"`
+	// ID of the alert.
+	ID string `json:"id"`
+	// Name of the alert.
+	Name string `json:"name"`
+	// Target is the id of the target that the alert is about.
 	Target string `json:"target"`
-	Class  string `json:"class,omitempty"`
+	// Class of the target.
+	Class string `json:"class,omitempty"`
+	// Reason why it pages nobody.
 	Reason Reason `json:"reason"`
 }
 

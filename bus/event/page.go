@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// PageKind says what a page tells.
+// PageKind says what a page tells. More may come.
 type PageKind string
 
 // The kinds of page.
@@ -16,6 +16,7 @@ const (
 )
 
 // PageStage is how far a page has come: the intent is written before anything is sent, the outcome after.
+// More may come.
 type PageStage string
 
 // The stages of a page.
@@ -31,28 +32,41 @@ const (
 // Page is one line of the ledger: who is told what, by which way, and what came of it.
 type Page struct {
 	// ID is computed from incident, receiver, kind and sequence: see PageID.
-	ID       string    `json:"id"`
-	Incident string    `json:"incident"`
-	Domain   string    `json:"domain"`
-	Team     string    `json:"team"`
-	Receiver string    `json:"receiver"`
-	Kind     PageKind  `json:"kind"`
-	Stage    PageStage `json:"stage"`
+	ID string `json:"id"`
+	// Incident is the id of the incident it tells of.
+	Incident string `json:"incident"`
+	// Domain is the incident's.
+	Domain string `json:"domain"`
+	// Team that is told.
+	Team string `json:"team"`
+	// Receiver is the way it is told by, as the configuration names it.
+	Receiver string `json:"receiver"`
+	// Kind of the page.
+	Kind PageKind `json:"kind"`
+	// Stage it has come to.
+	Stage PageStage `json:"stage"`
 	// DedupKey is the same for every page of one incident to one receiver: providers fold by it.
 	DedupKey string `json:"dedup_key"`
-	Title    string `json:"title"`
-	Text     string `json:"text,omitempty"`
+	// Title is one line for people.
+	Title string `json:"title"`
+	// Text is more, for people.
+	Text string `json:"text,omitempty"`
 	// Snapshot is the incident as it was when the page was decided: retries send the same words.
 	Snapshot *Incident `json:"snapshot,omitempty"`
-	Attempts int       `json:"attempts"`
+	// Attempts that were made so far.
+	Attempts int `json:"attempts"`
 	// Response is the last answer of the provider or the error on the way there, shortened.
-	Response string    `json:"response,omitempty"`
-	NextTry  time.Time `json:"next_try,omitzero"`
+	Response string `json:"response,omitempty"`
+	// NextTry is when the next attempt is due; only while retrying.
+	NextTry time.Time `json:"next_try,omitzero"`
 	// PossibleDuplicate: an attempt was under way when a process died and the provider folds nothing.
-	PossibleDuplicate bool      `json:"possible_duplicate,omitempty"`
-	Created           time.Time `json:"created"`
-	Updated           time.Time `json:"updated"`
-	Reason            Reason    `json:"reason"`
+	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
+	// Created is when it was decided.
+	Created time.Time `json:"created"`
+	// Updated is when it came to this stage.
+	Updated time.Time `json:"updated"`
+	// Reason why it was decided.
+	Reason Reason `json:"reason"`
 }
 
 // PageID is the identity of a page: sequence tells apart the pages of one kind in one incident (re-opened).

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// Lifecycle of a target.
+// Lifecycle of a target. More may come.
 type Lifecycle string
 
 // The lifecycles.
@@ -20,24 +20,31 @@ const (
 
 // Target is something that exists and is watched: a switch, a server, a VM, a service.
 type Target struct {
-	ID      string `json:"id"`
-	Class   string `json:"class"`
+	// ID is unique among the targets.
+	ID string `json:"id"`
+	// Class of the target: switch, server, vm, …; sites name their own.
+	Class string `json:"class"`
+	// Address where it is polled.
 	Address string `json:"address"`
 	// Team owns the target; its pages go there.
-	Team   string            `json:"team"`
+	Team string `json:"team"`
+	// Labels are the site's own: site, zone, rack, ….
 	Labels map[string]string `json:"labels,omitempty"`
-	Checks []Check           `json:"checks,omitempty"`
+	// Checks are what is asked of it.
+	Checks []Check `json:"checks,omitempty"`
 	// Relations by kind (runs_on, connected_to, powered_by, depends_on); each need is satisfied by any one of
 	// its targets.
 	Relations map[string][]Need `json:"relations,omitempty"`
-	Lifecycle Lifecycle         `json:"lifecycle"`
+	// Lifecycle of the target.
+	Lifecycle Lifecycle `json:"lifecycle"`
 	// Source names where the target was read, for people: "file:targets/dc1.yaml:12".
 	Source string `json:"source,omitempty"`
 	// Origin names the configured CMDB source that the target came from ("file:targets/*.yaml"), which is what
 	// AcceptShrink speaks of.
 	Origin string `json:"origin,omitempty"`
 	// Version is computed from everything above but Source and Origin; it changes when the target does.
-	Version string    `json:"version"`
+	Version string `json:"version"`
+	// Updated is when it became this version.
 	Updated time.Time `json:"updated"`
 }
 
@@ -62,12 +69,13 @@ type Check struct {
 	Name string `json:"name"`
 	// Kind names the poller.
 	Kind string `json:"kind"`
-	// Every is the interval; Cron, a cron expression, is used instead when it is set.
+	// Every is the interval, written as "10s" or "1m30s".
 	Every time.Duration `json:"-"`
-	Cron  string        `json:"cron,omitempty"`
-	// Profile says what to read (SNMP); Credential names what to read it with. The credential itself stays with
-	// the poller.
-	Profile    string `json:"profile,omitempty"`
+	// Cron is a cron expression, used instead of an interval.
+	Cron string `json:"cron,omitempty"`
+	// Profile says what to read (SNMP).
+	Profile string `json:"profile,omitempty"`
+	// Credential names what to read it with. The credential itself stays with the poller.
 	Credential string `json:"credential,omitempty"`
 	// Spec is the poller's own settings of this check, JSON.
 	Spec json.RawMessage `json:"spec,omitempty"`
