@@ -47,6 +47,10 @@ type lease struct {
 	cas      sync.Mutex // One writer of the entry at a time.
 	revision uint64     // Under cas.
 
+	fencing sync.Mutex
+	fences  map[string]*fence // By stream, under fencing.
+
+	told    bool // Assigned was delivered.
 	lost    bool
 	valid   time.Time // Nobody else takes the partition before.
 	written time.Time // When the entry was last replaced.
@@ -140,9 +144,9 @@ func (l *lease) hold(ctx context.Context) error {
 }
 
 // guard refuses what is said under an epoch that is over.
-func (d *Driver) guard(ctx context.Context, f *driver.Fence) error {
+func (d *Driver) guard(ctx context.Context, f *driver.Fence) (*lease, error) {
 	if f == nil {
-		return nil
+		return nil, nil
 	}
 	d.mu.Lock()
 	l := d.leases[place{f.Topic, f.Group, f.Partition}]
@@ -152,15 +156,41 @@ func (d *Driver) guard(ctx context.Context, f *driver.Fence) error {
 		err = l.hold(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("epoch %d of %s/%d for %s: %w", f.Epoch, f.Topic, f.Partition, f.Group, err)
+		return nil, fmt.Errorf("epoch %d of %s/%d for %s: %w", f.Epoch, f.Topic, f.Partition, f.Group, err)
 	}
-	return nil
+	return l, nil
 }
 
-// read begins to fetch records from the position of the lease.
-func (l *lease) read(start driver.Start, position int64) {
-	ctx, cancel := context.WithCancel(l.o.ctx)
-	l.cancel = cancel
+// begin keeps former owners out, says that the partition is assigned, and reads its records until ctx ends.
+func (l *lease) begin(ctx context.Context, position int64) {
+	log := l.o.d.scope.Log().With("topic", l.place.topic, "group", l.place.group, "partition", l.partition)
+	for attempt := 0; ; attempt++ {
+		err := l.fenceAll(ctx)
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		log.Warn("begin with a partition again", "err", l.o.t.link.explain(err))
+		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) {
+			return
+		}
+	}
+	l.o.mu.Lock()
+	if l.lost {
+		l.o.mu.Unlock()
+		return
+	}
+	l.told = true
+	l.o.events = append(l.o.events, driver.Delivery{Event: driver.Assigned, Partition: l.partition, Epoch: l.epoch, Position: position})
+	l.o.mu.Unlock()
+	l.o.nudge()
+	l.in.run(ctx)
+}
+
+// reader prepares to fetch records from the position of the lease.
+func (l *lease) reader(start driver.Start, position int64) {
 	l.next = from{position: position}
 	if position == 0 && start.Snapshot {
 		l.next.snapshot = true
@@ -188,7 +218,6 @@ func (l *lease) read(start driver.Start, position int64) {
 			return l.o.t.reading(ctx, []string{l.o.t.filter(l.partition)}, l.next)
 		},
 	}
-	l.o.tasks.Go(func() { l.in.run(ctx) })
 }
 
 // take runs in the intake's goroutine.

@@ -21,6 +21,7 @@ type link struct {
 	nc      *nats.Conn
 	js      jetstream.JetStream
 	batches bool // The server takes atomic batches.
+	fences  bool // The server heeds the last sequence of another subject.
 
 	mu     sync.Mutex
 	reborn chan struct{}   // Closed at the next reconnect.
@@ -31,7 +32,7 @@ type link struct {
 }
 
 func newLink(batches bool) *link {
-	l := &link{reborn: make(chan struct{}), batches: batches}
+	l := &link{reborn: make(chan struct{}), batches: batches, fences: batches}
 	l.live()
 	return l
 }
@@ -120,7 +121,7 @@ func (d *Driver) dial(ctx context.Context) (*link, error) {
 		nc.Close()
 		return nil, fmt.Errorf("use nats at %s: %w", nc.ConnectedUrlRedacted(), err)
 	}
-	l.batches = missing == ""
+	l.batches, l.fences = missing == "", minor(version) >= 11
 	if missing != "" {
 		d.scope.Log().Warn("the nats server lacks a feature", "version", version, "missing", missing)
 	}
@@ -160,10 +161,21 @@ func judge(version string) (missing string, err error) {
 		return "", fmt.Errorf("server version %q is not understood", version)
 	case major < 2 || major == 2 && minor < 10:
 		return "", fmt.Errorf("server version %s lacks stream metadata and consumers with several filters: both are there from 2.10 on, please upgrade it", version)
+	case major == 2 && minor < 11:
+		return "conditions on another subject (from 2.11 on): a former owner's late records are refused by the lease's clock alone; and atomic batches (from 2.12 on)", nil
 	case major == 2 && minor < 12:
 		return "atomic batches (from 2.12 on): records of durability power are stored one by one, which is slower", nil
 	}
 	return "", nil
+}
+
+// minor is the version's second number, counted on from 2.0; a later major version has everything.
+func minor(version string) int {
+	var a, b int
+	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &a, &b); n < 2 {
+		return 0
+	}
+	return (a-2)*1000 + b
 }
 
 func (l *link) use(nc *nats.Conn) error {

@@ -61,12 +61,13 @@ func (o *owner) claim(ctx context.Context, p int) error {
 	o.d.mu.Lock()
 	o.d.leases[l.place] = l
 	o.d.mu.Unlock()
-	l.read(o.s.Start, e.Next)
+	l.reader(o.s.Start, e.Next)
+	reading, cancel := context.WithCancel(o.ctx)
+	l.cancel = cancel
 	o.mu.Lock()
 	o.leases[p] = l
-	o.events = append(o.events, driver.Delivery{Event: driver.Assigned, Partition: p, Epoch: l.epoch, Position: e.Next})
 	o.mu.Unlock()
-	o.nudge()
+	o.tasks.Go(func() { l.begin(reading, e.Next) })
 	return nil
 }
 
@@ -87,7 +88,9 @@ func (o *owner) over(l *lease) {
 	if o.leases[l.partition] == l {
 		delete(o.leases, l.partition)
 	}
-	o.events = append(o.events, driver.Delivery{Event: driver.Revoked, Partition: l.partition, Epoch: l.epoch})
+	if l.told {
+		o.events = append(o.events, driver.Delivery{Event: driver.Revoked, Partition: l.partition, Epoch: l.epoch})
+	}
 	o.nudge()
 	o.stir()
 }

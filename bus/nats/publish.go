@@ -31,13 +31,12 @@ type parcel struct {
 // Publish implements driver.Driver. While the servers are away it waits for them, until the context's deadline or, when it
 // has none, for 30 s.
 //
-// The fence is checked against the lease this driver holds: whether it was renewed recently enough, by the local
-// monotonic clock, that nobody else can own the partition yet; an older one is renewed first, by compare-and-swap. The
-// check is made right before sending and nothing is buffered for a later connection. What it cannot exclude is a process
-// that is stopped between the check and the write to its socket for longer than the rest of the lease (at least a
-// quarter of its time), and a machine whose clock stood still while it was suspended: such records are stored after
-// the hand-over. They carry the old epoch in the header Kemi-Epoch, and have identities, so that whoever reads them
-// can tell.
+// A fence is checked twice. First against the lease this driver holds: whether it was renewed recently enough, by the
+// local monotonic clock, that nobody else can own the partition yet; an older one is renewed first, by compare-and-swap.
+// Nothing is buffered for a later connection. Then by the server, when it stores the record (see fence.go): that covers a
+// process that was stopped between the check and the write to its socket, and a machine whose clock stood still. A server
+// before 2.11, or a stream made by an older Kemi, does not do that: there such records are stored after the hand-over.
+// They carry the old epoch in the header Kemi-Epoch, and have identities, so that whoever reads them can tell.
 func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -46,6 +45,12 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 	defer cancel()
 	if err != nil {
 		return fmt.Errorf("publish: %w", err)
+	}
+	if len(records) == 0 {
+		if _, err := d.guard(ctx, fence); err != nil {
+			return fmt.Errorf("ask for %w", err)
+		}
+		return nil
 	}
 	if d.host != nil && d.host.low.Load() {
 		return fmt.Errorf("publish: less than %d MiB of the disk are free: %w", d.tuning.minFree>>20, driver.ErrFull)
@@ -99,8 +104,8 @@ func (d *Driver) pack(ctx context.Context, records []driver.Record, fence *drive
 // deliver stores one topic's messages in order.
 func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) error {
 	atOnce := underWay
-	batch := p.t.Sync && p.t.link.batches
-	if batch {
+	batch := p.t.Sync && p.t.atomic
+	if batch || p.t.replicated {
 		atOnce = inBatch
 	}
 	for len(p.msgs) > 0 {
@@ -109,14 +114,19 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			if err := p.t.link.connected(ctx); err != nil {
 				return err
 			}
-			if err := d.guard(ctx, fence); err != nil {
+			l, err := d.guard(ctx, fence)
+			if err != nil {
 				return err
 			}
-			err := p.t.link.send(ctx, some, batch, p.t.PerKey() > 0)
+			if l != nil && p.t.fences {
+				err = l.fence(p.t).store(ctx, some, batch)
+			} else {
+				err = p.t.link.send(ctx, some, batch, p.t.PerKey() > 0)
+			}
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, nats.ErrNoResponders) {
+			if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrStreamNotFound) {
 				return full(err)
 			}
 			// No stream answered: it is gone, or its server is just starting.
@@ -151,20 +161,30 @@ func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch, replaces bool)
 	ctx, done := l.during(ctx)
 	defer done()
 	if len(msgs) == 1 {
-		m, err := l.nc.RequestMsgWithContext(ctx, msgs[0])
-		if err != nil {
-			return ended(ctx, err)
-		}
-		return acked(m)
+		_, err := l.sendOne(ctx, msgs[0])
+		return err
 	}
 	if batch && len(msgs) >= batchFrom {
-		err := l.sendBatch(ctx, msgs)
-		var api *jetstream.APIError
-		if !errors.As(err, &api) || !errNotAsBatch[api.ErrorCode] && (!replaces || api.ErrorCode != errFull) {
+		if err := l.sendBatch(ctx, msgs); !oneByOne(err, replaces) {
 			return err
 		}
 	}
 	return l.sendEach(ctx, msgs)
+}
+
+// sendOne stores a message and gives its sequence.
+func (l *link) sendOne(ctx context.Context, m *nats.Msg) (uint64, error) {
+	answer, err := l.nc.RequestMsgWithContext(ctx, m)
+	if err != nil {
+		return 0, ended(ctx, err)
+	}
+	return acked(answer)
+}
+
+// oneByOne says that what was refused as a batch may be taken message by message.
+func oneByOne(err error, replaces bool) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (errNotAsBatch[api.ErrorCode] || replaces && api.ErrorCode == errFull)
 }
 
 // errFull: the stream is over its limit.
@@ -187,7 +207,9 @@ func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 		// The messages stay as they are, for another attempt.
 		h := make(nats.Header, len(m.Header)+3)
 		for k, v := range m.Header {
-			h[k] = v
+			if i == 0 || k != headerExpected && k != headerExpectedSubject { // All or none: one condition is enough.
+				h[k] = v
+			}
 		}
 		h["Nats-Batch-Id"], h["Nats-Batch-Sequence"] = []string{id}, []string{strconv.Itoa(i + 1)}
 		out := &nats.Msg{Subject: m.Subject, Data: m.Data, Header: h}
@@ -203,7 +225,8 @@ func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
-	return acked(m)
+	_, err = acked(m)
+	return err
 }
 
 // sendEach stores messages one by one and waits for all answers.
@@ -224,7 +247,7 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 	for range msgs {
 		select {
 		case m := <-answers:
-			if err := acked(m); err != nil && first == nil {
+			if _, err := acked(m); err != nil && first == nil {
 				first = err
 			}
 		case <-ctx.Done():
@@ -242,10 +265,10 @@ func ended(ctx context.Context, err error) error {
 	return err
 }
 
-// acked reads the answer to one message.
-func acked(m *nats.Msg) error {
+// acked reads the answer to one message: the sequence it has.
+func acked(m *nats.Msg) (uint64, error) {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
-		return nats.ErrNoResponders
+		return 0, nats.ErrNoResponders
 	}
 	var answer struct {
 		Error    *jetstream.APIError `json:"error"`
@@ -253,15 +276,15 @@ func acked(m *nats.Msg) error {
 		Sequence uint64              `json:"seq"`
 	}
 	if err := json.Unmarshal(m.Data, &answer); err != nil {
-		return errors.Join(errBroken, err)
+		return 0, errors.Join(errBroken, err)
 	}
 	switch {
 	case answer.Error != nil:
-		return answer.Error
+		return 0, answer.Error
 	case answer.Stream == "" || answer.Sequence == 0:
-		return errBroken
+		return 0, errBroken
 	}
-	return nil
+	return answer.Sequence, nil
 }
 
 // full turns what a server says into the driver's words. 10077 is a stream over its limit; 10002, 10023, 10028 and

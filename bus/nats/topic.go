@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -34,6 +35,11 @@ type topic struct {
 	at     int // process or power, of an embedded server.
 	stream string
 	before string // Begins every subject; the partition and the key follow.
+	// fences: the stream has room for what keeps former owners out (see fence.go), and its server heeds it.
+	fences bool
+	// replicated streams take one conditional message at a time; atomic ones take a batch.
+	replicated, atomic bool
+	handle             jetstream.Stream
 }
 
 func (d *Driver) named(t driver.Topic, l *link, at int) *topic {
@@ -129,7 +135,10 @@ func (d *Driver) streamConfig(t *topic) jetstream.StreamConfig {
 		Metadata: map[string]string{
 			metaTopic: t.Name, metaKind: kinds[t.Kind], metaPartitions: strconv.Itoa(t.Partitions), metaSync: strconv.FormatBool(t.Sync),
 		},
-		AllowAtomicPublish: t.Sync && t.link.batches,
+		AllowAtomicPublish: t.link.batches && t.Kind != driver.Work,
+	}
+	if t.Kind != driver.Work {
+		c.Subjects = append(c.Subjects, t.before+fenceToken+".*.*.*")
 	}
 	if t.MaxBytes <= 0 {
 		c.MaxBytes = -1
@@ -174,9 +183,11 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 			at = power
 		}
 		t := d.named(want, d.links[at], at)
-		_, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
+		var s jetstream.Stream
+		s, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
 		switch {
 		case err == nil:
+			t.takes(s)
 			d.know(t)
 			return nil
 		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // Another was faster.
@@ -198,6 +209,14 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 	}
 	d.know(have)
 	return nil
+}
+
+// takes notes what the stream can do beyond storing.
+func (t *topic) takes(s jetstream.Stream) {
+	c := s.CachedInfo().Config
+	t.handle = s
+	t.fences = t.link.fences && slices.Contains(c.Subjects, t.before+fenceToken+".*.*.*")
+	t.replicated, t.atomic = c.Replicas > 1, t.link.batches && c.AllowAtomicPublish
 }
 
 // say describes what of a topic cannot be changed.
@@ -272,6 +291,7 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 		if t.Kind == driver.Latest {
 			t.History = int(max(c.MaxMsgsPerSubject, 0))
 		}
+		t.takes(s)
 		return t, nil
 	}
 	return nil, driver.ErrNoTopic
