@@ -295,13 +295,13 @@ func unpack(r *driver.Record) ([]byte, error) {
 
 // decode turns a record into its word.
 func decode[T any, W event.Word[T]](r *driver.Record) (*T, error) {
+	w := W(new(T))
+	if err := expects(w.Topic(), r); err != nil {
+		return nil, err
+	}
 	data, err := unpack(r)
 	if err != nil {
 		return nil, err
-	}
-	w := W(new(T))
-	if want, got := w.Topic().Word, r.Header(headerWord); got != "" && got != want {
-		return nil, fmt.Errorf("the record is a %s, expected a %s", got, want)
 	}
 	if err := w.Decode(data); err != nil {
 		return nil, err

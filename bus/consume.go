@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"time"
 
@@ -33,8 +34,10 @@ func message[T any, W event.Word[T]](d *driver.Delivery) (Message[T], error) {
 		return m, nil
 	}
 	var err error
-	m.Event, err = decode[T, W](&d.Record)
-	return m, err
+	if m.Event, err = decode[T, W](&d.Record); err != nil {
+		return m, fmt.Errorf("read %s/%d at %d: %w", d.Record.Topic, d.Partition, d.Position, err)
+	}
+	return m, nil
 }
 
 // Backoff between attempts: it doubles from the first to the last, with jitter of ±20 %.

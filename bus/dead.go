@@ -22,6 +22,8 @@ const (
 	deadAt        = "kemi-dead-at"
 	// deadTruncated is there when the letter does not hold all the bytes: how many there were.
 	deadTruncated = "kemi-dead-truncated"
+	// deadRemoved is there when the record took its key out of the topic: a letter cannot tell nothing from empty.
+	deadRemoved = "kemi-dead-removed"
 )
 
 // groupPublisher stands for the group in letters of what was never stored.
@@ -44,7 +46,7 @@ type letter struct {
 
 // published is the letter of a record that no broker takes.
 func published(r *driver.Record, reason error) letter {
-	l := letter{record: *r, group: groupPublisher, reason: reason}
+	l := letter{record: *r, group: groupPublisher, reason: reason, about: []driver.Header{{Name: deadPartition, Value: strconv.Itoa(r.Partition)}}}
 	if r.ID != "" {
 		l.id = event.ComputeID("dead", r.Topic, r.Key, r.ID)
 	}
@@ -55,13 +57,17 @@ func published(r *driver.Record, reason error) letter {
 // none.
 func delivered(d *driver.Delivery, group string, attempts int, reason error) letter {
 	position, partition := strconv.FormatInt(d.Position, 10), strconv.Itoa(d.Partition)
-	return letter{
+	l := letter{
 		record: d.Record, group: group, reason: reason,
 		id: event.ComputeID("dead", d.Record.Topic, partition, position, group),
 		about: []driver.Header{
 			{Name: deadPartition, Value: partition}, {Name: deadPosition, Value: position}, {Name: deadAttempts, Value: strconv.Itoa(attempts)},
 		},
 	}
+	if d.Record.Value == nil {
+		l.about = append(l.about, driver.Header{Name: deadRemoved, Value: "1"})
+	}
+	return l
 }
 
 // The sizes of a letter: whole, with the beginning of the value, and with no more than what and why.

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -20,31 +21,82 @@ type Raw struct {
 	Value   []byte `json:"-"`
 }
 
+// Span is a part of a topic.
+type Span struct {
+	Topic string
+	From  From
+	// Partition limits it to one, which a position needs; nil is all.
+	Partition *int
+	// To ends it: records stored at it or later are left out. The zero time follows the topic for ever; any other ends, at
+	// the latest with what was stored when the reading began.
+	To time.Time
+	// Key leaves out all other keys; "" is any.
+	Key string
+}
+
 // Tail replays any topic by name and goes on with what comes, until ctx ends or handle errs. It hands over what came at
 // once together, never nothing, so that the caller can write it out once. A record that cannot be unpacked is handed over
 // as it is.
 func (b *Bus) Tail(ctx context.Context, topic string, from From, handle func([]Raw) error) error {
-	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic, Start: from})
+	return b.Read(ctx, Span{Topic: topic, From: from}, handle)
+}
+
+// Read hands over the records of a span as Tail does. One with an end is over when it returns nil and ctx lives.
+func (b *Bus) Read(ctx context.Context, s Span, handle func([]Raw) error) error {
+	return b.read(ctx, s, func(batch []driver.Delivery) error {
+		all := make([]Raw, len(batch))
+		for i := range batch {
+			all[i] = raw(&batch[i])
+		}
+		return handle(all)
+	})
+}
+
+func (b *Bus) read(ctx context.Context, s Span, handle func([]driver.Delivery) error) error {
+	t, err := b.Topic(s.Topic)
+	if err != nil {
+		return err
+	}
+	sub := driver.Subscription{Topic: s.Topic, Start: s.From}
+	left := t.Partitions
+	if s.Partition != nil {
+		sub.Partitions, left = []int{*s.Partition}, 1
+	}
+	if err := sub.Check(driver.Topic{Kind: driver.Kind(t.Kind), Partitions: t.Partitions}); err != nil {
+		return fmt.Errorf("read %s: %w", s.Topic, err)
+	}
+	feed, err := b.subscribe(ctx, sub)
 	if err != nil {
 		return ended(ctx, err)
 	}
 	defer feed.Close()
+	past := map[int]bool{} // Partitions that have come to the end of the span.
 	for {
 		batch, err := feed.Next(ctx)
 		if err != nil {
 			return ended(ctx, err)
 		}
-		all := make([]Raw, 0, len(batch))
-		for i := range batch {
-			if batch[i].Event == driver.Data {
-				all = append(all, raw(&batch[i]))
+		over := false
+		chosen := batch[:0]
+		for _, d := range batch {
+			switch {
+			case d.Event == driver.CaughtUp:
+				over = over || !s.To.IsZero()
+			case d.Event != driver.Data || over:
+			case !s.To.IsZero() && !d.Stored.Before(s.To):
+				past[d.Partition] = true
+				over = len(past) == left
+			case s.Key == "" || d.Record.Key == s.Key:
+				chosen = append(chosen, d)
 			}
 		}
-		if len(all) == 0 {
-			continue
+		if len(chosen) > 0 {
+			if err := handle(chosen); err != nil {
+				return err
+			}
 		}
-		if err := handle(all); err != nil {
-			return err
+		if over {
+			return nil
 		}
 	}
 }
