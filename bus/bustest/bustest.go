@@ -3,6 +3,15 @@
 // In: a way to open drivers of one broker. Out: a verdict.
 // It promises that a driver that passes keeps the contract on the machine at hand, in the order things happened.
 // It never measures speed, and never sleeps: it waits for deliveries, each wait with a deadline.
+//
+// A new driver comes under the suite with one test that calls Run with a function that makes a Harness: an empty broker
+// for each clause (a server of its own, or a prefix that nobody else has), Open for one more member, Reopen, and Lose, for
+// which the driver's tests have a way to make the members of a driver as silent as those of a paused process. Every
+// clause holds for every driver; what the harness says of the broker (Dedupes, Patience, Quiet, Hold) tells how to look,
+// never what to leave out, and a clause about the optional Restart, Away, driver.Sizer or driver.Inspector is skipped by
+// name where there is none. What a driver promises beyond the contract, such as that a keep-latest topic holds no more
+// than its history, is tested in its own package. The promises of the bus itself, such as dead letters, are held over
+// each driver by bus/buscheck.
 package bustest
 
 import (
@@ -22,23 +31,29 @@ type Harness struct {
 	Open func() driver.Driver
 	// Reopen closes what Open returned so far and opens the broker again from what it stored.
 	Reopen func() driver.Driver
-	// Lose makes the members of a driver silent for longer than their leases last. They come back afterwards.
+	// Lose makes the members of a driver, those of Work too, silent for longer than their leases last. They come back
+	// afterwards.
 	Lose func(driver.Driver)
 	// Restart stops the broker and starts it again under the open drivers, which must survive it; nil when the
 	// broker cannot be restarted alone.
 	Restart func()
+	// Away makes the broker unreachable for the open drivers, until the function it returns is called; nil when that
+	// cannot be had.
+	Away func() (back func())
 	// Dedupes says that the broker drops a second record of one ID.
 	Dedupes bool
 	// Patience is how long something may take that must happen; 0 is 20 s.
 	Patience time.Duration
 	// Quiet is how long nothing must come where nothing may come; 0 is 150 ms.
 	Quiet time.Duration
+	// Hold is well over the time after which the broker gives work of a silent member to another; 0 is 3 s.
+	Hold time.Duration
 }
 
 // Run holds the broker that open makes to the contract.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	for _, group := range [][]clause{publishing, latest, groups, working, replaying, ending} {
+	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, using} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
@@ -68,6 +83,9 @@ func start(t *testing.T, h Harness) *env {
 	}
 	if h.Quiet == 0 {
 		h.Quiet = 150 * time.Millisecond
+	}
+	if h.Hold == 0 {
+		h.Hold = 3 * time.Second
 	}
 	return &env{T: t, h: h, ctx: t.Context(), d: h.Open()}
 }
@@ -118,6 +136,26 @@ func (e *env) wants(err, kind error, what string) {
 	e.Helper()
 	if !errors.Is(err, kind) {
 		e.Fatalf("%s: got error %v, want %v", what, err, kind)
+	}
+}
+
+// soon looks until there is nothing to complain about, for what a broker measures from time to time.
+func (e *env) soon(what string, complaint func() string) {
+	e.Helper()
+	deadline := time.NewTimer(e.h.Patience)
+	defer deadline.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		wrong := complaint()
+		if wrong == "" {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			e.Fatalf("%s after %s: %s", what, e.h.Patience, wrong)
+		}
 	}
 }
 
@@ -209,7 +247,12 @@ func (f *feed) everything() []driver.Delivery {
 // quiet ends the test when a record comes.
 func (f *feed) quiet(why string) {
 	f.e.Helper()
-	deadline := time.Now().Add(f.e.h.Quiet)
+	f.quietFor(f.e.h.Quiet, why)
+}
+
+func (f *feed) quietFor(within time.Duration, why string) {
+	f.e.Helper()
+	deadline := time.Now().Add(within)
 	for {
 		d, ok := f.pull(time.Until(deadline))
 		if !ok {
@@ -245,6 +288,15 @@ func (e *env) same(got []driver.Delivery, want ...string) {
 	e.Helper()
 	if !slices.Equal(values(got), want) {
 		e.Fatalf("got %q, want %q", values(got), want)
+	}
+}
+
+// sameSet ends the test unless the values are these, in any order: there is none between partitions.
+func (e *env) sameSet(got []driver.Delivery, want ...string) {
+	e.Helper()
+	have := slices.Sorted(slices.Values(values(got)))
+	if want := slices.Sorted(slices.Values(want)); !slices.Equal(have, want) {
+		e.Fatalf("got %q, want %q", have, want)
 	}
 }
 

@@ -141,7 +141,7 @@ func keptAfterReopen(e *env) {
 		}
 		e.d = e.h.Reopen()
 		for _, s := range kinds {
-			e.same(e.subscribe(e.d, driver.Subscription{Topic: s.Topic}).everything(), count(0, 20*round+20)...)
+			e.sameSet(e.subscribe(e.d, driver.Subscription{Topic: s.Topic}).everything(), count(0, 20*round+20)...)
 		}
 	}
 }

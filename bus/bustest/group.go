@@ -16,7 +16,6 @@ var groups = []clause{
 	{"a lost member can neither commit nor publish", lostMember},
 	{"a lost member comes back", lostComesBack},
 	{"order holds and nothing is missing when members are lost", lostInTurn},
-	{"publish under a fence", fence},
 	{"what was not committed comes again", uncommitted},
 	{"a group goes on after everything was reopened", reopened},
 	{"the window bounds what is under way", window},
@@ -245,38 +244,6 @@ func lostInTurn(e *env) {
 		return len(done) == keys
 	})
 	e.unbroken(all, keys, each)
-}
-
-func fence(e *env) {
-	t := e.topic(driver.Topic{Partitions: 2})
-	out := e.topic(driver.Topic{Name: "out.v1", Sync: true})
-	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"})
-	epochs := map[int]uint64{}
-	for len(epochs) < 2 {
-		a := f.event(driver.Assigned)
-		epochs[a.Partition] = a.Epoch
-	}
-	under := func(partition int, epoch uint64, value string) error {
-		return e.d.Publish(e.ctx, []driver.Record{record(out, 0, "k", value)},
-			&driver.Fence{Topic: t.Name, Group: "g", Partition: partition, Epoch: epoch})
-	}
-	for i := range 3 {
-		if err := under(i%2, epochs[i%2], fmt.Sprint(i)); err != nil {
-			e.Fatalf("publish under the fence: %v", err)
-		}
-	}
-	e.wants(under(0, epochs[0]+1, "x"), driver.ErrFenced, "publish under an epoch that is not yet")
-	// Somebody else takes one of the two.
-	b := e.subscribe(e.h.Open(), driver.Subscription{Topic: t.Name, Group: "g"})
-	b.event(driver.Assigned)
-	gone := f.event(driver.Revoked)
-	e.wants(under(gone.Partition, gone.Epoch, "x"), driver.ErrFenced, "publish after the hand-over")
-	if err := under(1-gone.Partition, epochs[1-gone.Partition], "3"); err != nil {
-		e.Fatalf("publish for the partition that stayed: %v", err)
-	}
-	f.Close()
-	e.wants(under(1-gone.Partition, epochs[1-gone.Partition], "x"), driver.ErrFenced, "publish after close")
-	e.same(e.subscribe(e.d, driver.Subscription{Topic: out.Name}).everything(), count(0, 4)...)
 }
 
 func uncommitted(e *env) {

@@ -13,9 +13,11 @@ var replaying = []clause{
 	{"a snapshot is the newest per key, then caught up, then what follows", snapshot},
 	{"a snapshot taken while keys change misses nothing", snapshotUnderWay},
 	{"an empty snapshot is caught up too", emptySnapshot},
+	{"a snapshot may be of one partition", snapshotOfOne},
 	{"a group may begin with a snapshot", groupSnapshot},
 	{"replay of everything, by position, by time and of what comes", replay},
 	{"a replay disturbs no group and commits nothing", replayBeside},
+	{"replays by time and by position run beside a running group", replayBesideRunning},
 	{"a replay may be limited to partitions", replayPartitions},
 	{"work can be replayed", replayWork},
 }
@@ -125,6 +127,29 @@ func snapshotUnderWay(e *env) {
 	}
 }
 
+func snapshotOfOne(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Latest, Partitions: 3})
+	for round := range 2 {
+		for k := range 30 {
+			e.publish(e.d, record(t, k%3, fmt.Sprint("k", k), fmt.Sprint(round, " ", k)))
+		}
+	}
+	e.publish(e.d, driver.Record{Topic: t.Name, Partition: 1, Key: "k1"})
+	for p := range 3 {
+		f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{p}, Start: driver.Start{Snapshot: true}})
+		var want []string
+		for k := p; k < 30; k += 3 {
+			if k != 1 {
+				want = append(want, fmt.Sprint(1, " ", k))
+			}
+		}
+		e.same(f.everything(), want...)
+		e.publish(e.d, record(t, (p+1)%3, "elsewhere", "x"), record(t, p, "here", "y"))
+		e.same(f.data(1), "y")
+		e.publish(e.d, driver.Record{Topic: t.Name, Partition: (p + 1) % 3, Key: "elsewhere"}, driver.Record{Topic: t.Name, Partition: p, Key: "here"})
+	}
+}
+
 func emptySnapshot(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Latest, Partitions: 2})
 	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}})
@@ -220,6 +245,44 @@ func replayBeside(e *env) {
 	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"}).data(5), count(5, 10)...)
 }
 
+func replayBesideRunning(e *env) {
+	t := e.topic(driver.Topic{Partitions: 2})
+	s := driver.Subscription{Topic: t.Name, Group: "g", Window: 16}
+	h := newHistory()
+	e.member("a", e.d, s, h, nil)
+	e.member("b", e.h.Open(), s, h, nil)
+	const each = 120
+	for i := range each / 2 {
+		e.publish(e.d, record(t, 0, "k0", fmt.Sprint(i)), record(t, 1, "k1", fmt.Sprint(i)))
+	}
+	half := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{1}}).everything()
+	from := half[each/4]
+	replays := []*feed{
+		e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{1}, Start: driver.Start{Position: from.Position}}),
+		e.subscribe(e.h.Open(), driver.Subscription{Topic: t.Name, Partitions: []int{1}, Start: driver.Start{Time: from.Stored}}),
+	}
+	for i := each / 2; i < each; i++ {
+		e.publish(e.d, record(t, 0, "k0", fmt.Sprint(i)), record(t, 1, "k1", fmt.Sprint(i)))
+	}
+	for _, r := range replays {
+		var got []driver.Delivery
+		r.until("the last record", func(d driver.Delivery) bool {
+			if d.Event == driver.Data {
+				got = append(got, d)
+				r.ack(d) // It commits nothing.
+			}
+			return string(d.Record.Value) == fmt.Sprint(each-1)
+		})
+		first := number(got[0].Record.Value)
+		if first > each/4 || first < each/4 && got[0].Stored.Before(from.Stored.Truncate(time.Millisecond)) {
+			e.Fatalf("began with %s, want %s", brief(got[:1]), brief([]driver.Delivery{from}))
+		}
+		e.same(got, count(first, each)...)
+	}
+	all := h.await(e, "all records", func(all []happening) bool { return accepted(all) >= 2*each })
+	e.ordered(all, 2, each)
+}
+
 func replayPartitions(e *env) {
 	t := e.topic(driver.Topic{Partitions: 4})
 	for p := range 4 {
@@ -251,6 +314,6 @@ func replayWork(e *env) {
 	e.publish(e.d, record(t, 0, "a", "0"), record(t, 1, "b", "1"), record(t, 0, "a", "2"))
 	g := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Group: "g"})
 	g.ack(g.data(3)...)
-	e.same(e.subscribe(e.d, driver.Subscription{Topic: t.Name}).everything(), "0", "1", "2")
+	e.sameSet(e.subscribe(e.d, driver.Subscription{Topic: t.Name}).everything(), "0", "1", "2")
 	g.quiet("everything was acknowledged")
 }

@@ -14,6 +14,8 @@ var working = []clause{
 	{"work that was given back comes again after the delay", givenBack},
 	{"work of a member that closed comes at once", closedGivesBack},
 	{"work that was not acknowledged goes to another member", redelivered},
+	{"work in hand stays in hand while its member lives", inHand},
+	{"work of a lost member goes to another", lostWork},
 	{"the window bounds work under way", workWindow},
 	{"acknowledged work stays done after everything was reopened", workReopened},
 }
@@ -80,21 +82,44 @@ func oneByOne(e *env) {
 	f.quiet("everything was acknowledged")
 }
 
+// slowHoldsUpNobody allows a broker to move what waits behind a slow record first: patience, but all of it.
 func slowHoldsUpNobody(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 2})
 	s := works(t)
+	s.Redeliver = 0
 	s.Window = 1
 	slow := e.subscribe(e.d, s)
-	e.publish(e.d, numbered(t, 0, "k", 1)...)
+	e.publish(e.d, record(t, 0, "k", "slow"))
 	held := slow.data(1)
 	h := newHistory()
 	s.Window = 8
 	e.member("fast", e.h.Open(), s, h, nil)
-	e.publish(e.d, numbered(t, 0, "k", 100)...)
-	h.await(e, "the others' work", func(all []happening) bool { return accepted(all) >= 100 })
+	for i := range 100 {
+		e.publish(e.d, record(t, i%2, "k", fmt.Sprint(i)))
+	}
+	all := h.await(e, "the others' work", func(all []happening) bool { return accepted(all) >= 100 })
+	for _, x := range all {
+		if string(x.Record.Value) == "slow" {
+			e.Fatal("the slow record was done by another, too")
+		}
+	}
 	slow.ack(held...)
-	e.publish(e.d, numbered(t, 1, "k", 1)...)
-	h.await(e, "one more", func(all []happening) bool { return accepted(all) >= 101 })
+	e.publish(e.d, record(t, 1, "k", "one more"))
+	one := false
+	slow.next = nil
+	go func() { // Either of them may take it.
+		if got, err := slow.Next(e.ctx); err == nil {
+			for _, d := range got {
+				h.add(happening{"slow", d, slow.Ack(e.ctx, d) == nil, 0, 0})
+			}
+		}
+	}()
+	h.await(e, "one more", func(all []happening) bool {
+		for _, x := range all {
+			one = one || x.accepted && string(x.Record.Value) == "one more"
+		}
+		return one
+	})
 }
 
 func givenBack(e *env) {
@@ -157,20 +182,97 @@ func redelivered(e *env) {
 }
 
 func workWindow(e *env) {
-	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 2})
-	e.publish(e.d, numbered(t, 1, "k", 12)...)
+	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 4})
+	for i := range 40 {
+		e.publish(e.d, record(t, i%4, "k", fmt.Sprint(i)))
+	}
 	s := works(t)
 	s.Window = 4
 	f := e.subscribe(e.d, s)
 	got := f.data(4)
 	f.quiet("four are under way")
 	f.ack(got[3])
-	f.data(1)
+	got = append(got[:3], f.data(1)...)
 	f.quiet("four are under way again")
 	// What one member may not take another may.
-	if n := len(e.subscribe(e.h.Open(), s).data(4)); n != 4 {
-		e.Fatalf("got %d", n)
+	other := e.subscribe(e.h.Open(), s)
+	theirs := other.data(4)
+	other.quiet("four are under way there, too")
+	for _, a := range got {
+		for _, b := range theirs {
+			if string(a.Record.Value) == string(b.Record.Value) {
+				e.Fatalf("both have %s", a.Record.Value)
+			}
+		}
 	}
+}
+
+func inHand(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 2})
+	s := works(t)
+	s.Redeliver = 0
+	holder := e.subscribe(e.d, s)
+	e.publish(e.d, record(t, 0, "a", "held 0"), record(t, 1, "b", "held 1"))
+	held := holder.data(2)
+	h := newHistory()
+	e.member("other", e.h.Open(), s, h, nil)
+	// Others' work goes on beside it.
+	e.publish(e.d, record(t, 0, "c", "other"))
+	done := make(chan struct{})
+	go func() { // The holder lives: it waits for more, as a member with free hands does.
+		defer close(done)
+		for {
+			got, err := holder.Next(e.ctx)
+			if err != nil {
+				return
+			}
+			for _, d := range got {
+				h.add(happening{"holder", d, holder.Ack(e.ctx, d) == nil, 0, 0})
+			}
+		}
+	}()
+	h.await(e, "the others' work", func(all []happening) bool { return accepted(all) > 0 })
+	timer := time.NewTimer(e.h.Hold)
+	defer timer.Stop()
+	<-timer.C
+	holder.ack(held...)
+	e.publish(e.d, record(t, 1, "c", "last"), record(t, 0, "c", "last"))
+	all := h.await(e, "the last work", func(all []happening) bool { return accepted(all) >= 3 })
+	for _, x := range all {
+		if v := string(x.Record.Value); v != "other" && v != "last" {
+			e.Fatalf("%s was given %q, which is in hand", x.member, v)
+		}
+	}
+	holder.Close()
+	<-done
+	// It is done: nobody gets it after its member is gone.
+	last := e.subscribe(e.h.Open(), s)
+	last.quiet("everything was acknowledged")
+}
+
+func lostWork(e *env) {
+	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 2})
+	s := works(t)
+	s.Redeliver = 0
+	lost := e.subscribe(e.d, s)
+	e.publish(e.d, record(t, 0, "a", "0"), record(t, 1, "b", "1"), record(t, 0, "c", "2"))
+	got := lost.data(3)
+	lost.ack(got[0])
+	other := e.subscribe(e.h.Open(), s)
+	other.quiet("all of it is in hand")
+	e.h.Lose(e.d)
+	again := other.data(2)
+	e.sameSet(again, values(got[1:])...)
+	for _, d := range again {
+		if d.Attempt != 2 && d.Attempt != 0 {
+			e.Fatalf("attempt %d of %q, want 2", d.Attempt, d.Record.Value)
+		}
+		other.ack(d)
+	}
+	// It comes back and finds work again. What it was given before is another's by now.
+	e.publish(e.d, record(t, 0, "d", "3"), record(t, 1, "e", "4"))
+	other.Close()
+	e.sameSet(lost.data(2), "3", "4")
 }
 
 func workReopened(e *env) {

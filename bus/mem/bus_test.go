@@ -3,6 +3,7 @@ package mem_test
 import (
 	"sync"
 	"testing"
+	"time"
 
 	"kemi.dev/kemi/bus/bustest"
 	"kemi.dev/kemi/bus/driver"
@@ -32,6 +33,7 @@ func TestConformance(t *testing.T) {
 			},
 			Lose:    func(d driver.Driver) { d.(*mem.Driver).Lose() },
 			Dedupes: true,
+			Hold:    300 * time.Millisecond, // A broker in memory has no time of its own.
 		}
 	})
 }
