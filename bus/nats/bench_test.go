@@ -140,3 +140,45 @@ func BenchmarkWork(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
 }
+
+// What a fence costs: one and a hundred records of 1 kB a call, under a fence and without.
+func BenchmarkFenced(b *testing.B) {
+	for _, topic := range []string{"log", "sync"} {
+		for _, n := range []int{1, 100} {
+			for _, fenced := range []bool{false, true} {
+				b.Run(fmt.Sprintf("%s/%d/%v", topic, n, fenced), func(b *testing.B) {
+					d := benchmarked(b)
+					var fence *driver.Fence
+					if fenced {
+						fence = assigned(b, d, "work2")
+					}
+					b.SetBytes(1024)
+					b.ReportAllocs()
+					many := fill(topic, n, 1024)
+					b.ResetTimer()
+					for done := 0; done < b.N; done += n {
+						if err := d.Publish(b.Context(), many, fence); err != nil {
+							b.Fatal(err)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// assigned makes a topic and owns its partition.
+func assigned(b *testing.B, d *Driver, topic string) *driver.Fence {
+	if err := d.Ensure(b.Context(), []driver.Topic{{Name: topic, Partitions: 1, MaxBytes: 1 << 20}}); err != nil {
+		b.Fatal(err)
+	}
+	f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: topic, Group: "g", Writes: []string{"log", "sync"}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ds, err := f.Next(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	return &driver.Fence{Topic: topic, Group: "g", Epoch: ds[0].Epoch}
+}
