@@ -17,6 +17,7 @@ import (
 func quick() tuning {
 	t := defaults()
 	t.lease, t.handover, t.commit, t.minFree = 900*time.Millisecond, time.Second, 20*time.Millisecond, 1<<20
+	t.ackWait = t.lease
 	return t
 }
 
@@ -25,9 +26,18 @@ func (d *Driver) silence() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for f := range d.feeds {
-		if o, ok := f.(*owner); ok {
-			o.silent.Store(true)
-			time.AfterFunc(2*d.tuning.lease, func() { o.silent.Store(false) })
+		switch f := f.(type) {
+		case *owner:
+			f.silent.Store(true)
+			time.AfterFunc(2*d.tuning.lease, func() { f.silent.Store(false) })
+		case *worker:
+			f.silent.Store(true)
+			f.in.nudge()
+			time.AfterFunc(2*d.tuning.lease, func() {
+				f.silent.Store(false)
+				f.nudge()
+				f.in.nudge()
+			})
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -41,6 +42,17 @@ func (b *buffer) take(n int) []driver.Delivery {
 		b.bytes -= len(out[i].Record.Value)
 	}
 	return out
+}
+
+// keep drops what is not to stay.
+func (b *buffer) keep(stays func(*driver.Delivery) bool) {
+	b.ds = slices.DeleteFunc(b.ds, func(d driver.Delivery) bool {
+		if stays(&d) {
+			return false
+		}
+		b.bytes -= len(d.Record.Value)
+		return true
+	})
 }
 
 func (b *buffer) room() int {

@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,7 +29,9 @@ type intake struct {
 	log  *slog.Logger
 	// open makes the consumer or finds it. It is called again whenever the intake begins anew.
 	open func(ctx context.Context) (jetstream.Consumer, error)
-	// room is how many more messages can be taken. After it grew, more tells.
+	// lasts is for how long one request asks; 0 is pullFor.
+	lasts time.Duration
+	// room is how many more messages can be taken; below 0 not even those that were asked for. After it grew, more tells.
 	room func() int
 	more chan struct{}
 	// take gets each message, in order.
@@ -69,6 +72,8 @@ var (
 	errSilent = errors.New("the server was silent")
 	errGap    = errors.New("a message was lost on the way")
 	errStuck  = errors.New("the consumer is stuck")
+	// errUnwanted ends a session whose requests are not to be answered any more.
+	errUnwanted = errors.New("nothing more is wanted")
 )
 
 // session reads from one consumer.
@@ -102,8 +107,12 @@ func (i *intake) session(ctx context.Context) error {
 	clock := time.NewTicker(time.Second)
 	defer clock.Stop()
 	for {
-		if want := min(i.room(), most) - asked; want > 0 && (asked == 0 || want >= asked) {
-			body, _ := json.Marshal(pullRequest{Batch: want, Expires: pullFor, Heartbeat: heartbeat, MaxBytes: pullBytes})
+		room := i.room()
+		if room < 0 && asked > 0 {
+			return errUnwanted
+		}
+		if want := min(room, most) - asked; want > 0 && (asked == 0 || want >= asked) {
+			body, _ := json.Marshal(pullRequest{Batch: want, Expires: cmp.Or(i.lasts, pullFor), Heartbeat: heartbeat, MaxBytes: pullBytes})
 			if err := i.link.nc.PublishRequest(pull, inbox, body); err != nil {
 				return fmt.Errorf("request messages: %w", err)
 			}

@@ -221,9 +221,6 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	if s.Window == 0 {
 		s.Window = d.tuning.window
 	}
-	if s.Redeliver == 0 {
-		s.Redeliver = d.tuning.ackWait
-	}
 	d.mu.Lock()
 	if d.closed {
 		d.mu.Unlock()

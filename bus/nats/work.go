@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,21 +19,34 @@ import (
 // The window is kept here, by asking for no more than there is room for, and not by the consumer's MaxAckPending, which
 // all members share: there, slow records of one member would hold up the others. Acknowledgements are sent and not
 // awaited; one that is lost means that the record comes again.
+//
+// When work is to stay with its member, the member says every third of the consumer's time that it has it in hand.
 type worker struct {
 	feed
 	in      intake
 	buf     buffer
-	open    map[int64]opened // Delivered or buffered, not yet acknowledged.
-	waiting bool             // Somebody is in Next: only then more is asked for, lest records wait with a member that is busy.
+	open    map[int64]*opened // Delivered or buffered, not yet acknowledged.
+	waiting bool              // Somebody is in Next: only then more is asked for, lest records wait with a member that is busy.
+	holds   bool              // What is in hand stays there.
+	silent  atomic.Bool       // Tests make the member as good as paused.
 }
 
+// askFor is how long a worker's request for records lasts: a paused process is given some for so long.
+const askFor = 10 * time.Second
+
+// opened is a record that the server counts as ours.
 type opened struct {
-	reply string
-	at    time.Time
+	reply  string
+	at     time.Time // When the server last heard that it is.
+	inHand bool      // It was handed out.
 }
 
 func newWorker(d *Driver, t *topic, s driver.Subscription) *worker {
-	return &worker{feed: newFeed(d, t, s), open: map[int64]opened{}}
+	holds := s.Redeliver == 0
+	if holds {
+		s.Redeliver = d.tuning.ackWait
+	}
+	return &worker{feed: newFeed(d, t, s), open: map[int64]*opened{}, holds: holds}
 }
 
 func (w *worker) begin(ctx context.Context) error {
@@ -41,10 +55,60 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	w.in = intake{
 		link: w.t.link, log: w.d.scope.Log().With("topic", w.t.Name, "group", w.s.Group), more: make(chan struct{}, 1),
-		open: w.consumer, room: w.room, take: w.take,
+		open: w.consumer, room: w.room, take: w.take, lasts: askFor,
 	}
 	w.tasks.Go(func() { w.in.run(w.ctx) })
+	if w.holds {
+		w.tasks.Go(w.hold)
+	}
 	return nil
+}
+
+// hold says what is in hand until the feed is closed.
+func (w *worker) hold() {
+	clock := time.NewTicker(w.s.Redeliver / 6)
+	defer clock.Stop()
+	for {
+		select {
+		case <-w.ctx.Done():
+			return
+		case <-clock.C:
+		}
+		if w.silent.Load() {
+			continue
+		}
+		for _, reply := range w.due(time.Now(), w.t.link.nc.IsConnected()) {
+			if err := w.t.link.nc.Publish(reply, []byte("+WPI")); err != nil {
+				break // It comes again, to whoever asks first.
+			}
+		}
+	}
+}
+
+// due lists what the server is to hear of now. What it has not heard of for the whole time is another's: we were paused,
+// or cut off, or nobody here wanted it.
+func (w *worker) due(now time.Time, connected bool) (replies []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	late := false
+	for p, o := range w.open {
+		switch silent := now.Sub(o.at); {
+		case silent >= w.s.Redeliver:
+			delete(w.open, p)
+			late = true
+		case connected && o.inHand && silent >= w.s.Redeliver/3:
+			o.at = now
+			replies = append(replies, o.reply)
+		}
+	}
+	if late {
+		w.buf.keep(func(d *driver.Delivery) bool {
+			o := w.open[d.Position]
+			return o != nil && o.reply == d.Token
+		})
+		w.in.nudge()
+	}
+	return replies
 }
 
 // consumer finds the group's consumer or makes it.
@@ -84,10 +148,13 @@ func (w *worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
 func (w *worker) room() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.silent.Load() {
+		return -1
+	}
 	if !w.waiting {
 		return 0
 	}
-	if len(w.open) >= w.s.Window {
+	if len(w.open) >= w.s.Window && !w.holds {
 		// What was kept for too long is another's by now.
 		for p, o := range w.open {
 			if time.Since(o.at) > w.s.Redeliver {
@@ -107,7 +174,7 @@ func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	d.Attempt = int(meta.NumDelivered)
 	d.Token = m.Reply
 	w.mu.Lock()
-	w.open[d.Position] = opened{m.Reply, time.Now()}
+	w.open[d.Position] = &opened{reply: m.Reply, at: time.Now()}
 	w.buf.put(d)
 	w.mu.Unlock()
 	w.nudge()
@@ -117,7 +184,15 @@ func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 // Next implements driver.Feed.
 func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 	got, err := w.wait(ctx, func() []driver.Delivery {
+		if w.silent.Load() {
+			return nil
+		}
 		out := w.buf.take(len(w.buf.ds))
+		for i := range out {
+			if o := w.open[out[i].Position]; o != nil {
+				o.inHand = true
+			}
+		}
 		w.waiting = true
 		w.in.nudge()
 		return out
