@@ -34,6 +34,7 @@ type house struct {
 	room    *Room // The newest.
 	canary  *canary.Tracker
 	extra   map[string]notify.Notifier
+	wrap    func(*mem.Driver) driver.Driver // Of the next room's connection; may be nil.
 	crash   func()
 	stop    func() // As crash, but in good order.
 	started time.Time
@@ -63,7 +64,11 @@ func newHouse(t *testing.T) *house {
 func (h *house) start() {
 	h.t.Helper()
 	d := h.d.Open()
-	room, problems := New(h.options(houseConfig, bus.New(d, bus.Settings{}, obs.Scope{})))
+	var connection driver.Driver = d
+	if h.wrap != nil {
+		connection = h.wrap(d)
+	}
+	room, problems := New(h.options(houseConfig, bus.New(connection, bus.Settings{}, obs.Scope{})))
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}

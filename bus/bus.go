@@ -11,6 +11,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,16 @@ type Settings struct {
 	Durability map[string]event.Durability
 }
 
+// Classes lists the names that Settings.Durability takes.
+func Classes() []string {
+	var all []string
+	for _, t := range append(event.Topics(), topicDead, topicState) {
+		all = append(all, t.Class())
+	}
+	slices.Sort(all)
+	return all
+}
+
 // New makes a bus over a driver, with the topics of every word and the jobs of the given zones.
 func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 	scope = scope.For("bus")
@@ -108,6 +119,9 @@ func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 	}
 	return b
 }
+
+// ErrAway is wrapped when no broker answers.
+var ErrAway = driver.ErrAway
 
 // Open makes sure that every topic is there as it should be.
 func (b *Bus) Open(ctx context.Context) error {

@@ -38,7 +38,8 @@ type Options struct {
 
 // Room is all the processors.
 type Room struct {
-	doors []door
+	doors []door // what several processes share
+	local []door // what feeds a store of this process alone
 	store *embedded.Sink
 	rules *rule.Room
 }
@@ -79,10 +80,19 @@ func (r *Room) addRules(opts Options) error {
 // ReloadRules replaces the rules while the room runs; timers of rules that stay go on.
 func (r *Room) ReloadRules(rules *rule.Set) { r.rules.Reload(rules) }
 
-// Run works until ctx ends.
-func (r *Room) Run(ctx context.Context) error {
+// Run does what several processes share, until ctx ends: rules, alerts and the stores that are elsewhere.
+func (r *Room) Run(ctx context.Context) error { return together(ctx, r.doors) }
+
+// RunStore feeds the embedded store until ctx ends, if there is one. It gets everything, whoever else has one too.
+func (r *Room) RunStore(ctx context.Context) error { return together(ctx, r.local) }
+
+func together(ctx context.Context, doors []door) error {
+	if len(doors) == 0 {
+		<-ctx.Done()
+		return nil
+	}
 	var g run.Group
-	for _, d := range r.doors {
+	for _, d := range doors {
 		g.Add(d.name, d.run)
 	}
 	return g.Run(ctx)

@@ -56,5 +56,9 @@ func (r *Room) addSeries(opts Options) conf.Problems {
 
 func (r *Room) addSink(opts Options, name string, s sink.Sink) {
 	d := series.New(series.Options{Bus: opts.Bus, Name: name, Sink: s, Scope: opts.Scope})
-	r.doors = append(r.doors, door{"series-" + name, d.Run})
+	doors := &r.doors
+	if _, local := s.(sink.Local); local {
+		doors = &r.local
+	}
+	*doors = append(*doors, door{"series-" + name, d.Run})
 }

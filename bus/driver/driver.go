@@ -23,6 +23,8 @@ var (
 	ErrFull = errors.New("full")
 	// ErrTooLarge: the record is over the broker's limit; nothing was sent and it never will be.
 	ErrTooLarge = errors.New("record too large")
+	// ErrAway: no broker answers; it may come back.
+	ErrAway = errors.New("the broker cannot be reached")
 	// ErrNoTopic: the topic is not there; Ensure makes it.
 	ErrNoTopic = errors.New("no such topic")
 )

@@ -263,5 +263,6 @@ func (o *owner) lose() {
 	if !o.closed && !o.away {
 		o.away = true
 		o.leave()
+		o.nudge() // Even when nobody is left who takes over.
 	}
 }

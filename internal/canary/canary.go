@@ -52,10 +52,18 @@ func (t *Tracker) Mark(stage string, slot time.Time) {
 // Newest returns the slot up to which trips passed every stage, and the first stage that has seen no newer one: when
 // trips stop, that is where. The zero time means that no trip is complete yet.
 func (t *Tracker) Newest() (slot time.Time, stops string) {
+	return t.NewestOf(func(string) bool { return true })
+}
+
+// NewestOf is Newest of the stages that are judged only; stops is "" when none is.
+func (t *Tracker) NewestOf(judged func(stage string) bool) (slot time.Time, stops string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for i, stage := range t.stages {
-		if at := t.seen[stage]; i == 0 || at.Before(slot) {
+	for _, stage := range t.stages {
+		if !judged(stage) {
+			continue
+		}
+		if at := t.seen[stage]; stops == "" || at.Before(slot) {
 			slot, stops = at, stage
 		}
 	}

@@ -20,6 +20,8 @@ type check struct {
 type reach struct {
 	verdict event.Verdict
 	since   time.Time
+	// said is when it was said last, by the readings' time in Unix milliseconds.
+	said int64
 	// unsaid: whoever must know may not, it is to be said at the next reading.
 	unsaid bool
 	// loaded: it is what was saved, which readings that were judged before do not change.
@@ -50,7 +52,12 @@ func (tg *target) check(r *event.Reading) uint8 {
 // waitFor is how long a target is taken to answer at most because a check that is not due yet found it so.
 const waitFor = 2 * time.Minute
 
-// reachable says whether the target answers: on first sight, on change, after a restart, and to whoever asked to verify.
+// sayReachable is how often it is said that a target answers, or still does not, though nothing changed: who comes later
+// looks back an hour.
+const sayReachable = 30 * time.Minute
+
+// reachable says whether the target answers: on first sight, on change, after a restart, to whoever asked to verify, and
+// now and then.
 // A target answers if the newest reading of any of its checks was answered. Readings older than three intervals of its
 // quickest check do not count: a check once a day must not speak for a target that another has seen go since. Only a
 // check that is due within waitFor is waited for, or else a target that answers it alone would come and go with it.
@@ -88,10 +95,11 @@ func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
 		tg.reach = reach{verdict: verdict, since: r.Slot}
 		d.dirty[tg.bucket] = true
 	}
-	if !changed && !tg.reach.unsaid && r.Cause != event.CauseVerify {
+	again := tg.at-tg.reach.said >= sayReachable.Milliseconds()
+	if !changed && !tg.reach.unsaid && !again && r.Cause != event.CauseVerify {
 		return
 	}
-	tg.reach.unsaid = false
+	tg.reach.unsaid, tg.reach.said = false, tg.at
 	code := "reachable"
 	if verdict == event.VerdictFiring {
 		code = "unreachable"

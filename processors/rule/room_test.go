@@ -335,9 +335,9 @@ func TestARoomNeedsABus(t *testing.T) {
 	}
 }
 
-// Whether a target answers is said again after a restart, and since when, though nothing changed for hours: who asks may
-// not look back that far.
-func TestReachabilityIsSaidAgainAfterARestart(t *testing.T) {
+// Whether a target answers is said again now and then and after a restart, and since when, though nothing changed for
+// hours: who comes later does not look back that far.
+func TestReachabilityIsSaidAgainAfterAWhileAndARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t, "groups: []")
 		heard := func(want ...string) {
@@ -355,12 +355,16 @@ func TestReachabilityIsSaidAgainAfterARestart(t *testing.T) {
 		pass(10 * time.Second)
 		h.poll("t2", 0)
 		heard("t2 unreachable since 10s")
+		pass(20 * time.Minute)
+		h.poll("t1", 1)
+		h.poll("t2", 0)
+		heard()
 		for range 3 {
 			pass(40 * time.Minute)
 			h.poll("t1", 1)
 			h.poll("t2", 0)
+			heard("t1 reachable since 0s", "t2 unreachable since 10s")
 		}
-		heard()
 		pass(10 * time.Second)
 		h.restart()
 		pass(10 * time.Second)

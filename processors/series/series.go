@@ -25,7 +25,7 @@ import (
 // Options of a Door.
 type Options struct {
 	Bus *bus.Bus
-	// Name of the sink: its consumer group is series-NAME.
+	// Name of the sink: its consumer group is series-NAME, of a local one series-NAME-ID.
 	Name string
 	Sink sink.Sink
 	// Batch is how many readings are handed over at once at most; 0 is 128.
@@ -66,6 +66,9 @@ func New(opts Options) *Door {
 func (d *Door) Run(ctx context.Context) error {
 	if err := d.opts.Sink.Start(ctx); err != nil {
 		return fmt.Errorf("start sink %s: %w", d.opts.Name, err)
+	}
+	if local, ok := d.opts.Sink.(sink.Local); ok {
+		d.group = "series-" + d.opts.Name + "-" + local.ID()
 	}
 	err := bus.Own(ctx, d.opts.Bus, d.group, bus.Options{Batch: d.opts.Batch}, d.open)
 	if cerr := d.opts.Sink.Close(); cerr != nil && err == nil {

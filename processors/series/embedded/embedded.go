@@ -99,6 +99,8 @@ type Sink struct {
 	refused *prometheus.CounterVec
 	active  prometheus.Gauge
 
+	id string // of what is in the directory
+
 	mu sync.RWMutex // held for reading while a query runs, so that Close waits for it
 	db *tsdb.DB
 	// closing ends the queries that run when the store is to be closed.
@@ -150,6 +152,9 @@ func (s *Sink) Start(ctx context.Context) error {
 	db, err := tsdb.Open(s.opts.Dir, slog.New(calm{s.scope.Log().Handler()}), nil, o, nil)
 	if err != nil {
 		return s.explain(err)
+	}
+	if s.id, err = identity(s.opts.Dir); err != nil {
+		return errors.Join(err, db.Close())
 	}
 	file := filepath.Join(s.opts.Dir, marker)
 	_, err = os.Stat(file)

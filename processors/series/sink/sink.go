@@ -26,6 +26,13 @@ type Sink interface {
 	Close() error
 }
 
+// Local is a Sink that stores in this process: it gets every reading, whatever other processes with such a sink get.
+type Local interface {
+	// ID tells this store from all others, after Start: how far it is on the bus is kept under it, so that a store that
+	// was emptied or is new begins with the oldest reading there is.
+	ID() string
+}
+
 // Writer writes the readings of one partition, in order. It is used by one goroutine.
 type Writer interface {
 	// Write stores a batch and returns how many samples that were. Nil means that everything is stored. After an error the
