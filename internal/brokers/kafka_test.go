@@ -3,10 +3,8 @@ package brokers_test
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
@@ -140,18 +138,8 @@ func TestIntegrationAKafkaClusterLosesALeaderAndGoesOn(t *testing.T) {
 func TestIntegrationAKafkaNodeAsksForWhatItWasToldTo(t *testing.T) {
 	short(t)
 	ca := brokers.NewCA(t)
-	text, err := os.ReadFile(ca.File)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(text)
-	cert, key := ca.Issue(t, brokers.Cert{Name: "client"})
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	good := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: []tls.Certificate{pair}}
+	trusted, own := pool(t, ca), []tls.Certificate{pair(t, ca, brokers.Cert{Name: "client"})}
+	good := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted, Certificates: own}
 	users := map[string]string{"kemi": "secret", "team": "t"}
 	known := func(mechanism, user, password string) sasl.Mechanism {
 		if mechanism == "PLAIN" {
@@ -179,8 +167,8 @@ func TestIntegrationAKafkaNodeAsksForWhatItWasToldTo(t *testing.T) {
 				"a wrong password": {TLS: good, SASL: known(mechanism, "kemi", "wrong")},
 				"a user without":   {TLS: good, SASL: known(mechanism, "team", "t")},
 				"no name":          {TLS: good},
-				"no certificate":   {TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool}, SASL: known(mechanism, "kemi", "secret")},
-				"nobody to trust":  {TLS: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: good.Certificates}, SASL: known(mechanism, "kemi", "secret")},
+				"no certificate":   {TLS: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: trusted}, SASL: known(mechanism, "kemi", "secret")},
+				"nobody to trust":  {TLS: &tls.Config{MinVersion: tls.VersionTLS12, Certificates: own}, SASL: known(mechanism, "kemi", "secret")},
 				"no encryption":    {SASL: known(mechanism, "kemi", "secret")},
 			} {
 				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
