@@ -51,6 +51,7 @@ type Room struct {
 	credentials map[string]map[string]conf.Node // by kind and name
 	metrics     metrics
 	panics      sync.Map // where pollers panicked, to say it once
+	clog        clog
 
 	mu     sync.Mutex
 	engine *engine
@@ -64,6 +65,10 @@ type metrics struct {
 	waiting  [2]prometheus.Gauge
 	repeated *prometheus.CounterVec
 	panics   *prometheus.CounterVec
+
+	refused     *prometheus.CounterVec
+	unpublished prometheus.Gauge
+	held        prometheus.Gauge
 }
 
 const defaultInFlight = 1000
@@ -87,6 +92,10 @@ func New(o Options) (*Room, conf.Problems) {
 			duration: o.Scope.Histogram("kemi_collector_poll_duration_seconds", "Length of polls.", delays, "kind"),
 			repeated: o.Scope.Counter("kemi_collector_repeated_total", "Jobs that came again after they had their outcome."),
 			panics:   o.Scope.Counter("kemi_collector_panics_total", "Polls that ended in a panic.", "kind"),
+
+			refused:     o.Scope.Counter("kemi_collector_refused_total", "Attempts to publish a reading that the bus refused; it is tried again."),
+			unpublished: o.Scope.Gauge("kemi_collector_unpublished", "Readings that the bus refused and that wait to be published.").WithLabelValues(),
+			held:        o.Scope.Gauge("kemi_collector_held_back", "1 while no new polls begin because the bus takes no readings.").WithLabelValues(),
 		},
 	}
 	inFlight := o.Scope.Gauge("kemi_collector_in_flight", "Polls under way.", "lane")

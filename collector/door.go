@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// redeliver is after how long the jobs of a collector that died go to another.
-	redeliver = 30 * time.Second
+	// redeliver: a job stays with its collector, however long its poll takes, until the collector is gone; the bus sees
+	// that by itself, and gives the job to another.
+	redeliver = 0
 	// defaultDeadline is that of jobs which name none.
 	defaultDeadline = time.Minute
 	// tickEvery is how often polls that take long are looked for.
@@ -37,6 +38,9 @@ func (r *Room) handle(ctx context.Context, m bus.Message[event.Job]) error {
 	if job == nil {
 		return nil // A removed job is none.
 	}
+	if err := r.clog.wait(ctx); err != nil {
+		return err
+	}
 	t := newTicket(job)
 	switch v := r.admit(ctx, t); {
 	case v == repeated:
@@ -48,7 +52,7 @@ func (r *Room) handle(ctx context.Context, m bus.Message[event.Job]) error {
 		return ctx.Err()
 	case v != start:
 		reading := r.missed(job, v)
-		err := r.publish(ctx, reading, t.deadline)
+		err := r.publish(ctx, reading)
 		r.settle(t, v, err == nil)
 		if err != nil {
 			return err
@@ -63,7 +67,7 @@ func (r *Room) handle(ctx context.Context, m bus.Message[event.Job]) error {
 		return ctx.Err()
 	}
 	r.explain(t, reading)
-	if err := r.publish(ctx, reading, t.deadline); err != nil {
+	if err := r.publish(ctx, reading); err != nil {
 		r.done(t, false, reading)
 		return err
 	}
@@ -269,29 +273,50 @@ func (r *Room) missed(job *event.Job, v verdict) *event.Reading {
 	return reading
 }
 
-// publish stores a reading, trying until the deadline and at least for a while: it cannot be read again.
-func (r *Room) publish(ctx context.Context, reading *event.Reading, deadline time.Time) error {
-	if least := time.Now().Add(5 * time.Second); deadline.Before(least) {
-		deadline = least
-	}
+// publish stores a reading, trying until ctx ends: it cannot be read again, and the job stays in hand meanwhile. A bus that
+// takes none for long is said once in a while, and keeps new polls from beginning.
+func (r *Room) publish(ctx context.Context, reading *event.Reading) error {
 	sealed, err := seal(reading)
 	if err != nil {
 		return bus.Permanent(err)
 	}
-	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
+	defer r.clogged()
+	log := r.options.Scope.Log()
+	for attempt := 0; ; attempt++ {
 		err := r.options.Bus.Publish(ctx, sealed)
-		if err == nil || ctx.Err() != nil {
+		switch {
+		case err == nil:
+			if over := r.clog.taken(attempt > 0, time.Now()); over >= sayEvery {
+				log.Info("readings are published again", "after", over.Round(time.Second))
+			}
+			return nil
+		case ctx.Err() != nil:
+			if attempt > 0 {
+				r.clog.left()
+			}
 			return err
 		}
-		if time.Now().Add(pause).After(deadline) {
-			return err
+		r.metrics.refused.WithLabelValues().Inc()
+		if r.clog.refused(attempt == 0, time.Now()) {
+			stuck, _ := r.clog.state()
+			log.Warn("the bus takes no readings, polling is held back until it does", "target", reading.Target, "waiting", stuck, "err", err)
 		}
-		r.options.Scope.Log().Warn("publish reading again", "target", reading.Target, "err", err)
+		r.clogged()
 		select {
-		case <-time.After(pause):
+		case <-time.After(min(50*time.Millisecond<<min(attempt, 6), time.Second)):
 		case <-ctx.Done():
-			return ctx.Err()
 		}
+	}
+}
+
+// clogged shows how the bus takes readings.
+func (r *Room) clogged() {
+	stuck, held := r.clog.state()
+	r.metrics.unpublished.Set(float64(stuck))
+	if held {
+		r.metrics.held.Set(1)
+	} else {
+		r.metrics.held.Set(0)
 	}
 }
 
