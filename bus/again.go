@@ -38,26 +38,32 @@ func mayAgain(from, into event.Topic) error {
 	return nil
 }
 
+// MaySayAgain is nil when records of a topic may be said again on another, or the same.
+func (b *Bus) MaySayAgain(topic, into string) error {
+	from, err := b.Topic(topic)
+	if err != nil {
+		return err
+	}
+	to, err := b.Topic(into)
+	if err != nil {
+		return err
+	}
+	return mayAgain(from, to)
+}
+
 // SayAgain publishes the records of a span to a topic of the same word, which may be the same topic: with their own bytes,
 // headers and key, in their order per partition. Their identities are what they were, so that whoever heard them before
 // is not misled. A span without an end ends now. progress is told after every batch; it may be nil.
 func (b *Bus) SayAgain(ctx context.Context, s Span, into string, progress func(Again)) (Again, error) {
 	var a Again
-	from, err := b.Topic(s.Topic)
-	if err != nil {
+	if err := b.MaySayAgain(s.Topic, into); err != nil {
 		return a, err
 	}
-	to, err := b.Topic(into)
-	if err != nil {
-		return a, err
-	}
-	if err := mayAgain(from, to); err != nil {
-		return a, err
-	}
+	from, to := b.topics[s.Topic], b.topics[into]
 	if s.To.IsZero() {
 		s.To = time.Now()
 	}
-	err = b.read(ctx, s, func(batch []driver.Delivery) error {
+	err := b.read(ctx, s, func(batch []driver.Delivery) error {
 		records := make([]driver.Record, 0, len(batch))
 		next := a
 		for i := range batch {

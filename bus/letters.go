@@ -96,6 +96,9 @@ func (b *Bus) Letter(ctx context.Context, id int64) (*Letter, error) {
 	return found[id], nil
 }
 
+// Stuck says why a letter cannot be put back, "" when it can.
+func (b *Bus) Stuck(l *Letter) string { return l.stuck(b.topics) }
+
 // Settled is what became of one letter that was to be retried or dropped.
 type Settled struct {
 	ID    int64  `json:"id"`

@@ -21,6 +21,8 @@ import (
 // client talks to a running Kemi.
 type client struct {
 	server, tokenFile string
+	// patient waits for an answer as long as it takes: for work whose length nobody knows.
+	patient bool
 }
 
 // flags adds the flags that say where Kemi is.
@@ -52,7 +54,11 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		}
 		req.Header.Set("Authorization", "Bearer "+strings.TrimSpace(string(token)))
 	}
-	resp, err := (&http.Client{Transport: &http.Transport{ResponseHeaderTimeout: 30 * time.Second}}).Do(req)
+	transport := &http.Transport{ResponseHeaderTimeout: 30 * time.Second}
+	if c.patient {
+		transport.ResponseHeaderTimeout = 0
+	}
+	resp, err := (&http.Client{Transport: transport}).Do(req)
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return nil, fmt.Errorf("nobody answers at %s: is kemi running? start it with kemi run, or say --server", c.server)

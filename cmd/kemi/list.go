@@ -13,7 +13,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"kemi.dev/kemi/bus/event"
-	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
 	"kemi.dev/kemi/dashboards/console"
@@ -206,71 +205,4 @@ func heldSource(ctx context.Context, c *client, name string) (cmdb.SourceStatus,
 		return s, nil
 	}
 	return cmdb.SourceStatus{}, fmt.Errorf("there is no source %q: there are %s", name, strings.Join(names, ", "))
-}
-
-func newTail() *cobra.Command {
-	var c client
-	var output, from string
-	cmd := &cobra.Command{
-		Use: "tail TOPIC", Short: "Follow a topic, one event a line", Args: cobra.ExactArgs(1),
-		Long: `Follows a topic of a running Kemi: targets.v1, jobs.v1.default, readings.v1, findings.v1, alerts.v1, incidents.v1,
-pages.v1, commands.v1, dead.v1. It disturbs no consumer. Ctrl-C ends it.`,
-		Example: "  kemi tail alerts.v1\n  kemi tail readings.v1 --from 5m -o json | jq .event.status",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			q := url.Values{}
-			if from != "" {
-				q.Set("from", from)
-			}
-			resp, err := c.do(cmd.Context(), "GET", "/topics/"+url.PathEscape(args[0])+"/tail", q, nil)
-			if err != nil {
-				return err
-			}
-			defer resp.Body.Close()
-			dec := json.NewDecoder(resp.Body)
-			for {
-				var line json.RawMessage
-				if err := dec.Decode(&line); err != nil {
-					if cmd.Context().Err() != nil {
-						return nil
-					}
-					return fmt.Errorf("the connection to %s ended: %w", c.server, err)
-				}
-				if output == "json" {
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s\n", line)
-				} else {
-					err = printLine(cmd, line)
-				}
-				if err != nil {
-					return err
-				}
-			}
-		},
-	}
-	cmd.Flags().StringVar(&from, "from", "", "begin that long ago (5m, 2h, 1d); without it, with what comes")
-	outputFlag(cmd, &output)
-	c.flags(cmd)
-	return cmd
-}
-
-// printLine writes one event for people: when, key, and what it says.
-func printLine(cmd *cobra.Command, data json.RawMessage) error {
-	var l api.Line
-	if err := json.Unmarshal(data, &l); err != nil {
-		return err
-	}
-	said := string(l.Event)
-	var ce struct{ Data json.RawMessage }
-	switch {
-	case l.Removed:
-		said = "removed"
-	case l.Unreadable != "":
-		said = "unreadable: " + l.Unreadable
-		if reason := l.Headers["kemi-dead-reason"]; reason != "" {
-			said = fmt.Sprintf("from %s by %s: %s", l.Headers["kemi-dead-topic"], l.Headers["kemi-dead-group"], reason)
-		}
-	case json.Unmarshal(l.Event, &ce) == nil && ce.Data != nil:
-		said = string(ce.Data)
-	}
-	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s  %s  %s\n", l.Stored.Format("15:04:05.000"), plain(l.Key), plain(said))
-	return err
 }

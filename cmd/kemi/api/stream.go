@@ -1,0 +1,191 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+)
+
+// Line is one record of a topic. Event is the word as JSON: a CloudEvent, or a job or reading by its fields.
+type Line struct {
+	bus.Raw
+	Event json.RawMessage `json:"event,omitempty"`
+	// Letter and Done are what a record of dead.v1 says: why it is there, or what was done about which letters.
+	Letter  *bus.Letter `json:"letter,omitempty"`
+	Done    *bus.Done   `json:"done,omitempty"`
+	Letters []int64     `json:"letters,omitempty"`
+	// Unreadable says why the record is no event; Bytes are what it holds.
+	Unreadable string `json:"unreadable,omitempty"`
+	Bytes      []byte `json:"bytes,omitempty"`
+}
+
+// tail streams a topic as JSON lines, for as long as the caller reads.
+func (a *api) tail(w http.ResponseWriter, r *http.Request) {
+	a.stream(w, r, true, "from key limit")
+}
+
+// events writes what a topic stored in a span as JSON lines, and ends.
+func (a *api) events(w http.ResponseWriter, r *http.Request) {
+	a.stream(w, r, false, "from to key limit")
+}
+
+var errEnough = errors.New("enough")
+
+func (a *api) stream(w http.ResponseWriter, r *http.Request, live bool, params string) {
+	t, err := a.bus.Topic(r.PathValue("topic"))
+	if err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return
+	}
+	if !knows(w, r, "topics", params) {
+		return
+	}
+	span, err := parseSpan(t, r.URL.Query(), time.Now(), live)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	left, err := parseLimit(r, -1)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush := http.NewResponseController(w)
+	_ = flush.Flush() // The caller sees at once that it is connected; a writer that cannot flush still writes.
+	enc := json.NewEncoder(w)
+	err = a.bus.Read(r.Context(), span, func(batch []bus.Raw) error {
+		for _, raw := range batch {
+			if left == 0 {
+				return errEnough
+			}
+			if err := enc.Encode(describe(raw)); err != nil {
+				return err
+			}
+			left--
+		}
+		if err := flush.Flush(); err != nil || left == 0 {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		panic(http.ErrAbortHandler) // So that the caller does not take it for the end: the status is said already.
+	}
+}
+
+// parseLimit reads ?limit=; without it the number is otherwise.
+func parseLimit(r *http.Request, otherwise int) (int, error) {
+	s := r.URL.Query().Get("limit")
+	if s == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(s)
+	if err != nil || n < 1 {
+		return 0, fmt.Errorf("limit=%q is no number of things: write 1 or more", s)
+	}
+	return n, nil
+}
+
+func describe(raw bus.Raw) Line {
+	l := Line{Raw: raw}
+	switch l.Letter, l.Done, l.Letters = bus.LetterOf(&raw); {
+	case l.Letter != nil:
+		if l.Bytes = raw.Value; !raw.Removed {
+			l.Event, _ = asJSON(l.Letter.Topic, raw.Value) // What is no event is why it is here.
+		}
+		if l.Event != nil {
+			l.Bytes = nil
+		}
+		return l
+	case l.Done != nil, raw.Removed:
+		return l
+	}
+	var err error
+	if l.Event, err = asJSON(raw.Topic, raw.Value); err != nil {
+		l.Unreadable, l.Bytes = err.Error(), raw.Value
+	}
+	return l
+}
+
+// asJSON writes the event of a record as people and scripts read it.
+func asJSON(topic string, value []byte) (json.RawMessage, error) {
+	e, err := event.Parse(topic, value)
+	if err != nil {
+		return nil, err
+	}
+	if json.Valid(value) {
+		return value, nil
+	}
+	return json.Marshal(e)
+}
+
+// replayed is what is posted to say a span of a topic again.
+type replayed struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	Key  string `json:"key"`
+	Into string `json:"into"`
+	// Yes says that the same topic is meant.
+	Yes bool `json:"yes"`
+}
+
+// Progress is a line of the answer to a replay: how far it is. The last one is Over or has an Error.
+type Progress struct {
+	bus.Again
+	Over  bool   `json:"over,omitempty"`
+	Error string `json:"error,omitempty"`
+}
+
+// progressEvery is how often a replay says how far it is.
+const progressEvery = time.Second
+
+// replay says a span of a topic again, for as long as the caller listens.
+func (a *api) replay(w http.ResponseWriter, r *http.Request) {
+	t, err := a.bus.Topic(r.PathValue("topic"))
+	if err != nil {
+		refuse(w, http.StatusNotFound, err)
+		return
+	}
+	var want replayed
+	if !body(w, r, maxCommand, "replay", &want) {
+		return
+	}
+	q := r.URL.Query()
+	q.Set("from", want.From)
+	q.Set("to", want.To)
+	q.Set("key", want.Key)
+	span, err := parseSpan(t, q, time.Now(), false)
+	if err == nil {
+		err = a.bus.MaySayAgain(t.Name, want.Into)
+	}
+	if err == nil && t.Name == want.Into && !want.Yes {
+		err = fmt.Errorf("%s would be said again to everybody who reads it: say yes to that", t.Name)
+	}
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flush, enc := http.NewResponseController(w), json.NewEncoder(w)
+	_ = flush.Flush() // As for a tail.
+	var last time.Time
+	total, err := a.bus.SayAgain(r.Context(), span, want.Into, func(so bus.Again) {
+		if now := time.Now(); now.Sub(last) >= progressEvery {
+			last = now
+			_ = enc.Encode(Progress{Again: so}) // When the caller has left, its context ends and with it the replay.
+			_ = flush.Flush()
+		}
+	})
+	end := Progress{Again: total, Over: err == nil}
+	if err != nil {
+		end.Error = err.Error()
+	}
+	_ = enc.Encode(end) // As above.
+}
