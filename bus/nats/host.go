@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"kemi.dev/kemi/internal/obs"
@@ -56,7 +54,7 @@ type host struct {
 func newHost(dataDir string, scope obs.Scope, minFree int64) *host {
 	return &host{
 		dir: filepath.Join(dataDir, "bus"), scope: scope, minFree: minFree, done: make(chan struct{}),
-		run:   nuid.Next()[:10] + strconv.FormatInt(time.Now().UnixNano(), 36),
+		run:   processName(),
 		free:  scope.Gauge("kemi_bus_disk_free_bytes", "Free bytes of the disk that the embedded broker stores on.").WithLabelValues(),
 		again: scope.Counter("kemi_bus_broker_restarts_total", "Restarts of an embedded server that could not write any more.").WithLabelValues(),
 	}

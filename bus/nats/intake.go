@@ -25,8 +25,9 @@ const (
 // intake keeps a consumer's messages coming: it makes the consumer, keeps requests open as long as there is room,
 // and begins anew when the connection, the consumer or a message is lost. One goroutine, run.
 type intake struct {
-	link *link
-	log  *slog.Logger
+	link   *link
+	log    *slog.Logger
+	stream string
 	// open makes the consumer or finds it. It is called again whenever the intake begins anew.
 	open func(ctx context.Context) (jetstream.Consumer, error)
 	// lasts is for how long one request asks; 0 is pullFor.
@@ -60,7 +61,7 @@ func (i *intake) run(ctx context.Context) {
 		if time.Since(begun) > 10*time.Second {
 			attempt = 0
 		}
-		i.log.Warn("read anew", "err", i.link.explain(err), "attempt", attempt)
+		i.link.warn(i.log, "read anew", err, "stream", i.stream)
 		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 10), 5*time.Second)) || i.link.connected(ctx) != nil {
 			return
 		}
@@ -79,12 +80,17 @@ var (
 // session reads from one consumer.
 func (i *intake) session(ctx context.Context) error {
 	reborn := i.link.next()
-	opening, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	consumer, err := i.open(opening)
+	var consumer jetstream.Consumer
+	err := i.link.once(ctx, i.stream, func(ctx context.Context) (err error) {
+		consumer, err = i.open(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
+	outer := ctx
+	ctx, done := i.link.during(ctx, concerns(i.stream))
+	defer done()
 	info := consumer.CachedInfo()
 	if i.own {
 		defer i.drop(info.Stream, info.Name)
@@ -123,7 +129,10 @@ func (i *intake) session(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			if outer.Err() != nil {
+				return outer.Err()
+			}
+			return context.Cause(ctx)
 		case <-reborn:
 			return errReborn
 		case <-i.more:
@@ -266,9 +275,17 @@ func (t *topic) lastOf(ctx context.Context, filter string) (int64, error) {
 
 // end is the position of the newest record of the whole topic.
 func (t *topic) end(ctx context.Context) (int64, error) {
+	_, end, err := t.birth(ctx)
+	return end, err
+}
+
+// birth is when the stream was made, and the position of its newest record. A stream that was made again has other
+// records at the same positions.
+func (t *topic) birth(ctx context.Context) (born, end int64, err error) {
 	s, err := t.link.js.Stream(ctx, t.stream)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", t.stream, err)
+		return 0, 0, fmt.Errorf("look up stream %s: %w", t.stream, err)
 	}
-	return int64(s.CachedInfo().State.LastSeq), nil
+	info := s.CachedInfo()
+	return info.Created.UnixNano(), int64(info.State.LastSeq), nil
 }

@@ -30,6 +30,9 @@ type entry struct {
 	Epoch uint64 `json:"epoch"`
 	// Next is the position after the last commit; 0 when the group never began here.
 	Next int64 `json:"next"`
+	// Born is when the stream was made that Next is a position of, in nanoseconds: one that was made again has other
+	// records there.
+	Born int64 `json:"born,omitempty"`
 }
 
 // lease is a partition that this member owns. The feed's mutex guards what has no comment.
@@ -39,6 +42,7 @@ type lease struct {
 	key       string
 	partition int
 	epoch     uint64
+	born      int64              // When the stream was made.
 	cancel    context.CancelFunc // Ends the intake.
 	in        intake
 	next      from  // The intake's own.
@@ -77,7 +81,7 @@ func (l *lease) write(ctx context.Context, release bool) error {
 			l.o.mu.Unlock()
 			return driver.ErrFenced
 		}
-		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked}
+		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked, Born: l.born}
 		l.o.mu.Unlock()
 		if release {
 			e.Owner = ""
@@ -172,7 +176,7 @@ func (l *lease) begin(ctx context.Context, position int64) {
 		if ctx.Err() != nil {
 			return
 		}
-		log.Warn("begin with a partition again", "err", l.o.t.link.explain(err))
+		l.o.t.link.warn(log, "begin with a partition again", err)
 		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) {
 			return
 		}
@@ -197,7 +201,7 @@ func (l *lease) reader(start driver.Start, position int64) {
 	}
 	l.in = intake{
 		link: l.o.t.link, log: l.o.d.scope.Log().With("topic", l.place.topic, "group", l.place.group, "partition", l.partition),
-		more: make(chan struct{}, 1), own: true, take: l.take,
+		more: make(chan struct{}, 1), own: true, take: l.take, stream: l.o.t.stream,
 		room: func() int {
 			l.o.mu.Lock()
 			defer l.o.mu.Unlock()
@@ -207,6 +211,9 @@ func (l *lease) reader(start driver.Start, position int64) {
 			return l.buf.room()
 		},
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
+			if err := l.same(ctx); err != nil {
+				return nil, err
+			}
 			if l.next.snapshot && l.target == 0 {
 				last, err := l.o.t.lastOf(ctx, l.o.t.filter(l.partition))
 				if err != nil {
@@ -218,6 +225,18 @@ func (l *lease) reader(start driver.Start, position int64) {
 			return l.o.t.reading(ctx, []string{l.o.t.filter(l.partition)}, l.next)
 		},
 	}
+}
+
+// same gives the partition back when its stream was made again: whoever takes it next begins with the new one's records.
+func (l *lease) same(ctx context.Context) error {
+	born, _, err := l.o.t.birth(ctx)
+	if err != nil || born == l.born {
+		return err
+	}
+	if err := l.write(ctx, true); err != nil {
+		return err
+	}
+	return fmt.Errorf("go on with %s/%d: the stream was made again", l.place.topic, l.partition)
 }
 
 // take runs in the intake's goroutine.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,153 +30,46 @@ type link struct {
 	die    context.CancelFunc
 	said   error // What the server said last without being asked.
 	saidAt time.Time
+	down   time.Time // When the connection was lost; zero while it is there.
+	reason error     // Why it is not back.
+
+	troubles map[string]*trouble // By stream: what did not work of late.
+
+	refusals refusals
+	seldom   seldom
+	missing  chan struct{} // Told when a stream may be gone.
 }
 
-func newLink(batches bool) *link {
-	l := &link{reborn: make(chan struct{}), batches: batches, fences: batches}
+// suspect has the driver look whether its streams are there.
+func (l *link) suspect() {
+	select {
+	case l.missing <- struct{}{}:
+	default:
+	}
+}
+
+func newLink() *link {
+	l := &link{reborn: make(chan struct{}), missing: make(chan struct{}, 1)}
 	l.live()
 	return l
 }
 
 func (l *link) live() { l.life, l.die = context.WithCancel(context.Background()) }
 
-// during ends ctx with the connection too; its cause is errReborn then.
-func (l *link) during(ctx context.Context) (context.Context, func()) {
+// during ends ctx with the connection too, its cause is errReborn then; and when something that it is about is refused,
+// its cause is the refusal then.
+func (l *link) during(ctx context.Context, about func(subject string) bool) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, heeded := l.refusals.heed(ctx, about)
 	l.mu.Lock()
 	life := l.life
 	l.mu.Unlock()
 	stop := context.AfterFunc(life, func() { cancel(errReborn) })
 	return ctx, func() {
 		stop()
+		heeded()
 		cancel(nil)
 	}
-}
-
-// options are those of every connection.
-func (d *Driver) options(l *link) []nats.Option {
-	log := d.scope.Log()
-	again := d.scope.Counter("kemi_bus_reconnects_total", "Connections to the broker that were lost and came back.").WithLabelValues()
-	return []nats.Option{
-		nats.Name("kemi"), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
-		// Nothing waits in a buffer for the next connection: what was checked against a lease goes out now or not at all.
-		nats.ReconnectBufSize(-1),
-		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to nats again", "server", nc.ConnectedUrlRedacted())
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			close(l.reborn)
-			l.reborn = make(chan struct{})
-			again.Inc()
-		}),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			l.mu.Lock()
-			l.die()
-			l.live()
-			l.mu.Unlock()
-			if err != nil {
-				log.Warn("lost the connection to nats", "err", err)
-			}
-		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			log.Warn("nats complains", "err", err)
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.said, l.saidAt = err, time.Now()
-		}),
-	}
-}
-
-func (d *Driver) dialHost(i int) (*link, error) {
-	l := newLink(true)
-	nc, err := nats.Connect("", append(d.options(l), nats.InProcessServer(door{d.host, i}), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(10*time.Millisecond, 0))...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to embedded nats: %w", err)
-	}
-	return l, l.use(nc)
-}
-
-func (d *Driver) dial(ctx context.Context) (*link, error) {
-	l := newLink(false)
-	options := append(d.options(l), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second))
-	switch {
-	case d.config.CredsFile != "":
-		options = append(options, nats.UserCredentials(d.config.CredsFile))
-	case d.config.User != "":
-		options = append(options, nats.UserInfoHandler(func() (string, string) { return d.config.User, d.config.Password.Reveal() }))
-	case !d.config.Password.IsZero():
-		options = append(options, nats.TokenHandler(d.config.Password.Reveal))
-	}
-	urls := strings.Join(d.config.URLs, ",")
-	nc, err := nats.Connect(urls, options...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to nats at %s: %w", redacted(d.config.URLs), err)
-	}
-	if err := l.use(nc); err != nil {
-		nc.Close()
-		return nil, err
-	}
-	version := nc.ConnectedServerVersion()
-	missing, err := judge(version)
-	if err != nil {
-		nc.Close()
-		return nil, fmt.Errorf("use nats at %s: %w", nc.ConnectedUrlRedacted(), err)
-	}
-	l.batches, l.fences = missing == "", minor(version) >= 11
-	if missing != "" {
-		d.scope.Log().Warn("the nats server lacks a feature", "version", version, "missing", missing)
-	}
-	if _, err := l.js.AccountInfo(ctx); err != nil {
-		nc.Close()
-		if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
-			return nil, fmt.Errorf("use nats %s at %s: JetStream is not enabled there: start it with -js or a jetstream block, and allow it for the account", version, nc.ConnectedUrlRedacted())
-		}
-		return nil, l.explain(fmt.Errorf("ask nats %s for its JetStream account: %w", version, err))
-	}
-	return l, nil
-}
-
-// redacted hides what may be secret in URLs.
-func redacted(urls []string) string {
-	var out []string
-	for _, u := range urls {
-		if i := strings.LastIndexByte(u, '@'); i >= 0 {
-			scheme, _, _ := strings.Cut(u, "://")
-			u = scheme + "://…@" + u[i+1:]
-		}
-		out = append(out, u)
-	}
-	return strings.Join(out, ", ")
-}
-
-// judge says what a server of the version cannot do for us; err when it cannot be used at all.
-func judge(version string) (missing string, err error) {
-	parts := strings.SplitN(strings.TrimPrefix(version, "v"), ".", 3)
-	if len(parts) < 2 {
-		return "", fmt.Errorf("server version %q is not understood", version)
-	}
-	major, err1 := strconv.Atoi(parts[0])
-	minor, err2 := strconv.Atoi(parts[1])
-	switch {
-	case err1 != nil || err2 != nil:
-		return "", fmt.Errorf("server version %q is not understood", version)
-	case major < 2 || major == 2 && minor < 10:
-		return "", fmt.Errorf("server version %s lacks stream metadata and consumers with several filters: both are there from 2.10 on, please upgrade it", version)
-	case major == 2 && minor < 11:
-		return "conditions on another subject (from 2.11 on): a former owner's late records are refused by the lease's clock alone; and atomic batches (from 2.12 on)", nil
-	case major == 2 && minor < 12:
-		return "atomic batches (from 2.12 on): records of durability power are stored one by one, which is slower", nil
-	}
-	return "", nil
-}
-
-// minor is the version's second number, counted on from 2.0; a later major version has everything.
-func minor(version string) int {
-	var a, b int
-	if n, _ := fmt.Sscanf(strings.TrimPrefix(version, "v"), "%d.%d", &a, &b); n < 2 {
-		return 0
-	}
-	return (a-2)*1000 + b
 }
 
 func (l *link) use(nc *nats.Conn) error {
@@ -225,23 +119,88 @@ func (l *link) connected(ctx context.Context) error {
 	}
 }
 
-// explain adds to a timeout what the server said meanwhile: a refused permission looks like a timeout.
+// tryFor is how long one question to the server may take before it is asked again.
+const tryFor = 5 * time.Second
+
+// call asks something of a stream, and asks again while the server or cluster is just starting, choosing a leader or away,
+// until ctx ends. What the user may not ask ends it at once.
+func (l *link) call(ctx context.Context, stream string, ask func(context.Context) error) error {
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := l.connected(ctx)
+		if err == nil {
+			err = l.once(ctx, stream, ask)
+		}
+		if err == nil {
+			l.note(stream, nil, time.Time{})
+			return nil
+		}
+		if away(ctx, err) && l.nc.IsConnected() {
+			l.note(stream, err, time.Now())
+		}
+		if ctx.Err() != nil || !passing(err) || !pause(ctx, wait) {
+			return err
+		}
+	}
+}
+
+func (l *link) once(ctx context.Context, stream string, ask func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, tryFor)
+	defer cancel()
+	ctx, done := l.during(ctx, concerns(stream))
+	defer done()
+	err := ask(ctx)
+	if err != nil && ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// explain adds to a timeout what the server said meanwhile: a refused permission looks like a timeout. It has the driver
+// look whether a stream is gone when none answered.
 func (l *link) explain(err error) error {
-	if err == nil || !(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout)) {
+	if err == nil || errors.As(err, new(*refusal)) {
 		return err
+	}
+	if isMissing(err) {
+		l.suspect()
+	}
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, errSilent) {
+		return err
+	}
+	if rs := l.refusals.now(time.Now()); len(rs) > 0 {
+		return fmt.Errorf("%w (%w)", err, rs[0])
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.said == nil || time.Since(l.saidAt) > time.Minute {
+	if l.said == nil || time.Since(l.saidAt) > recent {
 		return err
 	}
 	return fmt.Errorf("%w (the server said: %w)", err, l.said)
 }
 
-// names begins the names of this driver's members.
+// names begins the names of this driver's members: of which process they are, for people. Of an embedded server's the
+// run comes first, for owner.lives.
 func (d *Driver) names() string {
+	own := nuid.Next()[16:]
 	if d.host != nil {
-		return d.host.run + "-" + nuid.Next()[12:]
+		return d.host.run + "-" + own
 	}
-	return nuid.Next()
+	return processName() + own
+}
+
+// processName says which process this is: where it runs, and its number. No other process has the same.
+func processName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	var b strings.Builder
+	for i := 0; i < len(host) && i < 24; i++ {
+		if isPlain(host[i]) {
+			b.WriteByte(host[i])
+		} else {
+			b.WriteByte('_')
+		}
+	}
+	return fmt.Sprintf("%s-%d-%s", b.String(), os.Getpid(), strconv.FormatInt(time.Now().UnixNano(), 36))
 }

@@ -20,12 +20,25 @@ func (o *owner) claim(ctx context.Context, p int) error {
 	key := fmt.Sprintf("%sp%d", o.prefix, p)
 	have := o.view[p]
 	e := entry{Owner: o.name, Epoch: uint64(time.Now().Unix())}
+	e.Epoch = max(e.Epoch, o.epochs[p]+1)
+	born, end, err := o.t.birth(ctx)
+	if err != nil {
+		return err
+	}
+	e.Born = born
 	if have != nil {
-		e.Epoch, e.Next = max(e.Epoch, have.Epoch+1), have.Next
+		e.Epoch = max(e.Epoch, have.Epoch+1)
+		switch {
+		case have.Born == born:
+			e.Next = min(have.Next, end+1) // A server that lost power may have lost the newest records.
+		case have.Born == 0 && have.Next <= end+1: // An older Kemi's.
+			e.Next = have.Next
+		default:
+			o.d.scope.Log().Warn("a stream was made again, its group begins anew", "topic", o.t.Name, "group", o.s.Group, "partition", p)
+		}
 	}
 	if e.Next == 0 && !o.s.Start.Snapshot {
 		// It is written down with the first lease: who takes over before the first commit begins there too.
-		var err error
 		if e.Next, err = o.t.resolve(ctx, p, o.s.Start); err != nil {
 			return err
 		}
@@ -43,19 +56,21 @@ func (o *owner) claim(ctx context.Context, p int) error {
 	}
 	if isMismatch(err) { // Another was faster, or our view is old.
 		now, err := o.d.groups.Get(ctx, key)
-		if err == nil {
+		switch {
+		case err == nil && (have == nil || now.Revision() > have.revision):
 			o.see(now)
-		} else if !errors.Is(err, jetstream.ErrKeyNotFound) {
-			return fmt.Errorf("read lease %s: %w", key, err)
+			return nil
+		case err == nil || errors.Is(err, jetstream.ErrKeyNotFound):
+			return errors.New("the bucket of leases was made again")
 		}
-		return nil
+		return fmt.Errorf("read lease %s: %w", key, err)
 	}
 	if err != nil {
 		return fmt.Errorf("take lease %s: %w", key, err)
 	}
-	o.view[p] = &seen{entry: e, revision: revision, at: time.Now()}
+	o.view[p], o.epochs[p] = &seen{entry: e, revision: revision, at: time.Now()}, e.Epoch
 	l := &lease{
-		o: o, key: key, place: place{o.t.Name, o.s.Group, p}, partition: p, epoch: e.Epoch, revision: revision,
+		o: o, key: key, born: born, place: place{o.t.Name, o.s.Group, p}, partition: p, epoch: e.Epoch, revision: revision,
 		valid: sent.Add(o.d.tuning.lease * 3 / 4), written: sent, wrote: e.Next, acked: e.Next,
 	}
 	o.d.mu.Lock()

@@ -11,32 +11,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"kemi.dev/kemi/bus/driver"
-	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
-
-// Config says which server to use.
-type Config struct {
-	// Embedded runs the servers in this process; so does an empty URLs.
-	Embedded bool `yaml:"embedded"`
-	// URLs of an external server or cluster, such as nats://10.0.0.1:4222 or tls://… What a topic's durability power
-	// means there the server decides: set sync_interval: always, or keep several replicas.
-	URLs      []string    `yaml:"urls"`
-	User      string      `yaml:"user"`
-	Password  conf.Secret `yaml:"password"`
-	CredsFile string      `yaml:"creds_file"`
-	// Prefix begins the names of all subjects, streams and buckets; "" is kemi.
-	Prefix string `yaml:"prefix"`
-	// Replicas of each stream in a cluster, 1 to 5; 0 is 1.
-	Replicas int `yaml:"replicas"`
-}
 
 // tuning is what tests change.
 type tuning struct {
@@ -83,42 +66,36 @@ type Driver struct {
 	leases  map[place]*lease
 	count   int // Members so far, for their names.
 	name    string
+	wanted  map[string]driver.Topic // What was ensured here, to be made again when it is gone.
+
+	bucketing sync.Mutex
+	life      context.Context // Ends with the driver.
+	end       context.CancelFunc
+	tasks     sync.WaitGroup
+	lost      *prometheus.CounterVec
 }
 
 var (
-	_ driver.Driver = (*Driver)(nil)
-	_ driver.Sizer  = (*Driver)(nil)
+	_ driver.Driver    = (*Driver)(nil)
+	_ driver.Sizer     = (*Driver)(nil)
+	_ driver.Inspector = (*Driver)(nil)
 )
-
-var prefixes = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 // New makes a driver that is not connected yet. dataDir is Kemi's; an embedded server stores in its folder bus.
 func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
-	if c.Prefix == "" {
-		c.Prefix = "kemi"
-	}
-	if c.Replicas == 0 {
-		c.Replicas = 1
+	if err := c.complete(); err != nil {
+		return nil, err
 	}
 	embedded := len(c.URLs) == 0
-	switch {
-	case c.Embedded && !embedded:
-		return nil, errors.New("nats: embedded and urls exclude each other: remove one of them")
-	case !prefixes.MatchString(c.Prefix):
-		return nil, fmt.Errorf("nats: prefix %q: only letters, digits, _ and - are allowed", c.Prefix)
-	case c.Replicas < 1 || c.Replicas > 5:
-		return nil, fmt.Errorf("nats: %d replicas: 1 to 5 are possible", c.Replicas)
-	case embedded && c.Replicas > 1:
-		return nil, errors.New("nats: an embedded server keeps one replica: use urls of a cluster for more")
-	case embedded && dataDir == "":
-		return nil, errors.New("nats: an embedded server needs a data directory")
-	case c.CredsFile != "" && c.User != "":
-		return nil, errors.New("nats: user and creds_file exclude each other: remove one of them")
+	if embedded && dataDir == "" {
+		return nil, errors.New("nats: an embedded server needs a data directory: give data")
 	}
 	d := &Driver{
 		config: c, scope: scope.For("nats"), tuning: defaults(),
-		topics: map[string]*topic{}, feeds: map[driver.Feed]struct{}{}, leases: map[place]*lease{},
+		topics: map[string]*topic{}, feeds: map[driver.Feed]struct{}{}, leases: map[place]*lease{}, wanted: map[string]driver.Topic{},
 	}
+	d.life, d.end = context.WithCancel(context.Background())
+	d.lost = d.scope.Counter("kemi_bus_streams_lost_total", "Streams and buckets that were gone with all they held, and were made again.", "name")
 	if embedded {
 		d.host, d.hosting = newHost(dataDir, d.scope, d.tuning.minFree), true
 	}
@@ -153,9 +130,6 @@ func (d *Driver) Open(ctx context.Context) error {
 		links[process], err = d.dial(ctx)
 		links[power] = links[process]
 	}
-	if err == nil {
-		err = d.buckets(ctx, links[process])
-	}
 	if err != nil {
 		for _, l := range links {
 			l.close()
@@ -165,29 +139,12 @@ func (d *Driver) Open(ctx context.Context) error {
 	d.mu.Lock()
 	d.links, d.name = links, d.names()
 	d.mu.Unlock()
-	d.opened = true
-	return nil
-}
-
-// buckets makes the two key-value buckets: who owns which partition, and who is there.
-func (d *Driver) buckets(ctx context.Context, l *link) error {
-	for _, b := range []struct {
-		to     *jetstream.KeyValue
-		config jetstream.KeyValueConfig
-	}{
-		{&d.groups, jetstream.KeyValueConfig{Bucket: d.config.Prefix + "_groups", Description: "owner, epoch and position of each partition in each group", MaxBytes: 64 << 20}},
-		{&d.members, jetstream.KeyValueConfig{Bucket: d.config.Prefix + "_members", Description: "members of groups", MaxBytes: 16 << 20, TTL: 10 * d.tuning.lease}},
-	} {
-		b.config.Replicas = d.config.Replicas
-		kv, err := l.js.KeyValue(ctx, b.config.Bucket)
-		if errors.Is(err, jetstream.ErrBucketNotFound) {
-			kv, err = l.js.CreateKeyValue(ctx, b.config)
+	for i, l := range links {
+		if i == 0 || l != links[0] {
+			d.tasks.Go(func() { d.lookAfter(d.life, l) })
 		}
-		if err != nil {
-			return l.explain(fmt.Errorf("open bucket %s: %w", b.config.Bucket, err))
-		}
-		*b.to = kv
 	}
+	d.opened = true
 	return nil
 }
 
@@ -214,6 +171,9 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	t, err := d.topic(ctx, s.Topic)
 	if err == nil {
 		err = s.Check(t.Topic)
+	}
+	if err == nil && s.Group != "" && t.Kind != driver.Work {
+		err = d.buckets(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, err)
@@ -250,9 +210,19 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	if closed {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, driver.ErrClosed)
 	}
-	if err := f.begin(ctx); err != nil {
+	err = t.link.call(ctx, t.stream, func(ctx context.Context) error {
+		err := f.begin(ctx)
+		if errors.Is(err, jetstream.ErrStreamNotFound) { // It was there a moment ago.
+			if _, err := d.seek(ctx, t.Name); err != nil {
+				return err
+			}
+			err = f.begin(ctx)
+		}
+		return err
+	})
+	if err != nil {
 		f.Close()
-		return nil, t.link.explain(fmt.Errorf("subscribe to %s: %w", s.Topic, err))
+		return nil, t.link.explain(fmt.Errorf("subscribe to %s: %w", s.Topic, d.put(err)))
 	}
 	return f, nil
 }
@@ -282,6 +252,7 @@ func (d *Driver) Close() error {
 		feeds = append(feeds, f)
 	}
 	d.mu.Unlock()
+	d.end()
 	var wg sync.WaitGroup
 	for _, f := range feeds {
 		wg.Go(func() { _ = f.Close() })
@@ -289,6 +260,7 @@ func (d *Driver) Close() error {
 	wg.Wait()
 	d.opening.Lock() // Whoever is opening comes to its end first.
 	defer d.opening.Unlock()
+	d.tasks.Wait()
 	for _, l := range d.links {
 		l.close()
 	}

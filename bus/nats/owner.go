@@ -34,6 +34,7 @@ type owner struct {
 
 	// The goroutine's own.
 	view   map[int]*seen
+	epochs map[int]uint64       // The latest of each partition: none begins below it, even when the bucket was lost.
 	there  map[string]time.Time // Members, and when they were last heard of.
 	beaten time.Time
 }
@@ -48,7 +49,7 @@ type seen struct {
 func newOwner(d *Driver, t *topic, s driver.Subscription, name string) *owner {
 	return &owner{
 		feed: newFeed(d, t, s), name: name, prefix: token(t.Name) + "." + token(s.Group) + ".",
-		kick: make(chan struct{}, 1), leases: map[int]*lease{}, view: map[int]*seen{}, there: map[string]time.Time{},
+		kick: make(chan struct{}, 1), leases: map[int]*lease{}, view: map[int]*seen{}, epochs: map[int]uint64{}, there: map[string]time.Time{},
 	}
 }
 
@@ -72,7 +73,7 @@ func (o *owner) run() {
 		if o.ctx.Err() != nil {
 			return
 		}
-		log.Warn("look after partitions anew", "err", o.t.link.explain(err))
+		o.d.links[process].warn(log, "look after partitions anew", err)
 		if !pause(o.ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) || o.d.links[process].connected(o.ctx) != nil {
 			return
 		}
@@ -94,11 +95,10 @@ func (o *owner) attend() error {
 		return fmt.Errorf("watch members: %w", err)
 	}
 	defer func() { _ = members.Stop() }()
-	// Whoever was silent while we did not listen gets a whole lease of time.
+	// Whoever was silent while we did not listen gets a whole lease of time. The leases are all told again: the bucket may
+	// have been made again meanwhile, and count its revisions from one.
 	now := time.Now()
-	for _, s := range o.view {
-		s.at = now
-	}
+	clear(o.view)
 	for m := range o.there {
 		o.there[m] = now
 	}
@@ -161,7 +161,7 @@ func (o *owner) see(e jetstream.KeyValueEntry) {
 	if e.Operation() == jetstream.KeyValuePut {
 		_ = json.Unmarshal(e.Value(), &s.entry) // What cannot be read has no owner.
 	}
-	o.view[p] = s
+	o.view[p], o.epochs[p] = s, max(o.epochs[p], s.Epoch)
 }
 
 // hear notes that a member is there, or gone.

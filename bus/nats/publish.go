@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -131,7 +132,7 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			}
 			// No stream answered: it is gone, or its server is just starting.
 			d.unknow(p.t)
-			if _, err := d.find(ctx, p.t.Name); errors.Is(err, driver.ErrNoTopic) {
+			if _, err := d.seek(ctx, p.t.Name); errors.Is(err, driver.ErrNoTopic) || errors.As(err, new(*refusal)) {
 				return err
 			}
 			if !pause(ctx, tryPeriod) {
@@ -158,7 +159,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 // send stores messages of one stream: in one atomic batch, or one after the other without waiting in between. replaces
 // says that a message may go for each: a full stream refuses their batch, yet takes them one by one.
 func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch, replaces bool) error {
-	ctx, done := l.during(ctx)
+	ctx, done := l.during(ctx, func(subject string) bool {
+		return slices.ContainsFunc(msgs, func(m *nats.Msg) bool { return m.Subject == subject })
+	})
 	defer done()
 	if len(msgs) == 1 {
 		_, err := l.sendOne(ctx, msgs[0])

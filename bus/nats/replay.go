@@ -17,6 +17,8 @@ type replay struct {
 	in       intake
 	filters  []string
 	next     from
+	born     int64 // When the stream was made that next is a position of.
+	moved    bool  // Next is after a record that came, not where the caller wanted to begin.
 	target   int64 // The newest record when the replay began.
 	caughtUp bool
 	// Where a newer record can replace one before its turn, having reached the target is not enough: each subject that
@@ -42,12 +44,8 @@ func (r *replay) begin(ctx context.Context) error {
 			r.filters = append(r.filters, r.t.filter(p))
 		}
 	}
-	for _, f := range r.filters {
-		last, err := r.t.lastOf(ctx, f)
-		if err != nil {
-			return err
-		}
-		r.target = max(r.target, last)
+	if err := r.aim(ctx); err != nil {
+		return err
 	}
 	if r.s.Start.Snapshot || r.t.PerKey() > 0 {
 		r.replaces, r.came = true, map[string]struct{}{}
@@ -65,7 +63,7 @@ func (r *replay) begin(ctx context.Context) error {
 	}
 	r.in = intake{
 		link: r.t.link, log: r.d.scope.Log().With("topic", r.t.Name), more: make(chan struct{}, 1), own: true, take: r.take,
-		open: func(ctx context.Context) (jetstream.Consumer, error) { return r.t.reading(ctx, r.filters, r.next) },
+		stream: r.t.stream, open: r.open,
 		room: func() int {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -81,6 +79,54 @@ func (r *replay) begin(ctx context.Context) error {
 		r.tasks.Go(func() { r.in.run(r.ctx) })
 	}
 	return nil
+}
+
+// aim notes which records are there.
+func (r *replay) aim(ctx context.Context) error {
+	born, _, err := r.t.birth(ctx)
+	if err != nil {
+		return err
+	}
+	r.born, r.target = born, 0
+	for _, f := range r.filters {
+		last, err := r.t.lastOf(ctx, f)
+		if err != nil {
+			return err
+		}
+		r.target = max(r.target, last)
+	}
+	return nil
+}
+
+// open makes the consumer. It begins anew when the stream is another than the one that was read, and at the end of one
+// that has lost its newest records.
+func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
+	born, end, err := r.t.birth(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if born != r.born {
+		r.d.scope.Log().Warn("a stream was made again, it is read from its beginning", "topic", r.t.Name)
+		if err := r.aim(ctx); err != nil {
+			return nil, err
+		}
+		r.mu.Lock()
+		r.next = from{snapshot: r.next.snapshot, position: 1}
+		if r.came != nil {
+			r.came, r.missing, r.second = map[string]struct{}{}, nil, 0
+		}
+		if r.target == 0 {
+			r.catchUp()
+		}
+		r.mu.Unlock()
+	}
+	r.mu.Lock()
+	if r.next.position > end+1 && (r.moved || r.s.Start.Position == 0) {
+		r.next.position = end + 1
+	}
+	at := r.next
+	r.mu.Unlock()
+	return r.t.reading(ctx, r.filters, at)
 }
 
 // catchUp is called with the mutex held, or before anything runs.
@@ -116,7 +162,7 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if all {
 		r.catchUp()
 	}
-	r.next.position = position + 1
+	r.next.position, r.moved = position+1, true
 	r.mu.Unlock()
 	r.nudge()
 	return nil

@@ -157,78 +157,12 @@ func (d *Driver) streamConfig(t *topic) jetstream.StreamConfig {
 	return c
 }
 
-// Ensure implements driver.Driver.
-func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
-	ctx, cancel, err := d.ready(ctx)
-	defer cancel()
-	if err != nil {
-		return fmt.Errorf("ensure topics: %w", err)
-	}
-	for _, want := range topics {
-		if err := d.ensure(ctx, want); err != nil {
-			return fmt.Errorf("ensure topic %s: %w", want.Name, err)
-		}
-	}
-	return nil
-}
-
-func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
-	if want.Name == "" || want.Partitions < 1 {
-		return fmt.Errorf("a topic needs a name and at least one partition, got %d", want.Partitions)
-	}
-	have, err := d.find(ctx, want.Name)
-	if errors.Is(err, driver.ErrNoTopic) {
-		at := process
-		if want.Sync && d.host != nil {
-			at = power
-		}
-		t := d.named(want, d.links[at], at)
-		var s jetstream.Stream
-		s, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
-		switch {
-		case err == nil:
-			t.takes(s)
-			d.know(t)
-			return nil
-		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse): // Another was faster.
-			have, err = d.find(ctx, want.Name)
-		default:
-			return t.link.explain(fmt.Errorf("create stream %s: %w", t.stream, err))
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if have.Kind != want.Kind || have.Partitions != want.Partitions || have.Sync != want.Sync || (want.Kind == driver.Latest && (have.Keep == 0) != (want.Keep == 0)) {
-		return fmt.Errorf("wanted %s, found %s in stream %s: remove the stream or configure what is there", say(want), say(have.Topic), have.stream)
-	}
-	if have.PerKey() != want.PerKey() {
-		// The topic works, but may fill up and refuse sooner. It is the owner's to change.
-		d.scope.Log().Warn("a stream keeps another number of records per key than it should; change it with nats stream edit",
-			"topic", want.Name, "stream", have.stream, "max_msgs_per_subject", have.PerKey(), "wanted", want.PerKey())
-	}
-	d.know(have)
-	return nil
-}
-
 // takes notes what the stream can do beyond storing.
 func (t *topic) takes(s jetstream.Stream) {
 	c := s.CachedInfo().Config
 	t.handle = s
 	t.fences = t.link.fences && slices.Contains(c.Subjects, t.before+fenceToken+".*.*.*")
 	t.replicated, t.atomic = c.Replicas > 1, t.link.batches && c.AllowAtomicPublish
-}
-
-// say describes what of a topic cannot be changed.
-func say(t driver.Topic) string {
-	s := fmt.Sprintf("kind %s with %d partitions", kinds[t.Kind], t.Partitions)
-	if t.Kind == driver.Latest && t.Keep == 0 {
-		s += " kept for ever"
-	}
-	if t.Sync {
-		s += " synced"
-	}
-	return s
 }
 
 func (d *Driver) know(t *topic) {
@@ -253,11 +187,7 @@ func (d *Driver) topic(ctx context.Context, name string) (*topic, error) {
 	if t != nil {
 		return t, nil
 	}
-	t, err := d.find(ctx, name)
-	if err == nil {
-		d.know(t)
-	}
-	return t, err
+	return d.seek(ctx, name)
 }
 
 // find asks the servers for a topic's stream.
@@ -267,16 +197,24 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 			break
 		}
 		t := d.named(driver.Topic{Name: name}, l, at)
-		s, err := l.js.Stream(ctx, t.stream)
+		var s jetstream.Stream
+		err := l.call(ctx, t.stream, func(ctx context.Context) (err error) {
+			s, err = l.js.Stream(ctx, t.stream)
+			return err
+		})
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, l.explain(fmt.Errorf("look up stream %s: %w", t.stream, err))
+			return nil, l.explain(fmt.Errorf("look up stream %s: %w", t.stream, d.put(err)))
 		}
 		c := s.CachedInfo().Config
-		if c.Metadata[metaTopic] != name {
-			return nil, fmt.Errorf("stream %s holds %q, not this topic: remove it or use another prefix", t.stream, c.Metadata[metaTopic])
+		switch have := c.Metadata[metaTopic]; have {
+		case name:
+		case "":
+			return nil, fmt.Errorf("stream %s is there and is not Kemi's (it takes %s): remove it, or give Kemi another prefix (it is %q now)", t.stream, strings.Join(c.Subjects, " "), d.config.Prefix)
+		default:
+			return nil, fmt.Errorf("stream %s holds the topic %s, not %s: another Kemi's prefix is too like this one's (%q), give another", t.stream, have, name, d.config.Prefix)
 		}
 		for k, text := range kinds {
 			if text == c.Metadata[metaKind] {
@@ -308,9 +246,13 @@ func (d *Driver) Size(ctx context.Context, name string) (used, limit int64, err 
 	if err != nil {
 		return 0, 0, fmt.Errorf("size of %s: %w", name, err)
 	}
-	s, err := t.link.js.Stream(ctx, t.stream)
+	var s jetstream.Stream
+	err = t.link.call(ctx, t.stream, func(ctx context.Context) (err error) {
+		s, err = t.link.js.Stream(ctx, t.stream)
+		return err
+	})
 	if err != nil {
-		return 0, 0, t.link.explain(fmt.Errorf("size of %s: look up stream %s: %w", name, t.stream, err))
+		return 0, 0, t.link.explain(fmt.Errorf("size of %s: look up stream %s: %w", name, t.stream, d.put(err)))
 	}
 	info := s.CachedInfo()
 	return int64(info.State.Bytes), max(info.Config.MaxBytes, 0), nil

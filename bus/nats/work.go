@@ -55,7 +55,7 @@ func (w *worker) begin(ctx context.Context) error {
 	}
 	w.in = intake{
 		link: w.t.link, log: w.d.scope.Log().With("topic", w.t.Name, "group", w.s.Group), more: make(chan struct{}, 1),
-		open: w.consumer, room: w.room, take: w.take, lasts: askFor,
+		stream: w.t.stream, open: w.consumer, room: w.room, take: w.take, lasts: askFor,
 	}
 	w.tasks.Go(func() { w.in.run(w.ctx) })
 	if w.holds {
