@@ -23,9 +23,7 @@ var (
 		also: func(t event.Topic) string {
 			s := "Kept in the stream `" + streamOf(t) + "` (here with the prefix kemi)."
 			if t.Kind == event.Latest {
-				s += " A message with the header Kemi-Removed and no body removes its key; the id is in the header Kemi-Id."
-			} else {
-				s += " The id is in the header Nats-Msg-Id."
+				s += " A message with the header Kemi-Removed and no body removes its key."
 			}
 			return s
 		},
@@ -34,10 +32,11 @@ var (
 		name: "Kafka", server: "kafka",
 		address: func(topic string) string { return "{prefix}." + topic },
 		also: func(t event.Topic) string {
+			s := "Read with isolation.level read_committed."
 			if t.Kind == event.Latest {
-				return "A record without a value removes its key."
+				s += " A record without a value removes its key."
 			}
-			return ""
+			return s
 		},
 	}
 )

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/goccy/go-yaml"
+
+	"kemi.dev/kemi/bus/event"
 )
 
 // version of the contract: the first number is that of the topics (v1), the second grows when something is added that
@@ -167,18 +169,33 @@ func message(w word, root, proto string, s *schemas) (object, error) {
 		"contentType", contentType,
 		"headers", obj(
 			"type", "object", "required", []string{"content-type", "kemi-word", "kemi-route"},
-			"properties", obj(
-				"content-type", obj("type", "string", "const", contentType),
-				"kemi-word", obj("type", "string", "const", w.topic.Word, "description", "What kind of event it is, for those who do not want to look into it."),
-				"kemi-route", obj("type", "string", "description", "The route: events of one route keep their order. "+w.route),
-				"content-encoding", encoding,
-			),
+			"properties", headers(w, contentType, encoding),
 		),
 		"payload", payload,
 		"bindings", obj("kafka", obj("key", obj("type", "string", "description", w.key), "bindingVersion", "0.5.0")),
 		"examples", examples,
 		"x-kemi-proto", proto3,
 	), nil
+}
+
+// headers are the bus's, and those that a driver adds.
+func headers(w word, contentType string, encoding any) object {
+	id, quiet := "Nats-Msg-Id", any(nil)
+	if w.topic.Kind == event.Latest {
+		id, quiet = "Kemi-Id", obj("type", "string", "description", "On NATS: 1 on a message that removes its key; it has no body.")
+	}
+	const epoch = " Among events of one key, those of a lower epoch that come after a higher one were said by an owner that did not know yet that it was no longer one."
+	return obj(
+		"content-type", obj("type", "string", "const", contentType),
+		"kemi-word", obj("type", "string", "const", w.topic.Word, "description", "What kind of event it is, for those who do not want to look into it."),
+		"kemi-route", obj("type", "string", "description", "The route: events of one route keep their order. "+w.route),
+		"content-encoding", encoding,
+		"kemi-id", obj("type", "string", "description", "On Kafka: the identity of the event."),
+		"kemi-epoch", obj("type", "string", "pattern", "^[0-9]+$", "description", "On Kafka: which ownership it was said under, by rooms that share a topic."+epoch),
+		id, obj("type", "string", "description", "On NATS: the identity of the event."),
+		"Kemi-Epoch", obj("type", "string", "pattern", "^[^ ]+/[0-9]+ [^ ]+ [0-9]+$", "description", "On NATS: the topic and partition owned, the group, and the epoch of the ownership it was said under."+epoch),
+		"Kemi-Removed", quiet,
+	)
 }
 
 // duration writes whole days as days.

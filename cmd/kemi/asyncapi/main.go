@@ -4,7 +4,9 @@
 // the golden files), the topics, and eventpb's .proto. Out: an AsyncAPI 3 document, the same for the same source.
 // It promises that nothing in the document is written by hand that the code says already. Run it from the top of the
 // repository: make generate does.
-// It never decides whether a change is allowed: internal/compat does, against the document of the last release.
+// With -release it also keeps the document and the protobuf descriptor as those of the last version, beside the golden
+// files, unless readers of the version before would break.
+// It never decides what breaks a reader: internal/compat does.
 package main
 
 import (
@@ -15,13 +17,21 @@ import (
 
 func main() {
 	out := flag.String("o", "docs/events.asyncapi.yaml", "where to write the document")
+	released := flag.Bool("release", false, "also keep it as the last version's, which later ones are compared with")
 	flag.Parse()
-	doc, err := generate(".")
-	if err == nil {
-		err = os.WriteFile(*out, doc, 0o644)
-	}
-	if err != nil {
+	if err := run(*out, *released); err != nil {
 		fmt.Fprintf(os.Stderr, "asyncapi: %v\n", err)
 		os.Exit(1)
 	}
+}
+
+func run(out string, released bool) error {
+	doc, err := generate(".")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(out, doc, 0o644); err != nil || !released {
+		return err
+	}
+	return release(".", doc)
 }
