@@ -38,6 +38,7 @@ func New(b *bus.Bus, m *view.Model, status func() any) http.Handler {
 	resource(mux, a, "pages", "state team target incident", func(s *view.State, f view.Filter) any { return s.Pages(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Page(id)) })
 	mux.HandleFunc("POST "+Prefix+"/commands", a.command)
+	mux.HandleFunc("GET "+Prefix+"/events.asyncapi.yaml", document)
 	mux.HandleFunc("GET "+Prefix+"/topics", a.topics)
 	mux.HandleFunc("GET "+Prefix+"/topics/{topic}", a.topic)
 	mux.HandleFunc("GET "+Prefix+"/topics/{topic}/tail", a.tail)
