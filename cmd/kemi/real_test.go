@@ -59,6 +59,8 @@ type process struct {
 	t      testing.TB
 	config string
 	addr   string
+	args   []string // Beyond the configuration.
+	env    []string
 	cmd    *exec.Cmd
 	log    diary
 }
@@ -86,6 +88,13 @@ func start(t testing.TB, config, addr string) *process {
 	t.Helper()
 	p := &process{t: t, config: config, addr: addr}
 	p.start()
+	p.endsWithTest()
+	return p
+}
+
+// endsWithTest kills the process at the end; when the test failed it tells what it knows first.
+func (p *process) endsWithTest() {
+	t := p.t
 	t.Cleanup(func() {
 		if p.cmd != nil {
 			if t.Failed() {
@@ -97,7 +106,6 @@ func start(t testing.TB, config, addr string) *process {
 			t.Logf("what kemi said:\n%s", lastLines(p.log.String(), 60))
 		}
 	})
-	return p
 }
 
 func lastLines(s string, n int) string {
@@ -107,7 +115,8 @@ func lastLines(s string, n int) string {
 
 func (p *process) start() {
 	p.t.Helper()
-	p.cmd = command(context.Background(), "run", "-c", p.config)
+	p.cmd = command(context.Background(), append([]string{"run", "-c", p.config}, p.args...)...)
+	p.cmd.Env = append(p.cmd.Env, p.env...)
 	p.cmd.Stderr = &p.log
 	if err := p.cmd.Start(); err != nil {
 		p.t.Fatal(err)

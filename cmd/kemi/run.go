@@ -16,6 +16,7 @@ import (
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/run"
+	"kemi.dev/kemi/internal/web"
 )
 
 const defaultConfig = "kemi.yaml"
@@ -47,17 +48,38 @@ func newRun() *cobra.Command {
 		Use: "run", Short: "Run the pipeline", Args: cobra.NoArgs,
 		Long: `Runs the whole pipeline on a configuration: reads the targets, polls them, evaluates rules, writes series, pages.
 Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads rules, tokens and certificate again, SIGTERM or Ctrl-C
-stops. See deploy/example for a complete configuration.`,
-		Example: "  kemi check -c kemi.yaml && kemi run -c kemi.yaml",
+stops. See deploy/example for a complete configuration.
+
+With --role a process takes a share of the pipeline, and several processes on one external bus make one Kemi, from the same
+configuration file. Processes of the same role share its work, and take over what another leaves within seconds:
+  scheduler   reads the sources of targets and says when they are polled
+  collector   polls
+  processors  evaluates rules and writes to stores that are elsewhere
+  alerting    tells people
+  api         console, API and the embedded store of series`,
+		Example: "  kemi check -c kemi.yaml && kemi run -c kemi.yaml\n  kemi run -c kemi.yaml --role scheduler,alerting,api\n  kemi run -c kemi.yaml --role collector --zone dc2 --listen 127.0.0.1:7071",
 	}
 	load := configFlag(cmd)
+	names := cmd.Flags().StringSlice("role", nil, "roles of this process, of scheduler, collector, processors, alerting, api (default all)")
+	zones := cmd.Flags().StringSlice("zone", nil, "zones whose targets this process polls (default all that are configured)")
+	listen := cmd.Flags().String("listen", "", "address to listen on instead of the configured one")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, problems := load()
 		if len(problems) > 0 {
 			return sayProblems(cmd.ErrOrStderr(), problems)
 		}
+		roles, err := app.ParseRoles(*names)
+		if err != nil {
+			return usageError{err}
+		}
+		if *listen != "" {
+			if err := web.CheckListen(*listen, cfg.Auth, cfg.Insecure); err != nil {
+				return usageError{err}
+			}
+			cfg.Listen = *listen
+		}
 		log := logger(cmd.ErrOrStderr(), cfg.Log)
-		a, err := app.New(cfg, app.Options{Version: version, Log: log})
+		a, err := app.New(cfg, app.Options{Version: version, Log: log, Roles: roles, Zones: *zones})
 		var wrong conf.Problems
 		if errors.As(err, &wrong) {
 			return sayProblems(cmd.ErrOrStderr(), wrong)

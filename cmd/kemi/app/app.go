@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -55,9 +56,13 @@ type App struct {
 	canary   *canary.Tracker
 	bus      *bus.Bus
 	model    *view.Model
+	roles    []Role
+	sourced  sourcesHeard
 	guard    *web.Guard
 	cert     atomic.Pointer[tls.Certificate]
+	open     atomic.Bool // The bus is.
 	inboxes  inbox.Set
+	alone    bool // Nobody else reaches the bus.
 	listener net.Listener
 	address  chan string
 
@@ -74,20 +79,24 @@ type Options struct {
 	Log     *slog.Logger
 	// Listener, if given, is used instead of one on the configured address.
 	Listener net.Listener
+	// Roles of this process; none is all.
+	Roles []Role
+	// Zones that this process polls; none is all that are configured.
+	Zones []string
 }
 
 // Rooms makes the rooms that can be made without a bus, for `kemi check` and `kemi poll`.
 func Rooms(cfg *config.Config) (*cmdb.Room, *collector.Room, conf.Problems) {
-	a := &App{Config: cfg}
-	problems := a.sources()
+	a := &App{Config: cfg, roles: Roles()}
+	problems := a.sources(nil)
 	return a.cmdb, a.collector, problems
 }
 
 // Check returns every mistake in the configuration and what it names, and the number of targets and rules that are there.
 func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problems conf.Problems) {
-	a := &App{Config: cfg, scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
+	a := &App{Config: cfg, roles: Roles(), scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
 	a.bus = bus.New(mem.New(), bus.Settings{Zones: cfg.Zones}, a.scope) // Rooms want one to be made; it is never opened.
-	problems = append(a.sources(), a.sinks()...)
+	problems = append(a.sources(nil), a.sinks()...)
 	if a.cmdb != nil {
 		found, more := a.cmdb.Check(ctx)
 		targets, problems = len(found), append(problems, more...)
@@ -95,7 +104,7 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 	if set, more := a.rules(); len(more) == 0 {
 		rules = len(set.Rules())
 	}
-	_, more := openBroker(cfg.Bus, cfg.Path(cfg.Data), a.scope)
+	_, _, more := openBroker(cfg.Bus, cfg.Path(cfg.Data), a.scope)
 	problems = append(problems, more...)
 	if cfg.Auth != nil {
 		if _, err := a.newGuard(nil); err != nil {
@@ -112,21 +121,36 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 func New(cfg *config.Config, o Options) (*App, error) {
 	a := &App{
 		Config: cfg, Version: o.Version, listener: o.Listener, registry: prometheus.NewRegistry(), started: time.Now(), data: cfg.Path(cfg.Data),
-		canary: canary.New(canary.StageSchedule, canary.StageCollect, canary.StageSeries, canary.StageRule, canary.StageAlert, canary.StageAlerting),
+		roles: o.Roles,
 		// One reader is enough: whoever started the app.
 		address: make(chan string, 1),
 	}
 	a.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	a.scope = obs.New(o.Log, a.registry)
-	d, err := a.broker()
-	if err != nil {
-		return nil, err
+	if len(a.roles) == 0 {
+		a.roles = Roles()
 	}
-	a.bus = bus.New(d, bus.Settings{Zones: cfg.Zones}, a.scope)
-	a.model = view.New(a.bus)
-	if problems := append(a.sources(), a.sinks()...); len(problems) > 0 {
+	a.canary = canary.New(stages(a.has, stored(cfg.Series))...)
+	a.scope = obs.New(o.Log, a.registry)
+	d, durability, problems := openBroker(cfg.Bus, a.data, a.scope)
+	if len(problems) > 0 {
 		return nil, problems.Err()
 	}
+	a.alone = reachedHereOnly(d)
+	if a.alone && !a.whole() {
+		return nil, conf.Problems{cfg.Bus.Problem("the embedded bus can only be reached by the process that runs it, which has to have all roles",
+			"leave --role out, or give bus: {nats: {urls: [...]}} or bus: {kafka: {brokers: [...]}}")}.Err()
+	}
+	for _, zone := range o.Zones {
+		if !slices.Contains(cfg.Zones, zone) {
+			return nil, conf.Problems{cfg.Pos.Problem("there is no zone "+zone, "the zones are "+strings.Join(cfg.Zones, ", "))}.Err()
+		}
+	}
+	a.bus = bus.New(d, bus.Settings{Zones: cfg.Zones, Installation: cfg.Installation, Durability: durability}, a.scope)
+	a.model = view.New(a.bus)
+	if problems := append(a.sources(o.Zones), a.sinks()...); len(problems) > 0 {
+		return nil, problems.Err()
+	}
+	var err error
 	if a.scheduler, err = scheduler.New(scheduler.Options{Bus: a.bus, Zones: cfg.Zones, Canary: a.canary, Scope: a.scope}); err != nil {
 		return nil, err
 	}
@@ -146,11 +170,14 @@ func (a *App) newGuard(h http.Handler) (*web.Guard, error) {
 }
 
 // sources makes the rooms that bring targets and readings in.
-func (a *App) sources() conf.Problems {
+func (a *App) sources(zones []string) conf.Problems {
 	cfg := a.Config
+	if len(zones) == 0 {
+		zones = cfg.Zones
+	}
 	var problems, more conf.Problems
 	a.collector, problems = collector.New(collector.Options{
-		Bus: a.bus, Zones: cfg.Zones, Credentials: cfg.Credentials, Profiles: cfg.Path(cfg.Profiles), Scope: a.scope, Canary: a.canary,
+		Bus: a.bus, Zones: zones, Credentials: cfg.Credentials, Profiles: cfg.Path(cfg.Profiles), Scope: a.scope, Canary: a.canary,
 	})
 	o := cmdb.Options{
 		Sources: cfg.CMDB, Dir: cfg.Dir, Cron: cron.Check, Zones: cfg.Zones, Bus: a.bus, Scope: a.scope, CanaryEvery: cfg.CanaryEvery,
@@ -235,8 +262,10 @@ func (a *App) Bus() *bus.Bus { return a.bus }
 
 // Run starts everything and blocks until ctx ends or a part fails.
 func (a *App) Run(ctx context.Context) (err error) {
-	if err := writable(a.data); err != nil {
-		return err
+	if a.alone || a.has(RoleAPI) && a.processors.Store() != nil {
+		if err := writable(a.data); err != nil {
+			return err
+		}
 	}
 	ln := a.listener
 	if ln == nil {
@@ -245,23 +274,51 @@ func (a *App) Run(ctx context.Context) (err error) {
 		}
 	}
 	defer ln.Close()
-	if err := a.bus.Open(ctx); err != nil {
-		return fmt.Errorf("open the bus: %w", err)
-	}
-	defer func() { // Last: everybody else still has something to say until they have left.
-		if cerr := a.bus.Close(); err == nil {
-			err = cerr
-		}
-	}()
 	var g run.Group
+	opened := make(chan struct{})
 	g.Add("http", func(ctx context.Context) error { return a.serve(ctx, ln) })
-	g.Add("view", a.model.Run)
-	g.Add("alerting", a.alerting.Run)
-	g.Add("processors", a.processors.Run)
-	g.Add("collector", a.collector.Run)
-	g.Add("scheduler", a.scheduler.Run)
-	g.Add("cmdb", a.cmdb.Run)
+	g.Add("bus", func(ctx context.Context) error { return a.carry(ctx, opened) }, opened)
+	for _, part := range []struct {
+		role Role
+		name string
+		run  func(context.Context) error
+	}{
+		{RoleAPI, "view", a.model.Run},
+		{RoleAPI, "store", a.processors.RunStore},
+		{RoleAlerting, "alerting", a.alerting.Run},
+		{RoleProcessors, "processors", a.processors.Run},
+		{RoleCollector, "collector", a.collector.Run},
+		{RoleScheduler, "scheduler", a.scheduler.Run},
+		{RoleScheduler, "cmdb", a.cmdb.Run},
+	} {
+		if a.has(part.role) {
+			g.Add(part.name, part.run)
+		}
+	}
 	return g.Run(ctx)
+}
+
+// carry opens the bus, waiting for a broker that is away, and closes it when ctx ends: everybody else has left by then.
+func (a *App) carry(ctx context.Context, opened chan<- struct{}) error {
+	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
+		err := a.bus.Open(ctx)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, bus.ErrAway) || ctx.Err() != nil {
+			return errors.Join(fmt.Errorf("open the bus: %w", err), a.bus.Close())
+		}
+		a.scope.Log().Warn("the bus is away, waiting for it", "err", err)
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return a.bus.Close()
+		}
+	}
+	close(opened)
+	a.open.Store(true)
+	<-ctx.Done()
+	return a.bus.Close()
 }
 
 // rules reads the configured rules, or those that come with Kemi when none are configured.

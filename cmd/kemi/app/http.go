@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -24,8 +25,11 @@ var openPaths = []string{"/-/healthy", "/-/ready"}
 
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/", console.New(&pages{a}))
-	mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
+	if a.has(RoleAPI) {
+		mux.Handle("/", console.New(&pages{a}))
+		mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
+		mux.Handle("/api/v1/", a.processors.QueryHandler())
+	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		box := a.Inbox(r.PathValue("name"))
 		if box == nil {
@@ -34,7 +38,6 @@ func (a *App) routes() http.Handler {
 		}
 		box.ServeHTTP(w, r)
 	})
-	mux.Handle("/api/v1/", a.processors.QueryHandler())
 	mux.Handle("GET /metrics", promhttp.HandlerFor(a.registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
@@ -57,23 +60,39 @@ func (a *App) routes() http.Handler {
 	age := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kemi_canary_age_seconds", Help: "Age of the newest trip of the canary through every stage; -1 before the first.",
 	}, func() float64 {
-		if slot, _ := a.canary.Newest(); !slot.IsZero() {
+		if slot, _ := a.canary.NewestOf(a.judged); !slot.IsZero() {
 			return time.Since(slot).Seconds()
 		}
 		return -1
 	})
-	a.registry.MustRegister(age)
+	connected := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kemi_bus_connected", Help: "1 while the broker answers, else 0.",
+	}, func() float64 {
+		if a.open.Load() && a.bus.Health() == nil {
+			return 1
+		}
+		return 0
+	})
+	a.registry.MustRegister(age, connected)
 	return mux
 }
 
 // tooOld is how many intervals the newest trip of the canary may be old.
 const tooOld = 4
 
-// Ready reports whether every stage lets the canary through, and which does not.
+// Ready reports whether the bus is there and every stage of this process lets the canary through, and what does not.
 func (a *App) Ready() (ok bool, why string) {
-	slot, stage := a.canary.Newest()
+	if !a.open.Load() {
+		return false, "the bus was not reached yet"
+	}
+	if err := a.bus.Health(); err != nil {
+		return false, "the bus: " + err.Error()
+	}
+	slot, stage := a.canary.NewestOf(a.judged)
 	limit := tooOld * a.Config.CanaryEvery
 	switch age := time.Since(slot); {
+	case stage == "":
+		return true, ""
 	case slot.IsZero():
 		return false, fmt.Sprintf("the canary has not come through %s yet", stage)
 	case age > limit:
@@ -85,6 +104,7 @@ func (a *App) Ready() (ok bool, why string) {
 // Status is what GET /api/kemi/v1/status answers.
 type Status struct {
 	Version string                         `json:"version"`
+	Roles   []Role                         `json:"roles"`
 	Started time.Time                      `json:"started"`
 	Ready   bool                           `json:"ready"`
 	Why     string                         `json:"why,omitempty"`
@@ -95,11 +115,44 @@ type Status struct {
 
 // Status tells how the process is.
 func (a *App) Status() Status {
-	s := Status{Version: a.Version, Started: a.started.UTC(), Sources: a.cmdb.Status()}
+	s := Status{Version: a.Version, Roles: a.roles, Started: a.started.UTC(), Sources: a.sourceStatus()}
 	s.Ready, s.Why = a.Ready()
-	s.Canary, _ = a.canary.Newest()
+	s.Canary, _ = a.canary.NewestOf(a.judged)
 	a.model.Read(func(m *view.State) { s.Targets = m.Health() })
 	return s
+}
+
+// sourcesHeard is what was last heard of the sources.
+type sourcesHeard struct {
+	mu     sync.Mutex
+	at     time.Time
+	status []cmdb.SourceStatus
+}
+
+// askSources is how often the process that reads the sources is asked about them, which costs a look into the bus.
+const askSources = 5 * time.Second
+
+// sourceStatus is how the sources are, whichever process reads them.
+func (a *App) sourceStatus() []cmdb.SourceStatus {
+	if a.whole() && a.alone {
+		return a.cmdb.Status()
+	}
+	s := &a.sourced
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !a.open.Load() || time.Since(s.at) < askSources {
+		return s.status
+	}
+	s.at = time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	status, err := a.cmdb.Shown(ctx)
+	if err != nil {
+		a.scope.Log().Warn("ask how the sources are", "err", err)
+		return s.status
+	}
+	s.status = status
+	return status
 }
 
 // serve answers HTTP on ln until ctx ends.

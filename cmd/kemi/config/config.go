@@ -31,6 +31,8 @@ type Config struct {
 	// Insecure lets everybody in who can reach Listen.
 	Insecure bool     `yaml:"insecure"`
 	Zones    []string `yaml:"zones"`
+	// Installation names this Kemi among those on one broker: one of another name that meets its topics stops.
+	Installation string `yaml:"installation"`
 	Bus      conf.Node
 	// CMDB lists sources, each a mapping of one kind to its settings.
 	CMDB        []conf.Node          `yaml:"cmdb"`
@@ -63,7 +65,7 @@ type Log struct {
 // Default is the configuration of an empty file in dir.
 func Default(dir string) *Config {
 	return &Config{
-		Data: "data", Listen: "127.0.0.1:7070", Zones: []string{event.DefaultZone}, CanaryEvery: 10 * time.Second,
+		Data: "data", Listen: "127.0.0.1:7070", Zones: []string{event.DefaultZone}, Installation: "kemi", CanaryEvery: 10 * time.Second,
 		Log: Log{Level: "info", Format: "text"}, Dir: dir,
 	}
 }
