@@ -34,7 +34,11 @@ func allowed(from, to string) bool {
 	case from == "bus/driver", from == "bus/event/eventpb":
 		return false
 	case from == "bus/bustest":
+		return to == "bus/driver" || to == "bus/history"
+	case from == "bus/history":
 		return to == "bus/driver"
+	case from == "bus/buscheck":
+		return words || to == "bus" || to == "bus/driver" || under(to, "internal")
 	case under(from, "bus/mem"), under(from, "bus/nats"), under(from, "bus/kafka"):
 		return to == "bus/driver" || to == "internal/obs" || to == "internal/conf"
 	case from == "bus":
