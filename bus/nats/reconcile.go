@@ -94,8 +94,11 @@ func breaks(want, have driver.Topic, should, c jetstream.StreamConfig) []string 
 	if w, h := say(want), say(have); w != h {
 		out = append(out, fmt.Sprintf("wanted %s, found %s", w, h))
 	}
-	if !slices.Contains(c.Subjects, should.Subjects[0]) {
-		out = append(out, fmt.Sprintf("wanted subjects %s, found %s", should.Subjects[0], strings.Join(c.Subjects, " ")))
+	for _, subjects := range should.Subjects[:want.Partitions] {
+		if !slices.Contains(c.Subjects, subjects) {
+			out = append(out, fmt.Sprintf("wanted subjects %s, found %s", subjects, strings.Join(c.Subjects, " ")))
+			break
+		}
 	}
 	if c.Storage != jetstream.FileStorage {
 		out = append(out, "wanted file storage, found "+strings.ToLower(c.Storage.String()))

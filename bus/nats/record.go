@@ -72,20 +72,16 @@ func (t *topic) encode(r *driver.Record, fence *driver.Fence, maxPayload int64) 
 // decode makes the record of a message. It owns the message's bytes.
 func (t *topic) decode(m *nats.Msg) (driver.Record, error) {
 	r := driver.Record{Topic: t.Name}
-	rest, ok := strings.CutPrefix(m.Subject, t.before+"p")
-	if !ok {
-		return r, fmt.Errorf("read subject %q of topic %s", m.Subject, t.Name)
-	}
-	partition, key, ok := strings.Cut(rest, ".")
-	if !ok {
-		return r, fmt.Errorf("read subject %q of topic %s", m.Subject, t.Name)
-	}
+	rest, ours := strings.CutPrefix(m.Subject, t.before+"p")
+	partition, key, whole := strings.Cut(rest, ".")
 	var err error
-	if r.Partition, err = strconv.Atoi(partition); err != nil || r.Partition < 0 || r.Partition >= t.Partitions {
+	if r.Partition, err = strconv.Atoi(partition); !ours || !whole || err != nil || r.Partition < 0 || r.Partition >= t.Partitions {
 		return r, fmt.Errorf("read subject %q of topic %s: no such partition", m.Subject, t.Name)
 	}
+	// Others write to our subjects, too: a token that is none of ours is the key as it is. Whether the record is one the bus
+	// decides, which keeps what it cannot read.
 	if r.Key, err = untoken(key); err != nil {
-		return r, err
+		r.Key = key
 	}
 	if r.Value = m.Data; r.Value == nil {
 		r.Value = []byte{}

@@ -62,6 +62,16 @@ func (t *topic) subject(partition int, key string) string {
 // filter matches all keys of a partition.
 func (t *topic) filter(partition int) string { return t.before + "p" + strconv.Itoa(partition) + ".*" }
 
+// filters are those of all partitions. They are the subjects of the stream: what others say elsewhere below it no group
+// would ever be handed, so it is refused.
+func (t *topic) filters() []string {
+	all := make([]string, t.Partitions)
+	for p := range all {
+		all[p] = t.filter(p)
+	}
+	return all
+}
+
 // token makes any text one legal token of a subject, a stream's or a bucket's name: letters, digits, - and _ stand for
 // themselves, other bytes are = and two digits, and nothing is =.
 func token(s string) string {
@@ -124,7 +134,7 @@ func (d *Driver) streamConfig(t *topic) jetstream.StreamConfig {
 	c := jetstream.StreamConfig{
 		Name:        t.stream,
 		Description: "Kemi's topic " + t.Name,
-		Subjects:    []string{t.before + "*.*"},
+		Subjects:    t.filters(),
 		Retention:   jetstream.LimitsPolicy,
 		Storage:     jetstream.FileStorage,
 		Discard:     jetstream.DiscardNew,
