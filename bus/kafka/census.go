@@ -1,0 +1,89 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// census knows how large the newest record of each key of a topic is: what stays when Kafka has cleaned up. There is one
+// only of a topic that has outgrown its limit, for then it matters how much of it is what was replaced.
+type census struct {
+	readers []*reader
+	sizes   map[string]int64
+	live    int64
+}
+
+func newCensus(d *Driver, t *topic) *census {
+	c := &census{sizes: map[string]int64{}}
+	for p := range t.parts {
+		c.readers = append(c.readers, newReader(d, t, p, 0))
+	}
+	return c
+}
+
+// follow reads what is new.
+func (c *census) follow(ctx context.Context) error {
+	d, t := c.readers[0].d, c.readers[0].t
+	var all []int
+	for p := range c.readers {
+		all = append(all, p)
+	}
+	ends, err := d.offsets(ctx, t, all, kafkago.LastOffset)
+	if err != nil {
+		return err
+	}
+	for p, r := range c.readers {
+		for r.next < ends[p] {
+			page, err := r.fetch(ctx)
+			if err != nil {
+				return fmt.Errorf("add up what %s holds: %w", t.Name, err)
+			}
+			for i := range page.ds {
+				c.note(&page.ds[i].Record)
+			}
+			if page.stable < ends[p] && r.next >= page.stable {
+				break // The rest is in a transaction that has not ended.
+			}
+		}
+	}
+	return nil
+}
+
+func (c *census) note(r *driver.Record) {
+	was := c.sizes[r.Key]
+	if r.Value == nil {
+		delete(c.sizes, r.Key)
+		c.live -= was
+		return
+	}
+	now := weigh(r)
+	c.sizes[r.Key] = now
+	c.live += now - was
+}
+
+// admits says whether the topic may take the records: there is room beside the newest of each key, or each of them goes
+// for one that is at least as large.
+func (c *census) admits(records []driver.Record, limit int64) bool {
+	live := c.live
+	sizes := map[string]int64{}
+	replaces := true
+	for i := range records {
+		r := &records[i]
+		was, seen := sizes[r.Key]
+		if !seen {
+			was = c.sizes[r.Key]
+		}
+		var now int64
+		if r.Value != nil {
+			now = weigh(r)
+		}
+		replaces = replaces && now <= was
+		live += now - was
+		sizes[r.Key] = now
+	}
+	return replaces || live <= limit
+}

@@ -1,0 +1,104 @@
+package kafka
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+
+	"kemi.dev/kemi/bus/bustest"
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// quick is tuned for tests: what is a matter of seconds outside is one of tenths here.
+func quick() tuning {
+	t := defaults()
+	t.lease, t.handover, t.commit = 900*time.Millisecond, time.Second, 20*time.Millisecond
+	t.poll, t.again, t.layout = 250*time.Millisecond, 20*time.Millisecond, time.Second
+	return t
+}
+
+// fake is a broker in this process. Its log is in the folder, so that it can be stopped and started again.
+func fake(t testing.TB, dir string, ports ...int) *kfake.Cluster {
+	t.Helper()
+	options := []kfake.Opt{
+		kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(50 * time.Millisecond),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}),
+	}
+	if dir != "" {
+		options = append(options, kfake.DataDir(dir))
+	}
+	if len(ports) > 0 {
+		options = append(options, kfake.Ports(ports...))
+	}
+	c, err := kfake.NewCluster(options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// dialled is a driver on brokers, tuned for tests.
+func dialled(t testing.TB, c Config) *Driver {
+	t.Helper()
+	d, err := New(c, "", obs.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tuning = quick()
+	t.Cleanup(func() { d.Close() })
+	return d
+}
+
+// harness makes what a clause needs of brokers: restart stops them and starts them again.
+func harness(t *testing.T, config Config, restart func()) bustest.Harness {
+	var mu sync.Mutex
+	var open []*Driver
+	gates := map[driver.Driver]*gate{}
+	one := func() driver.Driver {
+		mu.Lock()
+		defer mu.Unlock()
+		d := dialled(t, config)
+		gates[d] = newGate()
+		d.dial = gates[d].dial
+		open = append(open, d)
+		return d
+	}
+	return bustest.Harness{
+		Open: one,
+		Reopen: func() driver.Driver {
+			for _, d := range open {
+				d.Close()
+			}
+			if restart != nil {
+				restart()
+			}
+			return one()
+		},
+		Lose: func(d driver.Driver) {
+			mu.Lock()
+			defer mu.Unlock()
+			gates[d].shut(2 * d.(*Driver).tuning.lease)
+		},
+		Restart: restart,
+	}
+}
+
+func TestKafkaKeepsTheContract(t *testing.T) {
+	t.Parallel()
+	bustest.Run(t, func(t *testing.T) bustest.Harness {
+		dir := t.TempDir()
+		c := fake(t, dir)
+		address := c.ListenAddrs()[0]
+		return harness(t, Config{Brokers: []string{address}}, func() {
+			var port int
+			fmt.Sscanf(address[len("127.0.0.1:"):], "%d", &port)
+			c.Close()
+			c = fake(t, dir, port)
+		})
+	})
+}

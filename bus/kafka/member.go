@@ -1,0 +1,298 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// member is a feed's place in its group, by Kafka's classic group protocol. Two goroutines look after it: run joins,
+// takes over and gives back; keep says that we are alive, and commits. What is held of each partition is a lease.
+//
+// A rebalance is not a hand-over: whoever joins again says what it owns, and keeps it (see divide), so an epoch goes on
+// through any number of generations as long as the broker knows the member by the name it gave it. When it does not any
+// more, everything is lost and the member joins anew as somebody else.
+type member struct {
+	feed
+	group  string // As Kafka knows it.
+	desks  desks
+	home   *coordinator
+	client *kafkago.Client // What is asked of the coordinator.
+	life   context.Context // Ends after the member left.
+	quit   context.CancelFunc
+	kick   chan struct{} // Something is to be given back, or the feed was closed.
+	again  chan struct{} // The group divides anew.
+	pulse  chan struct{} // Somebody waits for a heartbeat.
+
+	commits sync.Mutex // One commit at a time, so that none overtakes another.
+
+	// Guarded by the feed's mutex.
+	id         string // "" before the broker gave one.
+	generation int    // -1 before the first.
+	joining    bool   // A join or sync is under way, so that the generation may be over without us being out.
+	valid      time.Time
+	heard      time.Time // When the last request was sent that the broker answered as to a member.
+	settled    time.Time // When the last heartbeat was sent that was not told to join again.
+	out        bool      // The broker does not know us any more.
+	give       int       // How many partitions are to be given back.
+	giveBy     time.Time
+	fresh      []int // Ours by the last division, and not taken over yet.
+	leases     map[int]*lease
+	changed    chan struct{} // Closed when valid or a lease changed.
+}
+
+// desks makes what keeps the books of a partition: in order for Log and Latest, one by one for Work.
+type desks interface {
+	// open begins a partition. It runs with the feed locked.
+	open(l *lease)
+	// over ends one. It runs with the feed locked.
+	over(l *lease)
+	// tick is called every tuning.commit, without a lock, and without one twice at a time.
+	tick(now time.Time)
+}
+
+// groupID is the name of a group in Kafka: one for each topic, so that a group's members of one topic rebalance alone.
+func groupID(prefix, group, topic string) string { return prefix + "." + group + "." + topic }
+
+// protocol is how Kemi's members divide partitions; Kafka refuses others that do it in another way.
+const dividing = "kemi"
+
+func newMember(d *Driver, t *topic, s driver.Subscription) *member {
+	m := &member{
+		feed: newFeed(d, t, s), group: groupID(d.config.Prefix, s.Group, s.Topic), generation: -1, leases: map[int]*lease{},
+		kick: make(chan struct{}, 1), again: make(chan struct{}, 1), pulse: make(chan struct{}, 1), changed: make(chan struct{}),
+	}
+	m.home = &coordinator{link: d.link, key: m.group, kind: kafkago.CoordinatorKeyTypeConsumer, node: anyone}
+	m.client = &kafkago.Client{Addr: d.link.addr, Transport: m.home}
+	m.life, m.quit = context.WithCancel(context.Background())
+	return m
+}
+
+func (m *member) begin(context.Context) error {
+	m.tasks.Go(m.run)
+	m.tasks.Go(m.keep)
+	return nil
+}
+
+// signal wakes whoever listens.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// run makes the feed a member and keeps it one, until it has left.
+func (m *member) run() {
+	defer m.quit()
+	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group)
+	for attempt := 0; m.life.Err() == nil; attempt++ {
+		if m.isClosed() != nil {
+			if m.leave() {
+				return
+			}
+			// The group is just dividing anew: what is ours can be committed after that.
+		}
+		err := m.join()
+		if err == nil {
+			attempt = 0
+			err = m.stay()
+		}
+		switch {
+		case err == nil, m.isClosed() != nil:
+		case errors.Is(err, kafkago.RebalanceInProgress):
+		case isOut(err):
+			m.lose()
+			log.Warn("the group goes on without this member: join anew", "err", err)
+			continue
+		default:
+			m.home.forget()
+			log.Warn("join the group again", "err", explain(err))
+		}
+		if err != nil {
+			pause(m.ctx, min(m.d.tuning.again<<min(attempt, 5), 2*time.Second))
+		}
+	}
+}
+
+// isOut says that the broker does not count us among the members any more.
+func isOut(err error) bool {
+	return errors.Is(err, kafkago.UnknownMemberId) || errors.Is(err, kafkago.IllegalGeneration) || errors.Is(err, kafkago.FencedInstanceID)
+}
+
+// lose ends all leases: others may own the partitions already.
+func (m *member) lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.id, m.generation, m.out, m.joining, m.fresh = "", -1, false, false, nil
+	for _, l := range m.leases {
+		m.over(l)
+	}
+}
+
+// over ends a lease, with the feed locked.
+func (m *member) over(l *lease) {
+	if l.lost {
+		return
+	}
+	l.lost = true
+	l.cancel()
+	delete(m.leases, l.partition)
+	m.drop(l)
+	m.desks.over(l)
+	m.turn()
+	m.nudge()
+}
+
+// turn tells those who wait that something changed, with the feed locked.
+func (m *member) turn() {
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+// call gives a request to the group's coordinator its time.
+func (m *member) call() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(m.life, m.d.tuning.lease/3)
+}
+
+// stay holds the share of a generation: it takes over what is fresh and gives back what is asked for. Nil is to join
+// again.
+func (m *member) stay() error {
+	clock := time.NewTicker(m.d.tuning.commit)
+	defer clock.Stop()
+	for {
+		m.mu.Lock()
+		fresh, out := slices.Clone(m.fresh), m.out
+		m.mu.Unlock()
+		switch {
+		case out:
+			return kafkago.UnknownMemberId
+		case m.isClosed() != nil:
+			return nil
+		case len(fresh) > 0:
+			if err := m.takeOver(fresh); err != nil {
+				return err
+			}
+		}
+		gave, err := m.giveBack(time.Now())
+		if gave || err != nil {
+			return err
+		}
+		select {
+		case <-m.life.Done():
+			return nil
+		case <-m.again:
+			return nil
+		case <-m.kick:
+		case <-clock.C:
+		}
+	}
+}
+
+// giveBack lets go of partitions that others should have: first those of which nothing is in hand, and when the time
+// for it is over, of an ordered topic, the others too.
+func (m *member) giveBack(now time.Time) (bool, error) {
+	m.mu.Lock()
+	all := make([]*lease, 0, len(m.leases))
+	for _, l := range m.leases {
+		all = append(all, l)
+	}
+	rank := func(l *lease) int {
+		switch {
+		case l.desk.idle():
+			return 0
+		case l.leaving:
+			return 1
+		}
+		return 2
+	}
+	slices.SortFunc(all, func(a, b *lease) int {
+		if x := rank(a) - rank(b); x != 0 {
+			return x
+		}
+		return b.partition - a.partition
+	})
+	var ready []*lease
+	for i, l := range all {
+		was := l.leaving
+		l.leaving = i < m.give
+		if was && !l.leaving { // Who should have it went away, or can have another.
+			l.nudge()
+			m.nudge()
+		}
+		if l.leaving && (l.desk.idle() || now.After(m.giveBy) && m.t.Kind != driver.Work) {
+			ready = append(ready, l)
+		}
+	}
+	m.mu.Unlock()
+	if len(ready) == 0 {
+		return false, nil
+	}
+	// What was acknowledged is committed before anybody else can take it.
+	if err := m.commit(ready); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.give = max(0, m.give-len(ready))
+	for _, l := range ready {
+		m.over(l)
+	}
+	return true, nil
+}
+
+// leave commits and leaves the group, so that others need not wait for the session to end. False is that the commit was
+// not taken, and may be in the next generation.
+func (m *member) leave() bool {
+	m.mu.Lock()
+	var all []*lease
+	for _, l := range m.leases {
+		all = append(all, l)
+	}
+	m.mu.Unlock()
+	err := m.commit(all)
+	if err != nil && !errors.Is(err, kafkago.UnknownMemberId) {
+		return false
+	}
+	m.mu.Lock()
+	for _, l := range all {
+		m.over(l)
+	}
+	id := m.id
+	m.mu.Unlock()
+	if id == "" || err != nil {
+		return true
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	if _, err := m.client.LeaveGroup(ctx, &kafkago.LeaveGroupRequest{GroupID: m.group, Members: []kafkago.LeaveGroupRequestMember{{ID: id}}}); err != nil {
+		m.d.scope.Log().Debug("leave group", "group", m.s.Group, "topic", m.t.Name, "err", err)
+	}
+	return true
+}
+
+// Nack implements driver.Feed for ordered topics.
+func (m *member) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+
+// close commits what was acknowledged, gives up what the member owns and leaves the group.
+func (m *member) close() bool {
+	if !m.end() {
+		return false
+	}
+	signal(m.kick)
+	overdue := time.AfterFunc(2*m.d.tuning.lease, m.quit)
+	defer overdue.Stop()
+	m.tasks.Wait()
+	m.mu.Lock()
+	for _, l := range m.leases {
+		m.over(l)
+	}
+	m.mu.Unlock()
+	return true
+}

@@ -1,0 +1,208 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// rebalance is how long the group waits for a member that is alive and does not join again. It is longer than the
+// lease: whoever is dead goes when its session ends, which is earlier.
+func (m *member) rebalance() time.Duration { return 3 * m.d.tuning.lease }
+
+// join makes this a member of the group's next generation, as what it is already if the broker knows it.
+func (m *member) join() error {
+	m.mu.Lock()
+	id := m.id
+	owned := map[int]uint64{}
+	for p, l := range m.leases {
+		owned[p] = l.epoch
+	}
+	m.joining, m.fresh = true, nil
+	m.mu.Unlock()
+	select {
+	case <-m.again: // This is the joining that was asked for.
+	default:
+	}
+	ctx, cancel := context.WithTimeout(m.life, m.rebalance()+2*m.d.tuning.lease)
+	defer cancel()
+	if m.isClosed() == nil { // Whoever closes the feed meanwhile does not wait for the others.
+		defer context.AfterFunc(m.ctx, cancel)()
+	}
+	request := &kafkago.JoinGroupRequest{
+		GroupID: m.group, SessionTimeout: m.d.tuning.lease, RebalanceTimeout: m.rebalance(), MemberID: id, ProtocolType: "consumer",
+		Protocols: []kafkago.GroupProtocol{{Name: dividing, Metadata: kafkago.GroupProtocolSubscription{Topics: []string{m.t.name}, UserData: encodeClaim(owned)}}},
+	}
+	joined, err := m.client.JoinGroup(ctx, request)
+	if err == nil && errors.Is(joined.Error, kafkago.MemberIDRequired) {
+		m.mu.Lock()
+		m.id = joined.MemberID
+		m.mu.Unlock()
+		request.MemberID = joined.MemberID
+		joined, err = m.client.JoinGroup(ctx, request)
+	}
+	if err == nil {
+		err = joined.Error
+	}
+	if err != nil {
+		return fmt.Errorf("join group %s: %w", m.group, err)
+	}
+	sync := &kafkago.SyncGroupRequest{
+		GroupID: m.group, GenerationID: joined.GenerationID, MemberID: joined.MemberID, ProtocolType: "consumer", ProtocolName: dividing,
+	}
+	if joined.LeaderID == joined.MemberID {
+		sync.Assignments = m.assign(joined.Members)
+	}
+	m.mu.Lock()
+	m.id = joined.MemberID
+	m.mu.Unlock()
+	sent := time.Now()
+	synced, err := m.client.SyncGroup(ctx, sync)
+	if err == nil {
+		err = synced.Error
+	}
+	if err != nil {
+		return fmt.Errorf("learn what is ours in group %s: %w", m.group, err)
+	}
+	give, err := decodeGive(synced.Assignment.UserData)
+	if err != nil {
+		return fmt.Errorf("learn what is ours in group %s: %w", m.group, err)
+	}
+	own := slices.Clone(synced.Assignment.AssignedPartitions[m.t.name])
+	slices.Sort(own)
+	m.settle(joined.GenerationID, share{own, give}, sent)
+	return nil
+}
+
+// assign is the leader's: it divides the partitions among the members.
+func (m *member) assign(members []kafkago.JoinGroupResponseMember) []kafkago.SyncGroupRequestAssignment {
+	claims := make([]claim, 0, len(members))
+	for _, x := range members {
+		owned, err := decodeClaim(x.Metadata.UserData)
+		if err != nil {
+			// What it owns it loses, for its leases are not ours to read; it gets its share like one that is new.
+			m.d.scope.Log().Error("a member of the group says what is not understood", "group", m.s.Group, "topic", m.t.Name, "member", x.ID, "err", err)
+		}
+		claims = append(claims, claim{x.ID, owned})
+	}
+	out := make([]kafkago.SyncGroupRequestAssignment, 0, len(claims))
+	for id, s := range divide(claims, m.t.parts) {
+		out = append(out, kafkago.SyncGroupRequestAssignment{MemberID: id, Assignment: kafkago.GroupProtocolAssignment{
+			AssignedPartitions: map[string][]int{m.t.name: s.own}, UserData: encodeGive(s.give),
+		}})
+	}
+	return out
+}
+
+// settle begins a generation. sent is when the request was sent that the broker answered with the share.
+func (m *member) settle(generation int, s share, sent time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.generation, m.joining, m.out = generation, false, false
+	if s.give > 0 && m.give == 0 {
+		m.giveBy = sent.Add(m.d.tuning.handover)
+	}
+	m.give = s.give
+	m.settled = sent
+	m.extend(sent, sent.Add(m.d.tuning.lease*3/4))
+	for p, l := range m.leases {
+		if !slices.Contains(s.own, p) {
+			m.over(l)
+		}
+	}
+	m.fresh = slices.DeleteFunc(s.own, func(p int) bool { return m.leases[p] != nil })
+}
+
+// extend moves the end of the leases, with the feed locked.
+func (m *member) extend(sent, to time.Time) {
+	if !time.Now().Before(m.valid) {
+		m.nudge() // Next held records back.
+	}
+	if sent.After(m.heard) {
+		m.heard = sent
+	}
+	if to.After(m.valid) {
+		m.valid = to
+	}
+	m.turn()
+}
+
+// keep says that the member is alive, and commits what was acknowledged, until the member left.
+func (m *member) keep() {
+	every := m.d.tuning.lease / 12
+	clock := time.NewTicker(min(every, m.d.tuning.commit))
+	defer clock.Stop()
+	var beaten, committed time.Time
+	for {
+		asked := false
+		select {
+		case <-m.life.Done():
+			return
+		case <-m.pulse:
+			asked = true
+		case <-clock.C:
+		}
+		if now := time.Now(); asked || now.Sub(beaten) >= every {
+			beaten = now
+			m.beat()
+		}
+		if now := time.Now(); now.Sub(committed) >= m.d.tuning.commit {
+			committed = now
+			m.desks.tick(now)
+			if err := m.commit(m.due()); err != nil {
+				m.d.scope.Log().Debug("commit again", "group", m.s.Group, "topic", m.t.Name, "err", err)
+			}
+		}
+	}
+}
+
+// beat asks the broker whether we are still a member.
+//
+// The leases last from when the question was sent, for three quarters of the session: the broker's clock of the session
+// begins later. While the group divides anew the broker still answers, but drops who does not join in time; therefore
+// such answers count only so long after the last one before.
+func (m *member) beat() {
+	m.mu.Lock()
+	id, generation, joining := m.id, m.generation, m.joining
+	m.mu.Unlock()
+	if generation < 0 {
+		return
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	sent := time.Now()
+	r, err := m.client.Heartbeat(ctx, &kafkago.HeartbeatRequest{GroupID: m.group, GenerationID: int32(generation), MemberID: id})
+	if err == nil {
+		err = r.Error
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.generation != generation || m.id != id {
+		return // The answer is about what was.
+	}
+	to := sent.Add(m.d.tuning.lease * 3 / 4)
+	switch {
+	case err == nil:
+		m.settled = sent
+		m.extend(sent, to)
+	case errors.Is(err, kafkago.RebalanceInProgress):
+		if most := m.settled.Add(m.rebalance() * 3 / 4); to.After(most) {
+			to = most
+		}
+		m.extend(sent, to)
+		if !m.joining {
+			signal(m.again)
+		}
+	case errors.Is(err, kafkago.IllegalGeneration) && (joining || m.joining):
+		// The next generation has begun, and its answer to our joining is on its way.
+	case isOut(err):
+		m.out = true
+		signal(m.kick)
+	case m.life.Err() == nil:
+		m.home.forget()
+	}
+}

@@ -1,0 +1,377 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// place is a partition in a group.
+type place struct {
+	topic, group string
+	partition    int
+}
+
+// groups is what a driver knows of its members: which partitions they own. The driver's mutex guards it.
+type groups struct{ leases map[place]*lease }
+
+// drop takes a lease off the list.
+func (m *member) drop(l *lease) {
+	m.d.mu.Lock()
+	defer m.d.mu.Unlock()
+	if m.d.groups.leases[l.place] == l {
+		delete(m.d.groups.leases, l.place)
+	}
+}
+
+// list puts a lease on the list.
+func (m *member) list(l *lease) {
+	m.d.mu.Lock()
+	defer m.d.mu.Unlock()
+	if m.d.groups.leases == nil {
+		m.d.groups.leases = map[place]*lease{}
+	}
+	m.d.groups.leases[l.place] = l
+}
+
+// lease is a partition that this member owns. The feed's mutex guards what has no comment.
+type lease struct {
+	m         *member
+	place     place
+	partition int
+	epoch     uint64          // It does not change.
+	begin     int64           // The position where the epoch begins; it does not change.
+	done      []run           // What former owners did behind it; it does not change.
+	ctx       context.Context // Ends with the lease.
+	cancel    context.CancelFunc
+	more      chan struct{} // There may be room for more records.
+	writer    *writer       // What fences its records.
+	desk      desk
+
+	lost    bool
+	leaving bool // It is to be given back: nothing more is handed out.
+	wrote   string
+	unsure  bool // A commit was sent, and no answer came.
+	cramped bool // Not everything that is done fits into a commit.
+}
+
+// desk keeps the books of a partition: pure, the feed's mutex guards it.
+type desk interface {
+	// point is the position after what is done, and what is done behind it.
+	point() (int64, []run)
+	// idle says that nothing is in hand.
+	idle() bool
+	// room says that more records can be put.
+	room() bool
+	// put takes what was read, in order, and the position up to which it was read.
+	put(ds []driver.Delivery, next int64, now time.Time)
+}
+
+func (l *lease) nudge() { signal(l.more) }
+
+// mark is what is committed of the lease, with the feed locked.
+func (l *lease) mark() (int64, string) {
+	position, done := l.desk.point()
+	offset := max(0, offsetOf(position))
+	m := mark{epoch: l.epoch, done: make([]run, 0, len(done))}
+	for _, r := range done {
+		m.done = append(m.done, run{offsetOf(r.begin), offsetOf(r.end)})
+	}
+	text, complete := m.encode(offset)
+	l.cramped = !complete
+	return offset, text
+}
+
+// due are the leases with something to commit.
+func (m *member) due() []*lease {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []*lease
+	for _, l := range m.leases {
+		if offset, text := l.mark(); l.unsure || l.wrote != written(offset, text) {
+			out = append(out, l)
+		}
+	}
+	return out
+}
+
+func written(offset int64, text string) string { return fmt.Sprint(offset, " ", text) }
+
+// commit writes down how far the partitions are. The broker refuses it when the member is none any more.
+func (m *member) commit(leases []*lease) error {
+	if len(leases) == 0 {
+		return nil
+	}
+	m.commits.Lock()
+	defer m.commits.Unlock()
+	m.mu.Lock()
+	var all []kafkago.OffsetCommit
+	wrote := map[*lease]string{}
+	for _, l := range leases {
+		if l.lost {
+			continue
+		}
+		offset, text := l.mark()
+		all = append(all, kafkago.OffsetCommit{Partition: l.partition, Offset: offset, Metadata: text})
+		wrote[l] = written(offset, text)
+		l.unsure = true
+	}
+	m.mu.Unlock()
+	if err := m.write(all); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for l, text := range wrote {
+		l.wrote, l.unsure = text, false
+	}
+	return nil
+}
+
+// write commits offsets in the member's name.
+func (m *member) write(all []kafkago.OffsetCommit) error {
+	if len(all) == 0 {
+		return nil
+	}
+	m.mu.Lock()
+	id, generation := m.id, m.generation
+	m.mu.Unlock()
+	if generation < 0 {
+		return fmt.Errorf("commit for group %s: %w", m.group, kafkago.UnknownMemberId)
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	r, err := m.client.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{
+		GroupID: m.group, GenerationID: generation, MemberID: id, Topics: map[string][]kafkago.OffsetCommit{m.t.name: all},
+	})
+	if err == nil {
+		for _, p := range r.Topics[m.t.name] {
+			err = errors.Join(err, p.Error)
+		}
+		if n := len(r.Topics[m.t.name]); err == nil && n != len(all) {
+			err = fmt.Errorf("the broker answers about %d of %d partitions", n, len(all))
+		}
+	}
+	if moved(err) {
+		m.home.forget()
+	}
+	if err != nil {
+		return fmt.Errorf("commit for group %s: %w", m.group, err)
+	}
+	return nil
+}
+
+// hold makes sure that the lease is still this member's: by the clock, or by asking the broker; by asking in any case
+// when since is given, for what the broker said before it does not count then.
+func (m *member) hold(ctx context.Context, l *lease, since time.Time) error {
+	ctx, cancel := context.WithTimeout(ctx, m.d.tuning.patience)
+	defer cancel()
+	for {
+		m.mu.Lock()
+		lost, changed := l.lost, m.changed
+		valid := time.Now().Before(m.valid) && !m.heard.Before(since)
+		m.mu.Unlock()
+		switch {
+		case lost:
+			return driver.ErrFenced
+		case valid:
+			return nil
+		}
+		signal(m.pulse)
+		select {
+		case <-changed:
+		case <-time.After(m.d.tuning.lease / 12):
+		case <-ctx.Done():
+			return fmt.Errorf("ask whether the partition is still ours: %w", ctx.Err())
+		}
+	}
+}
+
+// takeOver begins an epoch in partitions that nobody owns. The broker knows of the new epoch, and of the producer that
+// fences the former owner, before anybody is told that the partition is ours.
+func (m *member) takeOver(fresh []int) error {
+	begin, err := m.beginnings(fresh)
+	if err != nil {
+		return err
+	}
+	all := make([]kafkago.OffsetCommit, 0, len(fresh))
+	leases := make([]*lease, 0, len(fresh))
+	now := uint64(time.Now().Unix())
+	for _, p := range fresh {
+		b := begin[p]
+		// At least the time, so that epochs grow even when the offsets themselves were lost.
+		b.mark.epoch = max(b.mark.epoch+1, now)
+		text, _ := b.mark.encode(b.offset)
+		all = append(all, kafkago.OffsetCommit{Partition: p, Offset: b.offset, Metadata: text})
+		l := &lease{
+			m: m, place: place{m.s.Topic, m.s.Group, p}, partition: p, epoch: b.mark.epoch, begin: positionOf(b.offset), more: make(chan struct{}, 1),
+			wrote: written(b.offset, text),
+		}
+		l.ctx, l.cancel = context.WithCancel(m.ctx)
+		if m.s.Start.Snapshot && b.offset == 0 {
+			l.begin = 0
+		}
+		for _, r := range b.mark.done {
+			l.done = append(l.done, run{positionOf(r.begin), positionOf(r.end)})
+		}
+		l.writer = newWriter(m.d, l)
+		leases = append(leases, l)
+	}
+	m.commits.Lock()
+	err = m.write(all)
+	m.commits.Unlock()
+	if err != nil {
+		return err
+	}
+	if len(m.s.Writes) > 0 {
+		if err := prepare(m.life, leases); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.out || m.generation < 0 {
+		return nil
+	}
+	for _, l := range leases {
+		m.leases[l.partition] = l
+		m.list(l)
+		m.desks.open(l)
+		m.tasks.Go(l.read)
+	}
+	m.fresh = slices.DeleteFunc(m.fresh, func(p int) bool { return m.leases[p] != nil })
+	m.nudge()
+	return nil
+}
+
+// beginning is where an owner begins, by what the one before committed.
+type beginning struct {
+	offset int64
+	mark   mark
+}
+
+// beginnings reads what is committed of the partitions; where nothing is, it is where the subscription begins.
+func (m *member) beginnings(partitions []int) (map[int]beginning, error) {
+	ctx, cancel := m.call()
+	defer cancel()
+	r, err := m.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: m.group, Topics: map[string][]int{m.t.name: partitions}})
+	if err == nil {
+		err = r.Error
+	}
+	if moved(err) {
+		m.home.forget()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the offsets of group %s: %w", m.group, err)
+	}
+	out := map[int]beginning{}
+	var never []int
+	for _, p := range r.Topics[m.t.name] {
+		switch {
+		case p.Error != nil:
+			return nil, fmt.Errorf("read the offset of %s/%d in group %s: %w", m.t.Name, p.Partition, m.group, p.Error)
+		case p.CommittedOffset < 0:
+			never = append(never, p.Partition)
+		default:
+			k, err := parseMark(p.Metadata, p.CommittedOffset)
+			if err != nil {
+				m.d.scope.Log().Warn("an offset was committed by somebody else: take it as it is", "group", m.s.Group, "topic", m.t.Name, "partition", p.Partition, "err", err)
+			}
+			out[p.Partition] = beginning{p.CommittedOffset, k}
+		}
+	}
+	if len(never) > 0 {
+		offsets, err := m.start(never)
+		if err != nil {
+			return nil, err
+		}
+		for p, o := range offsets {
+			out[p] = beginning{offset: o}
+		}
+	}
+	if len(out) != len(partitions) {
+		return nil, fmt.Errorf("read the offsets of group %s: the broker answers about %d of %d partitions", m.group, len(out), len(partitions))
+	}
+	return out, nil
+}
+
+// start is where the subscription begins in partitions that the group never was in.
+func (m *member) start(partitions []int) (map[int]int64, error) {
+	at := int64(kafkago.FirstOffset)
+	switch s := m.s.Start; {
+	case s.Snapshot, s.Position > 0:
+		out := map[int]int64{}
+		for _, p := range partitions {
+			out[p] = max(0, offsetOf(s.Position))
+		}
+		return out, nil
+	case s.End:
+		at = kafkago.LastOffset
+	case !s.Time.IsZero():
+		at = s.Time.UnixMilli()
+	}
+	ctx, cancel := m.call()
+	defer cancel()
+	out, err := m.d.offsets(ctx, m.t, partitions, at)
+	if err != nil {
+		return nil, fmt.Errorf("look where group %s begins: %w", m.group, err)
+	}
+	return out, nil
+}
+
+// read fetches the records of the lease until it ends.
+func (l *lease) read() {
+	m := l.m
+	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group, "partition", l.partition)
+	r := newReader(m.d, m.t, l.partition, max(0, offsetOf(l.begin)))
+	put := func(ds []driver.Delivery) error {
+		m.mu.Lock()
+		l.desk.put(ds, positionOf(r.next), time.Now())
+		m.mu.Unlock()
+		m.nudge()
+		return nil
+	}
+	snapshot := l.begin == 0
+	for l.ctx.Err() == nil {
+		var err error
+		if snapshot {
+			var ends map[int]int64
+			if ends, err = m.d.offsets(l.ctx, m.t, []int{l.partition}, kafkago.LastOffset); err == nil {
+				err = r.newest(l.ctx, ends[l.partition], put)
+			}
+			snapshot = err != nil
+		} else if l.wait() {
+			var p page
+			if p, err = r.fetch(l.ctx); err == nil {
+				_ = put(p.ds)
+			}
+		}
+		if err != nil && l.ctx.Err() == nil {
+			log.Error("read again", "err", explain(err))
+			pause(l.ctx, 10*m.d.tuning.again)
+		}
+	}
+}
+
+// wait blocks until there is room for more; false when the lease ended.
+func (l *lease) wait() bool {
+	for {
+		l.m.mu.Lock()
+		room := l.desk.room() && !l.lost
+		l.m.mu.Unlock()
+		if room {
+			return true
+		}
+		select {
+		case <-l.ctx.Done():
+			return false
+		case <-l.more:
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"kemi.dev/kemi/bus/driver"
+)
+
+// lookEvery is how old the size of a topic may be that is published to.
+const lookEvery = time.Second
+
+// quota knows how full a topic is that refuses. Kafka refuses nothing for its size, so the driver does.
+type quota struct {
+	mu     sync.Mutex
+	looked time.Time
+	used   int64 // As the brokers said.
+	since  int64 // What was published here after that.
+	blind  bool  // The brokers do not say.
+	latest *census
+}
+
+// weigh is about how many bytes a record takes.
+func weigh(r *driver.Record) int64 {
+	n := int64(len(r.Key) + len(r.Value) + len(r.ID) + 20)
+	for i := range r.Headers {
+		n += int64(len(r.Headers[i].Name) + len(r.Headers[i].Value) + 2)
+	}
+	return n
+}
+
+// admit refuses records that a topic has no room for. Kafka adds what else is published meanwhile: the limit is overrun by
+// what other processes publish in a second.
+func (d *Driver) admit(ctx context.Context, records []driver.Record) error {
+	for len(records) > 0 {
+		n := 1
+		for n < len(records) && records[n].Topic == records[0].Topic {
+			n++
+		}
+		t, err := d.topic(ctx, records[0].Topic)
+		if err == nil && t.MaxBytes > 0 && !t.DropOldest {
+			err = d.fits(ctx, t, records[:n])
+		}
+		if err != nil {
+			return fmt.Errorf("publish %d to %s: %w", n, records[0].Topic, err)
+		}
+		records = records[n:]
+	}
+	return nil
+}
+
+func (d *Driver) fits(ctx context.Context, t *topic, records []driver.Record) error {
+	var bytes int64
+	for i := range records {
+		bytes += weigh(&records[i])
+	}
+	q := &t.quota
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.blind {
+		return nil
+	}
+	if time.Since(q.looked) > lookEvery || q.used+q.since+bytes > t.MaxBytes {
+		used, err := d.used(ctx, t)
+		switch {
+		case errors.Is(err, kafkago.ClusterAuthorizationFailed):
+			q.blind = true
+			d.scope.Log().Warn("the brokers do not say how large topics are, so that none refuses when it is full: allow Describe on the cluster", "topic", t.Name)
+			return nil
+		case err != nil:
+			return explain(err)
+		}
+		q.used, q.since, q.looked = used, 0, time.Now()
+	}
+	if q.used+q.since+bytes > t.MaxBytes {
+		full := true
+		if t.Kind == driver.Latest {
+			if q.latest == nil {
+				q.latest = newCensus(d, t)
+			}
+			if err := q.latest.follow(ctx); err != nil {
+				return err
+			}
+			full = !q.latest.admits(records, t.MaxBytes)
+		}
+		if full {
+			return fmt.Errorf("%d bytes more than the %d of %d that are used: %w", bytes, q.used+q.since, t.MaxBytes, driver.ErrFull)
+		}
+	}
+	q.since += bytes
+	return nil
+}
+
+// used is how many bytes a topic has on the disks of those who lead its partitions.
+func (d *Driver) used(ctx context.Context, t *topic) (int64, error) {
+	var total int64
+	err := d.insist(ctx, func() error {
+		total = 0
+		byLeader := map[int32][]int{}
+		for p := range t.parts {
+			node, err := d.link.leader(ctx, t.name, p)
+			if err != nil {
+				return err
+			}
+			byLeader[node] = append(byLeader[node], p)
+		}
+		for node, partitions := range byLeader {
+			n, err := d.usedAt(ctx, node, t, partitions)
+			if err != nil {
+				d.link.stale(t.name)
+				return fmt.Errorf("ask how large %s is: %w", t.name, err)
+			}
+			total += n
+		}
+		return nil
+	})
+	return total, err
+}
+
+func (d *Driver) usedAt(ctx context.Context, node int32, t *topic, partitions []int) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.tuning.answer)
+	defer cancel()
+	m := d.link.newMessage(protocol.DescribeLogDirs, versionLogDirs, node, 64+4*len(partitions))
+	m.length(1)
+	m.text(t.name)
+	m.length(len(partitions))
+	for _, p := range partitions {
+		m.int32(int32(p))
+	}
+	answer, err := d.link.send(ctx, m)
+	if err != nil {
+		return 0, err
+	}
+	return parseLogDirs(answer)
+}
+
+// parseLogDirs adds up the sizes in an answer; a copy that is on its way to another disk does not count.
+func parseLogDirs(p *parser) (total int64, err error) {
+	_ = p.int32()
+	for range p.length(8) {
+		code := kafkago.Error(p.int16())
+		_ = p.text()
+		for range p.length(6) {
+			_ = p.text()
+			for range p.length(21) {
+				_ = p.int32()
+				size := p.int64()
+				_ = p.int64()
+				if future := p.int8(); future == 0 {
+					total += size
+				}
+			}
+		}
+		if code != 0 && err == nil {
+			err = code
+		}
+	}
+	return total, errors.Join(p.err(), err)
+}
+
+// Size implements driver.Sizer.
+func (d *Driver) Size(ctx context.Context, name string) (used, limit int64, err error) {
+	ctx, cancel, err := d.ready(ctx)
+	defer cancel()
+	if err != nil {
+		return 0, 0, fmt.Errorf("size of %s: %w", name, err)
+	}
+	t, err := d.topic(ctx, name)
+	if err == nil {
+		used, err = d.used(ctx, t)
+	}
+	if err != nil {
+		return 0, 0, fmt.Errorf("size of %s: %w", name, err)
+	}
+	return used, t.MaxBytes, nil
+}
