@@ -22,6 +22,7 @@ func isMissing(err error) bool {
 	for _, e := range []error{
 		jetstream.ErrStreamNotFound, jetstream.ErrBucketNotFound, jetstream.ErrNoStreamResponse, jetstream.ErrConsumerNotFound,
 		nats.ErrNoResponders, driver.ErrNoTopic,
+		nats.ErrStreamNotFound, nats.ErrConsumerNotFound, nats.ErrNoStreamResponse, // What watches of buckets say.
 	} {
 		if errors.Is(err, e) {
 			return true
