@@ -17,6 +17,7 @@ import (
 func quick() tuning {
 	t := defaults()
 	t.lease, t.handover, t.commit, t.minFree = 900*time.Millisecond, time.Second, 20*time.Millisecond, 1<<20
+	t.bulkFrom = 2 << 20
 	t.ackWait = t.lease
 	return t
 }
@@ -58,7 +59,7 @@ func embedded(t testing.TB, dir string) *Driver {
 		t.Fatal(err)
 	}
 	d.tuning = quick()
-	d.host.minFree = d.tuning.minFree
+	d.host.disk.bulk, d.host.disk.reserve = d.tuning.bulkFrom, d.tuning.minFree
 	if err := d.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -35,13 +35,11 @@ var folders = [2]string{process: "process", power: "power"}
 type host struct {
 	dir     string // The folder bus of the data directory.
 	scope   obs.Scope
-	minFree int64
+	disk    *disk
 	run     string         // Names this run: members of another run are dead, for only this process reaches the servers.
-	low     atomic.Bool    // The disk is nearly full.
 	sick    [2]atomic.Bool // A server cannot write any more.
 	done    chan struct{}
 	watched sync.WaitGroup
-	free    prometheus.Gauge
 	again   prometheus.Counter
 
 	mu      sync.Mutex
@@ -51,11 +49,11 @@ type host struct {
 	stopped bool
 }
 
-func newHost(dataDir string, scope obs.Scope, minFree int64) *host {
+func newHost(dataDir string, scope obs.Scope, bulkBelow, reserve int64) *host {
+	dir := filepath.Join(dataDir, "bus")
 	return &host{
-		dir: filepath.Join(dataDir, "bus"), scope: scope, minFree: minFree, done: make(chan struct{}),
+		dir: dir, scope: scope, disk: newDisk(dir, scope, bulkBelow, reserve), done: make(chan struct{}),
 		run:   processName(),
-		free:  scope.Gauge("kemi_bus_disk_free_bytes", "Free bytes of the disk that the embedded broker stores on.").WithLabelValues(),
 		again: scope.Counter("kemi_bus_broker_restarts_total", "Restarts of an embedded server that could not write any more.").WithLabelValues(),
 	}
 }
@@ -88,7 +86,7 @@ func (h *host) start() error {
 		}
 	}
 	h.lock = lock
-	h.measure()
+	h.disk.measure()
 	h.watched.Go(h.watch)
 	return nil
 }
@@ -175,7 +173,7 @@ func (h *host) watch() {
 		case <-h.done:
 			return
 		case <-t.C:
-			h.measure()
+			h.disk.measure()
 			for i := range h.sick {
 				if h.sick[i].Load() {
 					h.revive(i)
@@ -185,26 +183,12 @@ func (h *host) watch() {
 	}
 }
 
-// measure notes whether the disk is nearly full. A server that hits the end of the disk stops answering and heals
-// only by a restart, so Publish refuses before.
-func (h *host) measure() {
-	var st syscall.Statfs_t
-	if err := syscall.Statfs(h.dir, &st); err != nil {
-		return
-	}
-	free := int64(st.Bavail) * int64(st.Bsize)
-	h.free.Set(float64(free))
-	if low := free < h.minFree; h.low.Swap(low) != low {
-		h.scope.Log().Warn("free disk space", "dir", h.dir, "bytes", free, "needed", h.minFree, "publishing", !low)
-	}
-}
-
 // revive restarts a server that could not write, at most every ten seconds and only with room on the disk: its
 // streams take nothing until then. What was acknowledged is on the disk already.
 func (h *host) revive(i int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.stopped || h.servers[i] == nil || h.low.Load() || time.Since(h.revived[i]) < 10*time.Second {
+	if h.stopped || h.servers[i] == nil || h.disk.full() || time.Since(h.revived[i]) < 10*time.Second {
 		return
 	}
 	h.revived[i] = time.Now()

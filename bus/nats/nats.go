@@ -29,13 +29,14 @@ type tuning struct {
 	patience time.Duration // How long one Publish waits when its context has no deadline.
 	window   int           // Default of Subscription.Window.
 	ackWait  time.Duration // Default of Subscription.Redeliver.
-	minFree  int64         // Bytes of free disk below which an embedded server takes nothing.
+	bulkFrom int64         // Bytes of free disk below which an embedded server takes nothing that comes in bulk.
+	minFree  int64         // And below which it takes nothing at all.
 }
 
 func defaults() tuning {
 	return tuning{
 		lease: 6 * time.Second, handover: 5 * time.Second, commit: 200 * time.Millisecond, patience: 30 * time.Second,
-		window: 1024, ackWait: 30 * time.Second, minFree: 128 << 20,
+		window: 1024, ackWait: 30 * time.Second, bulkFrom: 256 << 20, minFree: 64 << 20,
 	}
 }
 
@@ -97,7 +98,7 @@ func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
 	d.life, d.end = context.WithCancel(context.Background())
 	d.lost = d.scope.Counter("kemi_bus_streams_lost_total", "Streams and buckets that were gone with all they held, and were made again.", "name")
 	if embedded {
-		d.host, d.hosting = newHost(dataDir, d.scope, d.tuning.minFree), true
+		d.host, d.hosting = newHost(dataDir, d.scope, d.tuning.bulkFrom, d.tuning.minFree), true
 	}
 	return d, nil
 }

@@ -180,11 +180,11 @@ func TestANearlyFullDiskRefuses(t *testing.T) {
 	if err := d.Ensure(t.Context(), []driver.Topic{topicThings}); err != nil {
 		t.Fatal(err)
 	}
-	d.host.low.Store(true)
+	d.host.disk.held.Store(everything)
 	if err := d.Publish(t.Context(), []driver.Record{thing("k", "v")}, nil); !errors.Is(err, driver.ErrFull) {
 		t.Fatalf("got %v, want ErrFull", err)
 	}
-	await(t, "the disk to be looked at", func() bool { return !d.host.low.Load() })
+	await(t, "the disk to be looked at", func() bool { return !d.host.disk.full() })
 	if err := d.Publish(t.Context(), []driver.Record{thing("k", "v")}, nil); err != nil {
 		t.Fatal(err)
 	}

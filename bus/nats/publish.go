@@ -53,10 +53,10 @@ func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *dr
 		}
 		return nil
 	}
-	if d.host != nil && d.host.low.Load() {
-		return fmt.Errorf("publish: less than %d MiB of the disk are free: %w", d.tuning.minFree>>20, driver.ErrFull)
-	}
 	parcels, err := d.pack(ctx, records, fence)
+	if err == nil {
+		err = d.short(parcels)
+	}
 	if err != nil {
 		return err
 	}
