@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 	"github.com/segmentio/kafka-go/protocol/findcoordinator"
 )
 
@@ -58,6 +59,32 @@ func (c *coordinator) find(ctx context.Context) (int32, error) {
 	defer c.mu.Unlock()
 	c.node = r.NodeID
 	return r.NodeID, nil
+}
+
+// versionHeartbeat is of Kafka 2.0.
+const versionHeartbeat = 2
+
+// heartbeat asks whether the member is one of the generation. The request is written by hand: kafka-go reads its answer in
+// the wrong order, and so never finds an error in it.
+func (c *coordinator) heartbeat(ctx context.Context, group string, generation int, member string) error {
+	node, err := c.find(ctx)
+	if err != nil {
+		return fmt.Errorf("find the coordinator of %s: %w", c.key, err)
+	}
+	m := c.link.newMessage(protocol.Heartbeat, versionHeartbeat, node, 64+len(group)+len(member))
+	m.text(group)
+	m.int32(int32(generation))
+	m.text(member)
+	p, err := c.link.send(ctx, m)
+	if err != nil {
+		c.forget()
+		return fmt.Errorf("say to the coordinator of %s that we live: %w", c.key, err)
+	}
+	_ = p.int32() // How long we are held back.
+	if code := p.int16(); code != 0 {
+		return kafkago.Error(code)
+	}
+	return p.err()
 }
 
 // forget has the coordinator asked for again: it moved, or does not answer.

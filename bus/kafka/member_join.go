@@ -175,10 +175,7 @@ func (m *member) beat() {
 	ctx, cancel := m.call()
 	defer cancel()
 	sent := time.Now()
-	r, err := m.client.Heartbeat(ctx, &kafkago.HeartbeatRequest{GroupID: m.group, GenerationID: int32(generation), MemberID: id})
-	if err == nil {
-		err = r.Error
-	}
+	err := m.home.heartbeat(ctx, m.group, generation, id)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.generation != generation || m.id != id {
