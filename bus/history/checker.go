@@ -14,8 +14,9 @@ type Rules struct {
 	// CommitDelay is how long before its last sign of life in an epoch an owner's accepted commit may come to nothing, for
 	// drivers that write accepted positions after a time. What it committed then may be delivered again.
 	CommitDelay time.Duration
-	// AckDelay is how long before a fault the acknowledgement of a Work record may come to nothing; during one and for as long
-	// after it, too. For drivers that send acknowledgements and do not await an answer.
+	// AckDelay is how long before a fault the acknowledgement of a Work record may come to nothing, so that the record is
+	// delivered once more; during one and for as long after it, too. For drivers that send acknowledgements and do not await
+	// an answer, and wherever members are lost: one that comes back acknowledges what is on its way to another.
 	AckDelay time.Duration
 	// UnknownDelay is how long after a call whose outcome is not known its records may still be stored.
 	UnknownDelay time.Duration
@@ -119,11 +120,13 @@ type job struct {
 	given []given
 	acked int64 // When its first accepted acknowledgement ended; 0 is never.
 	by    *reader
+	try   int // The attempt that was acknowledged.
 }
 
 type given struct {
-	at int64
-	to *reader
+	at  int64
+	to  *reader
+	try int
 }
 
 // seen is a delivery.

@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -136,6 +137,8 @@ type Scene struct {
 	Disturb func(driver.Driver)
 	// Publishers and Calls of each; 0 is 3 and 300.
 	Publishers, Calls int
+	// Patience is how long the drain, and then the last reads, may take; 0 is 30 s.
+	Patience time.Duration
 }
 
 // Play runs the scene and records it: three members begin, one joins, one is disturbed, one leaves, one is disturbed again, all
@@ -146,6 +149,9 @@ func (s Scene) Play(ctx context.Context, r *Recorder) error {
 	}
 	if s.Calls == 0 {
 		s.Calls = 300
+	}
+	if s.Patience == 0 {
+		s.Patience = 30 * time.Second
 	}
 	main := s.Open()
 	defer main.Close()
@@ -206,8 +212,10 @@ func (s Scene) Play(ctx context.Context, r *Recorder) error {
 	for _, a := range cast {
 		a.leave()
 	}
-	if err := s.Drain(ctx, d); err != nil {
-		return err
+	within := func(do func(context.Context, driver.Driver) error) error {
+		ctx, cancel := context.WithTimeout(ctx, s.Patience)
+		defer cancel()
+		return do(ctx, d)
 	}
-	return s.Look(ctx, d)
+	return errors.Join(within(s.Drain), within(s.Look)) // What is there is worth a look all the same.
 }

@@ -81,7 +81,7 @@ func (c *Checker) data(r *reader, e *Event) {
 		if len(j.given) > 0 {
 			c.counts.Redelivered++
 		}
-		j.given = append(j.given, given{e.At, r})
+		j.given = append(j.given, given{e.At, r, e.Attempt})
 	default:
 		c.counts.Delivered++
 		c.inEpoch(r, e, s)
@@ -139,7 +139,7 @@ func (c *Checker) ack(r *reader, e *Event) {
 			j.it.handled |= 1 << r.g.n
 		}
 		if e.Outcome == OK && (j.acked == 0 || e.Ended < j.acked) {
-			j.acked, j.by = e.Ended, r
+			j.acked, j.by, j.try = e.Ended, r, e.Attempt
 		}
 		return
 	}

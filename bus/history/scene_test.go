@@ -2,7 +2,6 @@ package history_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -12,42 +11,55 @@ import (
 	"kemi.dev/kemi/bus/mem"
 )
 
-// play runs a scene on a new broker in memory, whose drivers are changed by mutate, and judges it.
-func play(t *testing.T, seed uint64, calls int, mutate func(driver.Driver) driver.Driver) history.Verdict {
+// stage is a scene on a new broker in memory.
+type stage struct {
+	seed   uint64
+	calls  int  // 0 is 200.
+	calm   bool // Nobody is disturbed.
+	rules  history.Rules
+	mutate func(driver.Driver) driver.Driver
+
+	patience time.Duration
+}
+
+// play runs the scene and judges it.
+func (s stage) play(t *testing.T) history.Verdict {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
 	broker := mem.New()
 	defer broker.Close()
 	var log bytes.Buffer
 	r := history.NewRecorder(&log, "test")
-	s := history.Scene{
-		Workload: history.Workload{Name: "w", Seed: seed, Size: 16, Settle: 60 * time.Millisecond, Window: 16, Timeout: time.Second},
-		Calls:    calls,
-		Open:     func() driver.Driver { return mutate(broker.Open()) },
-		Disturb: func(d driver.Driver) {
-			for {
-				if inner, ok := d.(interface{ Unwrap() driver.Driver }); ok {
-					d = inner.Unwrap()
-					continue
-				}
-				d.(*mem.Driver).Lose()
-				return
-			}
-		},
+	if s.calls == 0 {
+		s.calls = 200
 	}
-	if err := s.Play(ctx, r); err != nil {
+	scene := history.Scene{
+		Workload: history.Workload{Name: "w", Seed: s.seed, Size: 16, Settle: 60 * time.Millisecond, Window: 16, Timeout: time.Second},
+		Calls:    s.calls, Patience: s.patience,
+		Open: func() driver.Driver { return s.mutate(broker.Open()) },
+	}
+	if !s.calm {
+		scene.Disturb = func(d driver.Driver) {
+			if m, ok := d.(*mutant); ok {
+				d = m.Driver
+			}
+			d.(*mem.Driver).Lose()
+		}
+	}
+	if err := scene.Play(t.Context(), r); err != nil {
 		t.Logf("play: %v", err) // The checker has the last word.
 	}
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
-	v, err := history.Check(history.Rules{}, &log)
+	v, err := history.Check(s.rules, &log)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return v
 }
+
+// lively is a run in which members are lost, and come back to acknowledge what is on its way to others.
+var lively = history.Rules{AckDelay: 5 * time.Second}
 
 func same(d driver.Driver) driver.Driver { return d }
 
@@ -60,7 +72,7 @@ func TestASoundDriverPasses(t *testing.T) {
 	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			t.Parallel()
-			v := play(t, uint64(seed), 200, same)
+			v := stage{seed: uint64(seed), rules: lively, mutate: same, patience: 20 * time.Second}.play(t)
 			if !v.OK() {
 				t.Fatal(v)
 			}

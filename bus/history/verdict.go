@@ -251,7 +251,8 @@ func (j *judgement) work(g *group) {
 			if again.to.process == w.by.process {
 				skew = 0
 			}
-			if again.at <= w.acked+max(skew, delay) || j.c.faulty(w.acked, delay) {
+			next := again.try == w.try+1 || again.try == 0
+			if again.at <= w.acked+skew || next && j.c.faulty(w.acked, delay) {
 				continue
 			}
 			j.found.add(Redelivered, fmt.Sprintf("%s/%d for %s: %s, position %d, was given to %s at %d; %s had acknowledged it at %d",
