@@ -133,15 +133,6 @@ func LetterOf(r *Raw) (letter *Letter, behind *Done, of []int64) {
 	return &l, nil, nil
 }
 
-// Decode makes the event of the letter's record, or says why there is none.
-func (l *Letter) Decode() (event.Event, error) {
-	value, err := unpack(&l.Record)
-	if err != nil {
-		return nil, err
-	}
-	return event.Parse(l.Topic, value)
-}
-
 // LetterFilter chooses letters. The zero one chooses all that are not done.
 type LetterFilter struct {
 	Topic, Group string

@@ -96,6 +96,9 @@ func (b *Bus) Letter(ctx context.Context, id int64) (*Letter, error) {
 	return found[id], nil
 }
 
+// Decode makes the event of a letter's record, or says why there is none.
+func (b *Bus) Decode(l *Letter) (event.Event, error) { return b.readable(&l.Record) }
+
 // Stuck says why a letter cannot be put back, "" when it can.
 func (b *Bus) Stuck(l *Letter) string { return l.stuck(b.topics) }
 

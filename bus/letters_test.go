@@ -90,7 +90,7 @@ func TestDeadLettersAreListedNewestFirstAndChosen(t *testing.T) {
 		if l.Topic != "commands.v1" || l.Group != "g" || l.Key != "core-1" || l.Reason != "no 1 here" || l.Attempts != 1 || l.Position < 1 || l.Bytes != len(want) || time.Since(l.At) < time.Hour {
 			t.Errorf("%+v", l)
 		}
-		if e, err := l.Decode(); err != nil || e.(*event.Command).By != "1" || string(l.Record.Value) != string(want) || l.Record.Header("kemi-dead-topic") != "" || l.Record.Header("kemi-word") == "" {
+		if e, err := b.Decode(l); err != nil || e.(*event.Command).By != "1" || string(l.Record.Value) != string(want) || l.Record.Header("kemi-dead-topic") != "" || l.Record.Header("kemi-word") == "" {
 			t.Errorf("its record: %v %v %v", e, err, l.Record.Headers)
 		}
 		l, err = b.Letter(t.Context(), stranger)

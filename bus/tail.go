@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
 )
 
 // Raw is a record of any topic as it is stored, unpacked.
@@ -19,6 +20,16 @@ type Raw struct {
 	// Removed: the record takes its key out of the topic.
 	Removed bool   `json:"removed,omitempty"`
 	Value   []byte `json:"-"`
+	// Wrong says why the record is no word of its topic, as far as that is known before it is decoded.
+	Wrong error `json:"-"`
+}
+
+// Event decodes the record, or says why it is no word of its topic.
+func (r *Raw) Event() (event.Event, error) {
+	if r.Wrong != nil {
+		return nil, r.Wrong
+	}
+	return event.Parse(r.Topic, r.Value)
 }
 
 // Span is a part of a topic.
@@ -46,7 +57,7 @@ func (b *Bus) Read(ctx context.Context, s Span, handle func([]Raw) error) error 
 	return b.read(ctx, s, func(batch []driver.Delivery) error {
 		all := make([]Raw, len(batch))
 		for i := range batch {
-			all[i] = raw(&batch[i])
+			all[i] = b.raw(&batch[i])
 		}
 		return handle(all)
 	})
@@ -101,7 +112,7 @@ func (b *Bus) read(ctx context.Context, s Span, handle func([]driver.Delivery) e
 	}
 }
 
-func raw(d *driver.Delivery) Raw {
+func (b *Bus) raw(d *driver.Delivery) Raw {
 	r := Raw{
 		Topic: d.Record.Topic, Partition: d.Partition, Position: d.Position, Key: d.Record.Key, Stored: d.Stored,
 		Headers: make(map[string]string, len(d.Record.Headers)), Removed: d.Record.Value == nil, Value: d.Record.Value,
@@ -109,8 +120,11 @@ func raw(d *driver.Delivery) Raw {
 	for _, h := range d.Record.Headers {
 		r.Headers[h.Name] = h.Value
 	}
+	r.Wrong = expects(b.topics[d.Record.Topic], &d.Record)
 	if value, err := unpack(&d.Record); err == nil {
 		r.Value = value
+	} else if r.Wrong == nil {
+		r.Wrong = err
 	}
 	return r
 }

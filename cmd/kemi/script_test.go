@@ -19,7 +19,12 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{Dir: "testdata/script", UpdateScripts: *update, Setup: func(e *testscript.Env) error {
 		e.Setenv("REPO", repo)
 		return nil
-	}, Cmds: map[string]func(*testscript.TestScript, bool, []string){
+	}, Cmds: commands()})
+}
+
+// commands are what scripts can say beyond testscript's own.
+func commands() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
 		"exitcode": func(ts *testscript.TestScript, _ bool, args []string) {
 			want, err := strconv.Atoi(args[0])
 			ts.Check(err)
@@ -33,7 +38,7 @@ func TestScripts(t *testing.T) {
 				ts.Fatalf("exit code %d, want %d", got, want)
 			}
 		},
-	}})
+	}
 }
 
 var update = flag.Bool("update", false, "write what commands say into the scripts")

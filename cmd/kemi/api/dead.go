@@ -90,7 +90,7 @@ func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 	for _, h := range l.Record.Headers {
 		one.Headers[h.Name] = h.Value
 	}
-	if e, err := l.Decode(); err != nil {
+	if e, err := a.bus.Decode(l); err != nil {
 		one.Unreadable = err.Error()
 	} else if one.Event, err = json.Marshal(e); err != nil {
 		one.Unreadable = err.Error()

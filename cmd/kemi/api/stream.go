@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus"
-	"kemi.dev/kemi/bus/event"
 )
 
 // Line is one record of a topic. Event is the word as JSON: a CloudEvent, or a job or reading by its fields.
@@ -97,33 +96,21 @@ func describe(raw bus.Raw) Line {
 	l := Line{Raw: raw}
 	switch l.Letter, l.Done, l.Letters = bus.LetterOf(&raw); {
 	case l.Letter != nil:
-		if l.Bytes = raw.Value; !raw.Removed {
-			l.Event, _ = asJSON(l.Letter.Topic, raw.Value) // What is no event is why it is here.
-		}
-		if l.Event != nil {
-			l.Bytes = nil
-		}
+		l.Bytes = raw.Value
 		return l
 	case l.Done != nil, raw.Removed:
 		return l
 	}
-	var err error
-	if l.Event, err = asJSON(raw.Topic, raw.Value); err != nil {
+	e, err := raw.Event()
+	if err == nil && json.Valid(raw.Value) {
+		l.Event = raw.Value
+	} else if err == nil {
+		l.Event, err = json.Marshal(e)
+	}
+	if err != nil {
 		l.Unreadable, l.Bytes = err.Error(), raw.Value
 	}
 	return l
-}
-
-// asJSON writes the event of a record as people and scripts read it.
-func asJSON(topic string, value []byte) (json.RawMessage, error) {
-	e, err := event.Parse(topic, value)
-	if err != nil {
-		return nil, err
-	}
-	if json.Valid(value) {
-		return value, nil
-	}
-	return json.Marshal(e)
 }
 
 // replayed is what is posted to say a span of a topic again.
