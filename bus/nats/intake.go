@@ -218,7 +218,7 @@ func (i *intake) drop(stream, name string) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if err := i.link.js.DeleteConsumer(ctx, stream, name); err != nil {
+	if err := i.link.once(ctx, stream, func(ctx context.Context) error { return i.link.js.DeleteConsumer(ctx, stream, name) }); err != nil {
 		i.log.Debug("delete consumer", "stream", stream, "err", err)
 	}
 }

@@ -18,7 +18,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"kemi.dev/kemi/bus/driver"
-	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -146,32 +145,6 @@ func TestAServerThatCannotBeUsedIsExplained(t *testing.T) {
 		}
 		d.Close()
 	}
-}
-
-func TestARefusedPermissionIsShownWithTheTimeout(t *testing.T) {
-	t.Parallel()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		Users: []*server.User{{Username: "team", Password: "p", Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"kemi.things.>"}}}}},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	defer s.Shutdown()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server did not get ready")
-	}
-	d, err := New(Config{URLs: []string{s.ClientURL()}, User: "team", Password: conf.NewSecret("p")}, "", obs.Scope{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
-	d.tuning.patience = time.Second
-	if err := d.Ensure(t.Context(), []driver.Topic{topicThings}); err != nil {
-		t.Fatal(err)
-	}
-	wants(t, d.Publish(t.Context(), []driver.Record{thing("k", "v")}, nil), "ermissions", "kemi.things")
 }
 
 func TestANearlyFullDiskRefuses(t *testing.T) {

@@ -95,7 +95,7 @@ func breaks(want, have driver.Topic, should, c jetstream.StreamConfig) []string 
 		out = append(out, fmt.Sprintf("wanted %s, found %s", w, h))
 	}
 	for _, subjects := range should.Subjects[:want.Partitions] {
-		if !slices.Contains(c.Subjects, subjects) {
+		if !taken(subjects, c.Subjects) {
 			out = append(out, fmt.Sprintf("wanted subjects %s, found %s", subjects, strings.Join(c.Subjects, " ")))
 			break
 		}
@@ -158,16 +158,35 @@ func differences(should, c jetstream.StreamConfig) []difference {
 	if should.AllowAtomicPublish && !c.AllowAtomicPublish {
 		out = append(out, difference{"atomic batches", "allowed", "not allowed", "--allow-batch"})
 	}
-	for _, s := range should.Subjects[1:] {
-		if !slices.Contains(c.Subjects, s) {
+	for _, s := range should.Subjects {
+		if !taken(s, c.Subjects) {
 			flags := make([]string, 0, len(c.Subjects)+1)
 			for _, s := range append(slices.Clone(c.Subjects), s) {
 				flags = append(flags, "--subjects='"+s+"'")
 			}
-			out = append(out, difference{"subjects", strings.Join(should.Subjects, " "), strings.Join(c.Subjects, " "), strings.Join(flags, " ")})
+			out = append(out, difference{"subjects", s, "not there", strings.Join(flags, " ")})
 		}
 	}
 	return out
+}
+
+// taken says whether one of the patterns has all of a pattern's subjects.
+func taken(want string, have []string) bool {
+	w := strings.Split(want, ".")
+	return slices.ContainsFunc(have, func(pattern string) bool {
+		p := strings.Split(pattern, ".")
+		for i := range p {
+			switch {
+			case i >= len(w):
+				return false
+			case p[i] == ">":
+				return true
+			case p[i] != w[i] && (p[i] != "*" || w[i] == ">"):
+				return false
+			}
+		}
+		return len(p) == len(w)
+	})
 }
 
 // command is how a stream is changed. An embedded server nobody else reaches, so it needs one on its files meanwhile.

@@ -63,8 +63,10 @@ func pattern(subject string) string {
 		return upTo(6)
 	case strings.HasPrefix(subject, "$JS.API.CONSUMER."):
 		return upTo(5)
-	case strings.HasPrefix(subject, "$JS.ACK."), strings.HasPrefix(subject, "$KV."):
+	case strings.HasPrefix(subject, "$JS.ACK."):
 		return upTo(3)
+	case strings.HasPrefix(subject, "$KV."):
+		return upTo(2)
 	case strings.HasPrefix(subject, "$"):
 		return subject
 	}
