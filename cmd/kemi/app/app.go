@@ -284,6 +284,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		run  func(context.Context) error
 	}{
 		{RoleAPI, "view", a.model.Run},
+		{RoleAPI, "topics", a.bus.Observe},
 		{RoleAPI, "store", a.processors.RunStore},
 		{RoleAlerting, "alerting", a.alerting.Run},
 		{RoleProcessors, "processors", a.processors.Run},

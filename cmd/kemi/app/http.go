@@ -134,7 +134,7 @@ const askSources = 5 * time.Second
 
 // sourceStatus is how the sources are, whichever process reads them.
 func (a *App) sourceStatus() []cmdb.SourceStatus {
-	if a.whole() && a.alone {
+	if a.alone {
 		return a.cmdb.Status()
 	}
 	s := &a.sourced

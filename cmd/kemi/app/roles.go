@@ -80,10 +80,10 @@ func stages(has func(Role) bool, store bool) []string {
 	return all
 }
 
-// judged reports whether the canary has to come through the stage in this process. Where several processes share a
+// judged reports whether the canary has to come through the stage in this process. Where several processes may share a
 // stage it passes only one of them.
 func (a *App) judged(stage string) bool {
-	if a.whole() || stage == canary.StageSeries {
+	if a.alone || stage == canary.StageSeries {
 		return true
 	}
 	switch stage {
