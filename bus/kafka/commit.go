@@ -14,6 +14,14 @@ type mark struct {
 	epoch uint64
 	// done are runs of positions that are acknowledged although something before them is not.
 	done []run
+	// held are records that were handed out and are not acknowledged, and how often they were.
+	held []held
+}
+
+// held is a record that was handed out.
+type held struct {
+	position int64
+	attempts int
 }
 
 // run is the positions from and with begin up to and without end.
@@ -25,20 +33,35 @@ const (
 	maxMark = 4000
 )
 
-// encode returns the metadata for a commit of the position; complete is false when not all runs fit. What does not fit
-// comes again after a crash.
+// encode returns the metadata for a commit of the position; complete is false when not all runs of what is done fit. What
+// does not fit comes again after a crash. What is held goes in as far as there is room: without it, it comes as if for the
+// first time.
 func (m mark) encode(position int64) (text string, complete bool) {
-	data := binary.AppendUvarint(nil, m.epoch)
-	at := position
+	fits := func(n int) bool { return len(markPrefix)+base64.RawStdEncoding.EncodedLen(n) <= maxMark }
+	var runs []byte
+	n, at := 0, position
 	for _, r := range m.done {
-		grown := binary.AppendUvarint(data, uint64(r.begin-at))
+		grown := binary.AppendUvarint(runs, uint64(r.begin-at))
 		grown = binary.AppendUvarint(grown, uint64(r.end-r.begin))
-		if len(markPrefix)+base64.RawStdEncoding.EncodedLen(len(grown)) > maxMark {
-			return markPrefix + base64.RawStdEncoding.EncodeToString(data), false
+		if !fits(len(grown) + 2*binary.MaxVarintLen64) {
+			break
 		}
-		data, at = grown, r.end
+		runs, at = grown, r.end
+		n++
 	}
-	return markPrefix + base64.RawStdEncoding.EncodeToString(data), true
+	data := binary.AppendUvarint(nil, m.epoch)
+	data = binary.AppendUvarint(data, uint64(n))
+	data = append(data, runs...)
+	at = position
+	for _, h := range m.held {
+		grown := binary.AppendUvarint(data, uint64(h.position-at))
+		grown = binary.AppendUvarint(grown, uint64(h.attempts))
+		if !fits(len(grown)) {
+			break
+		}
+		data, at = grown, h.position
+	}
+	return markPrefix + base64.RawStdEncoding.EncodeToString(data), n == len(m.done)
 }
 
 var errMark = errors.New("the metadata of the offset is not Kemi's: does another program commit for this group?")
@@ -58,16 +81,25 @@ func parseMark(text string, position int64) (mark, error) {
 	}
 	r := numbers{data: data}
 	m := mark{epoch: r.next()}
+	const most = 1 << 48
 	at := position
-	for !r.bad && len(r.data) > 0 {
-		skip, n := r.next(), r.next()
-		const most = 1 << 48
-		if skip > most || n > most || n == 0 || at < 0 || at > 1<<62 {
+	for n := r.next(); n > 0 && !r.bad; n-- {
+		skip, length := r.next(), r.next()
+		if skip > most || length > most || length == 0 || at < 0 || at > 1<<62 {
 			return mark{}, errMark
 		}
 		begin := at + int64(skip)
-		m.done = append(m.done, run{begin, begin + int64(n)})
-		at = begin + int64(n)
+		m.done = append(m.done, run{begin, begin + int64(length)})
+		at = begin + int64(length)
+	}
+	at = position
+	for !r.bad && len(r.data) > 0 {
+		skip, attempts := r.next(), r.next()
+		if skip > most || attempts > 1<<30 || at < 0 || at > 1<<62 {
+			return mark{}, errMark
+		}
+		at += int64(skip)
+		m.held = append(m.held, held{at, int(attempts)})
 	}
 	if r.bad {
 		return mark{}, errMark

@@ -19,12 +19,17 @@ func TestWhatIsCommittedIsReadAgain(t *testing.T) {
 			end = r.end
 			m.done = append(m.done, r)
 		}
+		end = at
+		for range rapid.IntRange(0, 200).Draw(t, "held") {
+			end += rapid.Int64Range(0, 1000).Draw(t, "gap")
+			m.held = append(m.held, held{end, rapid.IntRange(1, 300).Draw(t, "attempts")})
+		}
 		text, complete := m.encode(at)
 		if !complete {
 			t.Fatal("200 runs do not fit")
 		}
 		got, err := parseMark(text, at)
-		if err != nil || got.epoch != m.epoch || !slices.Equal(got.done, m.done) {
+		if err != nil || got.epoch != m.epoch || !slices.Equal(got.done, m.done) || !slices.Equal(got.held, m.held) {
 			t.Fatalf("%+v became %+v (%v)", m, got, err)
 		}
 	})
@@ -39,15 +44,16 @@ func TestMetadataNeverGetsTooLong(t *testing.T) {
 		at = r.end
 		m.done = append(m.done, r)
 	}
+	m.held = []held{{1 << 40, 1}, {1 << 41, 1}}
 	text, complete := m.encode(0)
 	got, err := parseMark(text, 0)
-	if complete || len(text) > maxMark || len(text) < maxMark-20 || err != nil || len(got.done) < 500 || !slices.Equal(got.done, m.done[:len(got.done)]) {
+	if complete || len(text) > maxMark || len(text) < maxMark-40 || err != nil || len(got.done) < 500 || !slices.Equal(got.done, m.done[:len(got.done)]) {
 		t.Fatalf("complete %v, %d bytes, %d runs (%v)", complete, len(text), len(got.done), err)
 	}
 }
 
 func FuzzMark(f *testing.F) {
-	for _, m := range []mark{{}, {epoch: 9}, {epoch: 1, done: []run{{3, 4}, {9, 1000}}}} {
+	for _, m := range []mark{{}, {epoch: 9}, {epoch: 1, done: []run{{3, 4}, {9, 1000}}, held: []held{{2, 1}, {8, 3}}}} {
 		text, _ := m.encode(2)
 		f.Add(text, int64(2))
 	}
@@ -66,7 +72,7 @@ func FuzzMark(f *testing.F) {
 			last = r.end
 		}
 		again, complete := m.encode(at)
-		if got, err := parseMark(again, at); err != nil || got.epoch != m.epoch || complete && !slices.Equal(got.done, m.done) {
+		if got, err := parseMark(again, at); err != nil || got.epoch != m.epoch || complete && !slices.Equal(got.done, m.done) || len(got.held) > len(m.held) {
 			t.Fatalf("%+v became %+v (%v)", m, got, err)
 		}
 	})

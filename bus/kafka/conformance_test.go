@@ -1,8 +1,11 @@
 package kafka
 
 import (
+	"context"
 	"fmt"
+	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,12 +62,16 @@ func harness(t *testing.T, config Config, restart func()) bustest.Harness {
 	var mu sync.Mutex
 	var open []*Driver
 	gates := map[driver.Driver]*gate{}
+	wires := &wires{open: map[net.Conn]struct{}{}}
 	one := func() driver.Driver {
 		mu.Lock()
 		defer mu.Unlock()
 		d := dialled(t, config)
 		gates[d] = newGate()
-		d.dial = gates[d].dial
+		through := gates[d].dial
+		d.dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return wires.dial(ctx, network, address, through)
+		}
 		open = append(open, d)
 		return d
 	}
@@ -85,6 +92,44 @@ func harness(t *testing.T, config Config, restart func()) bustest.Harness {
 			gates[d].shut(2 * d.(*Driver).tuning.lease)
 		},
 		Restart: restart,
+		Away:    wires.cut,
+	}
+}
+
+// wires are the connections of all drivers of a harness, which can be cut.
+type wires struct {
+	mu   sync.Mutex
+	away bool
+	open map[net.Conn]struct{}
+}
+
+func (w *wires) dial(ctx context.Context, network, address string, dial func(context.Context, string, string) (net.Conn, error)) (net.Conn, error) {
+	c, err := dial(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.away {
+		c.Close()
+		return nil, syscall.ECONNREFUSED
+	}
+	w.open[c] = struct{}{}
+	return c, nil
+}
+
+func (w *wires) cut() (back func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.away = true
+	for c := range w.open {
+		c.Close()
+	}
+	clear(w.open)
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.away = false
 	}
 }
 

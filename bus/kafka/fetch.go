@@ -281,6 +281,18 @@ func (d *Driver) offsets(ctx context.Context, t *topic, partitions []int, at int
 }
 
 func (d *Driver) offsetsOnce(ctx context.Context, t *topic, partitions []int, at int64) (map[int]int64, error) {
+	found, err := d.listOffsets(ctx, t, partitions, at)
+	out := make(map[int]int64, len(found))
+	for p, one := range found {
+		out[p] = one.offset
+	}
+	return out, err
+}
+
+// stamped is an offset and when its record was stored, in Unix milliseconds; -1 when that was not asked for, or there is none.
+type stamped struct{ offset, millis int64 }
+
+func (d *Driver) listOffsets(ctx context.Context, t *topic, partitions []int, at int64) (map[int]stamped, error) {
 	byLeader := map[int32][]listoffsets.RequestPartition{}
 	for _, p := range partitions {
 		node, err := d.link.leader(ctx, t.name, p)
@@ -289,7 +301,7 @@ func (d *Driver) offsetsOnce(ctx context.Context, t *topic, partitions []int, at
 		}
 		byLeader[node] = append(byLeader[node], listoffsets.RequestPartition{Partition: int32(p), CurrentLeaderEpoch: -1, Timestamp: at})
 	}
-	out := map[int]int64{}
+	out := map[int]stamped{}
 	for node, ps := range byLeader {
 		ctx, cancel := context.WithTimeout(ctx, d.tuning.answer)
 		res, err := d.link.ask(ctx, node, &listoffsets.Request{ReplicaID: -1, Topics: []listoffsets.RequestTopic{{Topic: t.name, Partitions: ps}}})
@@ -302,7 +314,7 @@ func (d *Driver) offsetsOnce(ctx context.Context, t *topic, partitions []int, at
 				if p.ErrorCode != 0 {
 					return nil, kafkago.Error(p.ErrorCode)
 				}
-				out[int(p.Partition)] = p.Offset
+				out[int(p.Partition)] = stamped{p.Offset, p.Timestamp}
 			}
 		}
 	}

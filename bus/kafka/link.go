@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -227,6 +228,13 @@ func (l *link) size() int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return max(len(l.brokers), 1)
+}
+
+// nodes are the brokers.
+func (l *link) nodes() []int32 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.brokers)
 }
 
 func (l *link) controller() int32 {

@@ -44,7 +44,8 @@ type member struct {
 	giveBy     time.Time
 	fresh      []int // Ours by the last division, and not taken over yet.
 	leases     map[int]*lease
-	changed    chan struct{} // Closed when valid or a lease changed.
+	past       map[int]beginning // What the last epoch of partitions came to that were lost.
+	changed    chan struct{}     // Closed when valid or a lease changed.
 }
 
 // desks makes what keeps the books of a partition: in order for Log and Latest, one by one for Work.
@@ -65,7 +66,7 @@ const dividing = "kemi"
 
 func newMember(d *Driver, t *topic, s driver.Subscription) *member {
 	m := &member{
-		feed: newFeed(d, t, s), group: groupID(d.config.Prefix, s.Group, s.Topic), generation: -1, leases: map[int]*lease{},
+		feed: newFeed(d, t, s), group: groupID(d.config.Prefix, s.Group, s.Topic), generation: -1, leases: map[int]*lease{}, past: map[int]beginning{},
 		kick: make(chan struct{}, 1), again: make(chan struct{}, 1), pulse: make(chan struct{}, 1), changed: make(chan struct{}),
 	}
 	m.home = &coordinator{link: d.link, key: m.group, kind: kafkago.CoordinatorKeyTypeConsumer, node: anyone}
@@ -142,6 +143,8 @@ func (m *member) over(l *lease) {
 		return
 	}
 	l.lost = true
+	offset, mark := l.mark()
+	m.past[l.partition] = beginning{offset, mark}
 	l.cancel()
 	delete(m.leases, l.partition)
 	m.drop(l)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -47,7 +48,7 @@ type lease struct {
 	partition int
 	epoch     uint64          // It does not change.
 	begin     int64           // The position where the epoch begins; it does not change.
-	done      []run           // What former owners did behind it; it does not change.
+	from      mark            // What former owners left, in positions; it does not change.
 	ctx       context.Context // Ends with the lease.
 	cancel    context.CancelFunc
 	more      chan struct{} // There may be room for more records.
@@ -63,8 +64,8 @@ type lease struct {
 
 // desk keeps the books of a partition: pure, the feed's mutex guards it.
 type desk interface {
-	// point is the position after what is done, and what is done behind it.
-	point() (int64, []run)
+	// point is the position after what is done, what is done behind it and what is in hand.
+	point() (int64, []run, []held)
 	// idle says that nothing is in hand.
 	idle() bool
 	// room says that more records can be put.
@@ -75,17 +76,30 @@ type desk interface {
 
 func (l *lease) nudge() { signal(l.more) }
 
-// mark is what is committed of the lease, with the feed locked.
-func (l *lease) mark() (int64, string) {
-	position, done := l.desk.point()
-	offset := max(0, offsetOf(position))
-	m := mark{epoch: l.epoch, done: make([]run, 0, len(done))}
-	for _, r := range done {
-		m.done = append(m.done, run{offsetOf(r.begin), offsetOf(r.end)})
-	}
+// mark is what is to be committed of the lease, with the feed locked.
+func (l *lease) mark() (int64, mark) {
+	position, done, inHand := l.desk.point()
+	return max(0, offsetOf(position)), mark{epoch: l.epoch, done: done, held: inHand}.moved(-1)
+}
+
+// text is that as it is written.
+func (l *lease) text() (int64, string) {
+	offset, m := l.mark()
 	text, complete := m.encode(offset)
 	l.cramped = !complete
 	return offset, text
+}
+
+// moved is the mark with everything moved: between positions and offsets.
+func (m mark) moved(by int64) mark {
+	out := mark{epoch: m.epoch}
+	for _, r := range m.done {
+		out.done = append(out.done, run{r.begin + by, r.end + by})
+	}
+	for _, h := range m.held {
+		out.held = append(out.held, held{h.position + by, h.attempts})
+	}
+	return out
 }
 
 // due are the leases with something to commit.
@@ -94,7 +108,7 @@ func (m *member) due() []*lease {
 	defer m.mu.Unlock()
 	var out []*lease
 	for _, l := range m.leases {
-		if offset, text := l.mark(); l.unsure || l.wrote != written(offset, text) {
+		if offset, text := l.text(); l.unsure || l.wrote != written(offset, text) {
 			out = append(out, l)
 		}
 	}
@@ -117,7 +131,7 @@ func (m *member) commit(leases []*lease) error {
 		if l.lost {
 			continue
 		}
-		offset, text := l.mark()
+		offset, text := l.text()
 		all = append(all, kafkago.OffsetCommit{Partition: l.partition, Offset: offset, Metadata: text})
 		wrote[l] = written(offset, text)
 		l.unsure = true
@@ -203,8 +217,14 @@ func (m *member) takeOver(fresh []int) error {
 	all := make([]kafkago.OffsetCommit, 0, len(fresh))
 	leases := make([]*lease, 0, len(fresh))
 	now := uint64(time.Now().Unix())
+	m.mu.Lock()
+	past := maps.Clone(m.past)
+	m.mu.Unlock()
 	for _, p := range fresh {
 		b := begin[p]
+		if last, ok := past[p]; ok && last.mark.epoch == b.mark.epoch && last.offset >= b.offset {
+			b = last // Nobody else was here since: what was acknowledged and could not be committed still counts.
+		}
 		// At least the time, so that epochs grow even when the offsets themselves were lost.
 		b.mark.epoch = max(b.mark.epoch+1, now)
 		text, _ := b.mark.encode(b.offset)
@@ -217,9 +237,7 @@ func (m *member) takeOver(fresh []int) error {
 		if m.s.Start.Snapshot && b.offset == 0 {
 			l.begin = 0
 		}
-		for _, r := range b.mark.done {
-			l.done = append(l.done, run{positionOf(r.begin), positionOf(r.end)})
-		}
+		l.from = b.mark.moved(1)
 		l.writer = newWriter(m.d, l)
 		leases = append(leases, l)
 	}
@@ -241,6 +259,7 @@ func (m *member) takeOver(fresh []int) error {
 	}
 	for _, l := range leases {
 		m.leases[l.partition] = l
+		delete(m.past, l.partition)
 		m.list(l)
 		m.desks.open(l)
 		m.tasks.Go(l.read)

@@ -73,8 +73,9 @@ func (d *Driver) Open(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.client = &kafkago.Client{Addr: l.addr, Transport: l}
-		d.link = l
+		d.mu.Lock()
+		d.client, d.link = &kafkago.Client{Addr: l.addr, Transport: l}, l
+		d.mu.Unlock()
 	}
 	err := d.insist(ctx, func() error { return d.greet(ctx) })
 	if err != nil {

@@ -28,7 +28,7 @@ type line struct {
 	buf   buffer
 }
 
-func (s *line) point() (int64, []run)                          { return s.acked, nil }
+func (s *line) point() (int64, []run, []held)                  { return s.acked, nil, nil }
 func (s *line) idle() bool                                     { return len(s.held) == 0 }
 func (s *line) room() bool                                     { return s.buf.room() }
 func (s *line) put(ds []driver.Delivery, _ int64, _ time.Time) { s.buf.put(ds...) }

@@ -30,7 +30,7 @@ func newWorker(d *Driver, t *topic, s driver.Subscription) *worker {
 	return w
 }
 
-func (w *worker) open(l *lease) { l.desk = &tally{next: l.begin, skip: l.done} }
+func (w *worker) open(l *lease) { l.desk = newTally(l.begin, l.from) }
 func (w *worker) over(*lease)   {}
 
 // Next implements driver.Feed.

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,6 +19,17 @@ type tally struct {
 	open  []*item
 	taken int // How many are in hand.
 	bytes int
+	// before is how often what is read was handed out by former owners, as far as they could say.
+	before map[int64]int
+}
+
+// newTally begins at a position, with what a former owner left.
+func newTally(position int64, from mark) *tally {
+	g := &tally{next: position, skip: from.done, before: map[int64]int{}}
+	for _, h := range from.held {
+		g.before[h.position] = h.attempts
+	}
+	return g
 }
 
 // item is a record that is not done.
@@ -42,14 +54,18 @@ func (g *tally) idle() bool {
 
 func (g *tally) room() bool { return len(g.open)-g.taken < buffered && g.bytes < bufferedBytes }
 
-// point is the position of the first record that is not done, and the runs of what is done behind it.
-func (g *tally) point() (int64, []run) {
+// point is the position of the first record that is not done, the runs of what is done behind it, and what was handed out.
+func (g *tally) point() (int64, []run, []held) {
 	at := g.next
 	if len(g.open) > 0 {
 		at = g.open[0].d.Position
 	}
 	var done []run
+	var out []held
 	for i, it := range g.open {
+		if it.attempt > 0 {
+			out = append(out, held{it.d.Position, it.attempt})
+		}
 		begin, end := it.d.Position+1, g.next
 		if i+1 < len(g.open) {
 			end = g.open[i+1].d.Position
@@ -67,7 +83,10 @@ func (g *tally) point() (int64, []run) {
 			done = append(done, r)
 		}
 	}
-	return at, done
+	for _, p := range slices.Sorted(maps.Keys(g.before)) { // They are of what is still to be read.
+		out = append(out, held{p, g.before[p]})
+	}
+	return at, done, out
 }
 
 // put takes what was read up to next.
@@ -79,10 +98,13 @@ func (g *tally) put(ds []driver.Delivery, next int64, now time.Time) {
 		}
 		it := &item{d: d, at: now}
 		it.unwrap()
+		it.attempt = max(it.attempt, g.before[d.Position])
+		delete(g.before, d.Position)
 		g.open = append(g.open, it)
 		g.bytes += weight(&it.d)
 	}
 	g.next = max(g.next, next)
+	maps.DeleteFunc(g.before, func(p int64, _ int) bool { return p < g.next })
 	for len(g.skip) > 0 && g.skip[0].end <= g.next {
 		g.skip = g.skip[1:]
 	}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -24,15 +25,17 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 			end++
 		}
 		now := time.Unix(1000, 0)
-		g := &tally{next: 1}
+		g := newTally(1, mark{})
 		done := map[int64]bool{}      // What was acknowledged or passed on.
 		committed := map[int64]bool{} // Of that, what was when the position was committed.
 		at, text := int64(1), ""
-		hand := map[int64]int{} // What this member has in hand, and its attempt.
-		took := map[int64]int{} // How often this member was handed it.
+		hand := map[int64]int{}  // What this member has in hand, and its attempt.
+		took := map[int64]int{}  // How often it was handed out, as far as members can know.
+		mine := map[int64]bool{} // What this member was handed.
+		known := map[int64]int{} // Of that, what was when the position was committed.
 		commit := func() {
-			position, runs := g.point()
-			m := mark{epoch: 3, done: runs}
+			position, runs, out := g.point()
+			m := mark{epoch: 3, done: runs, held: out}
 			var complete bool
 			if text, complete = m.encode(position); !complete {
 				t.Fatal("it does not fit")
@@ -42,6 +45,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 			for p := range done {
 				committed[p] = true
 			}
+			known = maps.Clone(took)
 			for _, p := range log {
 				if p < position && !done[p] {
 					t.Fatalf("committed %d, %d is not done", position, p)
@@ -57,7 +61,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 				if took[p]++; d.Attempt != took[p] {
 					t.Fatalf("%d: attempt %d, want %d", p, d.Attempt, took[p])
 				}
-				hand[p] = d.Attempt
+				hand[p], mine[p] = d.Attempt, true
 			}
 		}
 		read := func(n int64) {
@@ -76,7 +80,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 			"ack": func(t *rapid.T) {
 				if len(log) > 0 {
 					p := rapid.SampledFrom(log).Draw(t, "which")
-					if took[p] > 0 { // In hand, or late.
+					if mine[p] { // In hand, or late.
 						g.done(p)
 						done[p] = true
 						delete(hand, p)
@@ -111,16 +115,19 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 					}
 				}
 			},
-			"time":   func(t *rapid.T) { now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond) },
+			"time": func(t *rapid.T) {
+				now = now.Add(time.Duration(rapid.IntRange(0, 3000).Draw(t, "ms")) * time.Millisecond)
+			},
 			"commit": func(*rapid.T) { commit() },
 			"lost": func(t *rapid.T) {
 				m, err := parseMark(text, at)
 				if err != nil {
 					t.Fatal(err)
 				}
-				g = &tally{next: at, skip: m.done}
+				g = newTally(at, m)
 				clear(hand)
-				clear(took)
+				took = maps.Clone(known)
+				clear(mine)
 				clear(done)
 				for p := range committed {
 					done[p] = true
@@ -149,7 +156,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 				delete(hand, p)
 			}
 		}
-		if position, runs := g.point(); position != end || len(runs) > 0 || !g.idle() || g.bytes != 0 {
+		if position, runs, _ := g.point(); position != end || len(runs) > 0 || !g.idle() || g.bytes != 0 {
 			t.Fatalf("at %d of %d, runs %v, %d bytes, open %d", position, end, runs, g.bytes, len(g.open))
 		}
 		for _, p := range log {
@@ -164,7 +171,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 // its attempts and its time.
 func TestWhatWaitsTooLongIsPassedOn(t *testing.T) {
 	now := time.Unix(1000, 0)
-	g := &tally{next: 1}
+	g := newTally(1, mark{})
 	var ds []driver.Delivery
 	for i := range 4 {
 		ds = append(ds, driver.Delivery{Position: int64(i + 1), Record: driver.Record{Value: []byte{byte(i)}, Headers: []driver.Header{{Name: "a", Value: "b"}}}})
@@ -203,7 +210,7 @@ func TestWorkDoesNotGoRoundForEver(t *testing.T) {
 	now := time.Unix(1000, 0)
 	r := driver.Record{}
 	for hop := range 100 {
-		g := &tally{next: 1}
+		g := newTally(1, mark{})
 		g.put([]driver.Delivery{{Position: 1, Record: r}}, 2, now)
 		now = now.Add(time.Minute)
 		some := g.stuck(now.Add(-time.Second), 1, false)
