@@ -53,6 +53,8 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	if o.consumer == "" {
 		return errors.New("-consumer is missing: give yours a name, so that it goes on where it was")
 	}
+	ctx, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
 	options := []nats.Option{
 		nats.Name(o.consumer), nats.MaxReconnects(-1),
 		// Answers come to inboxes: one's own can be allowed without allowing everybody's.
@@ -79,19 +81,19 @@ func run(ctx context.Context, o options, out io.Writer) error {
 	}
 	consumer, err := find(ctx, js, o)
 	if err != nil {
-		return fmt.Errorf("find consumer %s of %s: %w", o.consumer, o.stream, err)
+		return fmt.Errorf("find consumer %s of %s: %w", o.consumer, o.stream, because(ctx, err))
 	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	context.AfterFunc(ctx, messages.Stop)
 	lines := json.NewEncoder(out)
 	lines.SetEscapeHTML(false)
-	for n := 0; o.count == 0 || n < o.count; n++ {
-		m, err := messages.Next()
-		if err != nil {
+	for n := 0; o.count == 0 || n < o.count; {
+		// One is asked for at a time: what was fetched ahead and not handled would be given again only after AckWait.
+		m, err := consumer.Next(jetstream.FetchMaxWait(5 * time.Second))
+		switch {
+		case ctx.Err() != nil:
+			return because(ctx, err)
+		case errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrNoHeartbeat):
+			continue // Nothing came, or the server is away; the client connects again by itself.
+		case err != nil:
 			return fmt.Errorf("read %s: %w", o.stream, err)
 		}
 		if err := lines.Encode(lineOf(m)); err != nil {
@@ -99,10 +101,19 @@ func run(ctx context.Context, o options, out io.Writer) error {
 		}
 		// The answer is waited for: after it this event comes no more.
 		if err := m.DoubleAck(ctx); err != nil {
-			return fmt.Errorf("acknowledge an event of %s: %w", o.stream, err)
+			return fmt.Errorf("acknowledge an event of %s: %w", o.stream, because(ctx, err))
 		}
+		n++
 	}
 	return nil
+}
+
+// because prefers the reason why the context ended.
+func because(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
 }
 
 func find(ctx context.Context, js jetstream.JetStream, o options) (jetstream.Consumer, error) {
@@ -112,7 +123,7 @@ func find(ctx context.Context, js jetstream.JetStream, o options) (jetstream.Con
 		return js.Consumer(ctx, o.stream, o.consumer)
 	}
 	c := jetstream.ConsumerConfig{
-		Durable: o.consumer, FilterSubject: o.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: time.Minute,
+		Durable: o.consumer, FilterSubject: o.filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 30 * time.Second,
 		// In order, and none is left out: one at a time, for as long as it takes.
 		MaxAckPending: 1, MaxDeliver: -1,
 	}
