@@ -28,6 +28,9 @@ func (b *Bus) Observe(ctx context.Context) error {
 	for {
 		now := map[[2]string]bool{}
 		for name := range b.topics {
+			if b.Health() != nil {
+				break // Nobody knows; asking would take its time for each topic.
+			}
 			for group, n := range b.lags(ctx, name, &open) {
 				at := [2]string{name, group}
 				now[at] = true

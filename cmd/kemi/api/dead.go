@@ -62,6 +62,9 @@ func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	if !a.answers(w) {
+		return
+	}
 	f.Done = q.Get("done") == "true"
 	newest, total, err := a.bus.Letters(r.Context(), f, limit)
 	if err != nil {
@@ -75,6 +78,9 @@ func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 0 {
 		refuse(w, http.StatusBadRequest, fmt.Errorf("%q is no dead letter's id, which is a number: list them with GET %s/dead", r.PathValue("id"), Prefix))
+		return
+	}
+	if !a.answers(w) {
 		return
 	}
 	l, err := a.bus.Letter(r.Context(), id)
@@ -131,6 +137,9 @@ func (a *api) settle(do func(ctx context.Context, ids []int64, by, comment strin
 		}
 		if err != nil {
 			refuse(w, http.StatusBadRequest, err)
+			return
+		}
+		if !a.answers(w) {
 			return
 		}
 		if s.All {

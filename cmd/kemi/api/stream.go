@@ -55,6 +55,9 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, live bool, params s
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
+	if !a.answers(w) {
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flush := http.NewResponseController(w)
 	_ = flush.Flush() // The caller sees at once that it is connected; a writer that cannot flush still writes.
@@ -157,6 +160,9 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) {
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	if !a.answers(w) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")

@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -117,6 +118,15 @@ const (
 	asking   = 4
 )
 
+// answers refuses when the bus is known to be away: whoever asks need not wait to hear it.
+func (a *api) answers(w http.ResponseWriter) bool {
+	if err := a.bus.Health(); err != nil {
+		refuse(w, http.StatusServiceUnavailable, fmt.Errorf("the bus is away, try again when it is back: %w", err))
+		return false
+	}
+	return true
+}
+
 // topics lists all topics; ?names=true only says what there is and asks nobody.
 func (a *api) topics(w http.ResponseWriter, r *http.Request) {
 	if !knows(w, r, "topics", "names") {
@@ -130,6 +140,9 @@ func (a *api) topics(w http.ResponseWriter, r *http.Request) {
 			names[i] = all[i].Name
 		}
 		answer(w, http.StatusOK, names)
+		return
+	}
+	if !a.answers(w) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
@@ -155,6 +168,9 @@ func (a *api) topic(w http.ResponseWriter, r *http.Request) {
 	t, err := a.bus.Topic(r.PathValue("topic"))
 	if err != nil {
 		refuse(w, http.StatusNotFound, err)
+		return
+	}
+	if !a.answers(w) {
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), patience)
