@@ -229,8 +229,12 @@ func (g *group) era(partition int, epoch uint64) *era {
 	return e
 }
 
-// item finds the record of an identity in its partition.
+// item finds the record of an identity in its partition. Of work it finds it wherever it is: nobody owns its partitions,
+// and a driver may store it in any.
 func (c *Checker) item(t *topic, partition int, it *Item) *stored {
+	if t.spec.Kind == driver.Work {
+		partition = 0
+	}
 	p := t.part(partition)
 	s := p.items[it.ID]
 	if s == nil {
