@@ -9,6 +9,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/bus/kafka"
 	"kemi.dev/kemi/bus/nats"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
@@ -16,7 +17,8 @@ import (
 
 // brokers are the brokers this build knows: one line each.
 var brokers = map[string]func(conf.Node, string, obs.Scope) (driver.Driver, conf.Problems){
-	"nats": broker(nats.New),
+	"kafka": broker(kafka.New),
+	"nats":  broker(nats.New),
 }
 
 func broker[C any, D driver.Driver](open func(C, string, obs.Scope) (D, error)) func(conf.Node, string, obs.Scope) (driver.Driver, conf.Problems) {
