@@ -153,14 +153,18 @@ func restarted(e *env) {
 	kinds := e.kinds()
 	var feeds []*feed
 	next := map[*feed]int{}
+	seen := map[*feed]map[string]bool{}
 	for _, s := range kinds {
-		feeds = append(feeds, e.subscribe(e.d, s))
+		f := e.subscribe(e.d, s)
+		feeds, seen[f] = append(feeds, f), map[string]bool{}
 	}
-	// read takes from the feed until it has seen the value; repetitions are allowed, gaps are not.
+	// read takes from the feed until it has seen all up to the value; repetitions are allowed, gaps are not. Work has no
+	// order; that the others have one is another clause's.
 	read := func(f *feed, last int) {
 		for next[f] <= last {
 			got := f.data(1)
-			if v := string(got[0].Record.Value); v == fmt.Sprint(next[f]) {
+			seen[f][string(got[0].Record.Value)] = true
+			for seen[f][fmt.Sprint(next[f])] {
 				next[f]++
 			}
 			if err := f.Ack(e.ctx, got[0]); err != nil && !errors.Is(err, driver.ErrFenced) {
