@@ -19,6 +19,10 @@ func (c *Checker) feed(r *reader, e *Event) {
 		}
 		clear(r.own)
 	case OpAssigned:
+		if r.g == nil {
+			c.found.add(Log, fmt.Sprintf("%s, a replay, was given a partition", r), line(e))
+			return
+		}
 		c.assigned(r, e)
 	case OpRevoked:
 		if own := r.own[e.Partition]; own != nil && own.epoch == e.Epoch {

@@ -86,7 +86,7 @@ var mutants = map[string]struct {
 	calm  bool           // Only where nobody is disturbed it can be told.
 	make  func() func(driver.Driver) driver.Driver
 }{
-	"loses one record in 10,000 on the way to the broker": {[]history.Rule{history.Lost}, 3000, false, func() func(driver.Driver) driver.Driver {
+	"loses one record in 10,000 on the way to the broker": {[]history.Rule{history.Lost}, 1000, false, func() func(driver.Driver) driver.Driver {
 		hit := nth(10_000)
 		return func(d driver.Driver) driver.Driver {
 			return &mutant{Driver: d, publish: func(ctx context.Context, d driver.Driver, records []driver.Record, f *driver.Fence) error {
@@ -101,8 +101,8 @@ var mutants = map[string]struct {
 			}}
 		}
 	}},
-	"loses one record in 2,000 on the way to the member": {[]history.Rule{history.Lost}, 2000, false, func() func(driver.Driver) driver.Driver {
-		hit := nth(2000)
+	"loses one record in 500 on the way to the member": {[]history.Rule{history.Lost}, 400, false, func() func(driver.Driver) driver.Driver {
+		hit := nth(500)
 		return func(d driver.Driver) driver.Driver {
 			return &mutant{Driver: d, next: func(s driver.Subscription, got []driver.Delivery) []driver.Delivery {
 				return slices.DeleteFunc(got, func(x driver.Delivery) bool {
@@ -121,8 +121,8 @@ var mutants = map[string]struct {
 			return &mutant{Driver: d, next: func(s driver.Subscription, got []driver.Delivery) []driver.Delivery { return swap(s, got, true) }}
 		}
 	}},
-	"stores two records of one call the wrong way round": {[]history.Rule{history.Order}, 1000, false, func() func(driver.Driver) driver.Driver {
-		hit := nth(100)
+	"stores two records of one call the wrong way round": {[]history.Rule{history.Order}, 300, false, func() func(driver.Driver) driver.Driver {
+		hit := nth(30)
 		return func(d driver.Driver) driver.Driver {
 			return &mutant{Driver: d, publish: func(ctx context.Context, d driver.Driver, records []driver.Record, f *driver.Fence) error {
 				if len(records) > 1 && hit() {
@@ -133,7 +133,7 @@ var mutants = map[string]struct {
 			}}
 		}
 	}},
-	"stores late, behind what was stored meanwhile": {[]history.Rule{history.Order, history.Lost, history.Newest}, 1000, false, func() func(driver.Driver) driver.Driver {
+	"stores late, behind what was stored meanwhile": {[]history.Rule{history.Order, history.Lost, history.Newest}, 300, false, func() func(driver.Driver) driver.Driver {
 		hit := nth(50)
 		var mu sync.Mutex
 		var late []driver.Record

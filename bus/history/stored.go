@@ -142,10 +142,13 @@ func how(s *stored) string {
 	return fmt.Sprintf("; it is at position %d", s.min)
 }
 
+// groupsJudged is how many groups of a topic are judged: each is a bit of a word.
+const groupsJudged = 64
+
 // owes says whether the group is to handle what is in a partition: not what was there before it began.
 func (g *group) owes(partition int, s *stored) bool {
-	if g.begun == 0 {
-		return false // Nobody ever read for it; it is only named in a fence.
+	if g.begun == 0 || g.n >= groupsJudged {
+		return false // Nobody ever read for it, then: it is only named in a fence.
 	}
 	if g.start == (driver.Start{}) {
 		return true

@@ -251,8 +251,10 @@ func (j *judgement) work(g *group) {
 			if again.to.process == w.by.process {
 				skew = 0
 			}
+			// A feed notes a delivery after it came: of an attempt before the acknowledged one that may be late.
+			before := again.at <= w.acked+skew || again.try != 0 && again.try < w.try
 			next := again.try == w.try+1 || again.try == 0
-			if again.at <= w.acked+skew || next && j.c.faulty(w.acked, delay) {
+			if before || next && j.c.faulty(w.acked, delay) {
 				continue
 			}
 			j.found.add(Redelivered, fmt.Sprintf("%s/%d for %s: %s, position %d, was given to %s at %d; %s had acknowledged it at %d",
