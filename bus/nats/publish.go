@@ -1,6 +1,7 @@
 package nats
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -273,6 +274,9 @@ func acked(m *nats.Msg) (uint64, error) {
 	if len(m.Data) == 0 && m.Header.Get("Status") == "503" {
 		return 0, nats.ErrNoResponders
 	}
+	if seq := sequence(m.Data); seq > 0 {
+		return seq, nil
+	}
 	var answer struct {
 		Error    *jetstream.APIError `json:"error"`
 		Stream   string              `json:"stream"`
@@ -288,6 +292,37 @@ func acked(m *nats.Msg) (uint64, error) {
 		return 0, errBroken
 	}
 	return answer.Sequence, nil
+}
+
+// sequence reads the usual answers, {"stream":"…","seq":7} and that to a duplicate; 0 when it is another. There is one for
+// each record, and most of the time that JSON takes is saved.
+func sequence(answer []byte) uint64 {
+	rest, ok := bytes.CutPrefix(answer, []byte(`{"stream":"`))
+	name := bytes.IndexByte(rest, '"')
+	if !ok || name < 1 {
+		return 0
+	}
+	rest, ok = bytes.CutPrefix(rest[name:], []byte(`","seq":`))
+	if !ok {
+		rest, ok = bytes.CutPrefix(rest, []byte(`", "seq":`))
+	}
+	if !ok {
+		return 0
+	}
+	var seq uint64
+	for i, c := range rest {
+		if c < '0' || c > '9' {
+			if end := string(rest[i:]); end == "}" || end == `,"duplicate": true}` {
+				return seq
+			}
+			return 0
+		}
+		if i > 18 {
+			return 0
+		}
+		seq = seq*10 + uint64(c-'0')
+	}
+	return 0
 }
 
 // full turns what a server says into the driver's words. 10077 is a stream over its limit; 10002, 10023, 10028 and
