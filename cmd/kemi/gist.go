@@ -20,6 +20,8 @@ func gist(l *api.Line) string {
 		return doneGist(l.Done, l.Letters)
 	case l.Removed:
 		return "removed"
+	case l.Topic == bus.TopicState:
+		return fmt.Sprintf("%d bytes of what a group knows", len(l.Bytes))
 	case l.Unreadable != "":
 		return fmt.Sprintf("unreadable: %s (%d bytes)", l.Unreadable, len(l.Bytes))
 	}

@@ -100,6 +100,8 @@ func TestARunningKemi(t *testing.T) {
 	t.Run("the command line shows it", func(t *testing.T) {
 		for args, want := range map[string]string{
 			"targets list": "switch-01", "targets show switch-01": `"class": "switch"`, "incidents list": "STATE", "pages list": "RECEIVER", "alerts list": "ALERT",
+			"topics": "readings.v1", "topics readings.v1": "rule ", "dead list": "REASON", "tail readings.v1 --from 1m --limit 3": "  snmp  ok  ",
+			"replay targets.v1 --from beginning --key switch-01": `"subject":"switch-01"`, "replay readings.v1 --from 5s --into readings.v1 --yes": "said again on readings.v1",
 		} {
 			code, out, errs := kemi(t, append(strings.Fields(args), "--server", "http://"+p.addr)...)
 			if code != 0 || !strings.Contains(out, want) {

@@ -96,7 +96,8 @@ func printTopic(w io.Writer, t *api.Topic) error {
 	if t.DropsOldest {
 		at = "the oldest go"
 	}
-	fmt.Fprintf(w, "%s: %s, a %s of %d partitions, durability %s, kept %s\n", t.Name, t.Word, t.Kind, t.Partitions, t.Durability, keep)
+	kind := map[string]string{"log": "a log", "latest": "keeps the newest of each key", "work": "shared work"}[t.Kind]
+	fmt.Fprintf(w, "%s: %s, %s, partitions %d, durability %s, kept %s\n", t.Name, t.Word, kind, t.Partitions, t.Durability, keep)
 	fmt.Fprintf(w, "%s records, %s of %s (then %s)\n\n", number(t.Records), size(t.Bytes), strings.TrimSuffix(limit(t), "!"), at)
 	rows := make([][]string, 0, len(t.Parts))
 	for _, p := range t.Parts {
