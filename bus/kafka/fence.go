@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -186,21 +187,24 @@ func (w *writer) become(ctx context.Context) error {
 
 // transact is one transaction.
 func (w *writer) transact(ctx context.Context, parcels []*parcel) error {
-	add := &kafkago.AddPartitionsToTxnRequest{TransactionalID: w.id, ProducerID: int(w.producer.id), ProducerEpoch: int(w.producer.epoch), Topics: map[string][]kafkago.AddPartitionToTxn{}}
-	rounds := [][]*parcel{} // A request to a leader takes one batch of each partition.
-	seen := map[address]int{}
-	for _, p := range parcels {
-		s := address{p.t.name, p.partition}
-		if seen[s] == 0 {
-			add.Topics[p.t.name] = append(add.Topics[p.t.name], kafkago.AddPartitionToTxn{Partition: p.partition})
-		}
-		if seen[s] == len(rounds) {
-			rounds = append(rounds, nil)
-		}
-		rounds[seen[s]] = append(rounds[seen[s]], p)
-		seen[s]++
+	if err := w.enlist(ctx, parcels); err != nil {
+		return fmt.Errorf("begin transaction of %s: %w", w.id, err)
 	}
-	err := w.insist(ctx, func() error {
+	if err := w.deliver(ctx, parcels); err != nil {
+		return fmt.Errorf("publish in the transaction of %s: %w", w.id, err)
+	}
+	return w.finish(ctx, true)
+}
+
+// enlist tells the coordinator which partitions take part, which begins the transaction.
+func (w *writer) enlist(ctx context.Context, parcels []*parcel) error {
+	add := &kafkago.AddPartitionsToTxnRequest{TransactionalID: w.id, ProducerID: int(w.producer.id), ProducerEpoch: int(w.producer.epoch), Topics: map[string][]kafkago.AddPartitionToTxn{}}
+	for _, p := range parcels {
+		if one := (kafkago.AddPartitionToTxn{Partition: p.partition}); !slices.Contains(add.Topics[p.t.name], one) {
+			add.Topics[p.t.name] = append(add.Topics[p.t.name], one)
+		}
+	}
+	return w.insist(ctx, func() error {
 		r, err := w.client.AddPartitionsToTxn(ctx, add)
 		if err != nil {
 			return err
@@ -214,23 +218,32 @@ func (w *writer) transact(ctx context.Context, parcels []*parcel) error {
 		}
 		return nil
 	})
-	if err != nil {
-		return fmt.Errorf("begin transaction of %s: %w", w.id, err)
-	}
+}
+
+// deliver sends the records. A request to a leader takes one batch of each partition.
+func (w *writer) deliver(ctx context.Context, parcels []*parcel) error {
 	now := time.Now().UnixMilli()
-	for _, round := range rounds {
-		batches := make([]batch, 0, len(round))
-		for _, p := range round {
-			s := address{p.t.name, p.partition}
-			w.producer.sequence = w.next[s]
-			w.next[s] += int32(p.count())
+	for len(parcels) > 0 {
+		var batches []batch
+		var later []*parcel
+		seen := map[address]bool{}
+		for _, p := range parcels {
+			to := address{p.t.name, p.partition}
+			if seen[to] {
+				later = append(later, p)
+				continue
+			}
+			seen[to] = true
+			w.producer.sequence = w.next[to]
+			w.next[to] += int32(p.count())
 			batches = append(batches, batch{p.t, p.partition, appendBatch(nil, w.producer, now, &p.sealed)})
 		}
 		if err := w.send(ctx, batches); err != nil {
-			return fmt.Errorf("publish in the transaction of %s: %w", w.id, err)
+			return err
 		}
+		parcels = later
 	}
-	return w.finish(ctx, true)
+	return nil
 }
 
 // operationNotAttempted is said of partitions beside one that was refused.
