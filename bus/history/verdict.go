@@ -253,7 +253,8 @@ func (j *judgement) work(g *group) {
 			}
 			// A feed notes a delivery after it came: of an attempt before the acknowledged one that may be late.
 			before := again.at <= w.acked+skew || again.try != 0 && again.try < w.try
-			next := again.try == w.try+1 || again.try == 0
+			// Where the members count and not the broker, a new owner begins anew.
+			next := again.try == w.try+1 || again.try <= 1
 			if before || next && j.c.faulty(w.acked, delay) {
 				continue
 			}
