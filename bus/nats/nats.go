@@ -36,7 +36,7 @@ type tuning struct {
 func defaults() tuning {
 	return tuning{
 		lease: 6 * time.Second, handover: 5 * time.Second, commit: 200 * time.Millisecond, patience: 30 * time.Second,
-		window: 1024, ackWait: 30 * time.Second, bulkFrom: 256 << 20, minFree: 64 << 20,
+		window: 1024, ackWait: 6 * time.Second, bulkFrom: 256 << 20, minFree: 64 << 20,
 	}
 }
 
