@@ -1,0 +1,41 @@
+package buscheck_test
+
+import (
+	"testing"
+
+	"kemi.dev/kemi/bus/buscheck"
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/bus/nats"
+	"kemi.dev/kemi/internal/obs"
+)
+
+func TestTheBusOverMemory(t *testing.T) {
+	t.Parallel()
+	buscheck.Run(t, func(t *testing.T) buscheck.Harness {
+		broker := mem.New()
+		t.Cleanup(func() { broker.Close() })
+		return buscheck.Harness{Open: func() driver.Driver { return broker.Open() }}
+	})
+}
+
+func TestTheBusOverNATS(t *testing.T) {
+	t.Parallel()
+	buscheck.Run(t, func(t *testing.T) buscheck.Harness {
+		d, err := nats.New(nats.Config{Embedded: true}, t.TempDir(), obs.Scope{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { d.Close() })
+		// Embedded servers have one driver: another bus is over the same one, and closes nothing.
+		return buscheck.Harness{Open: func() driver.Driver { return shared{d} }}
+	})
+}
+
+// shared is a driver that stays open.
+type shared struct{ driver.Driver }
+
+func (shared) Close() error { return nil }
