@@ -71,6 +71,8 @@ func newTeam(t *testing.T, bus string, devices int) *team {
 	m := &team{t: t, devices: len(ds), hook: newReceiver(t)}
 	m.fleet = playFleet(t, simulate.Config{Listen: listen, Devices: ds})
 	yaml := fmt.Sprintf(chaosYAML, "127.0.0.1:7070", m.hook.URL)
+	// As patient as a team has to be: a fail-over takes some seconds, and what is asked meanwhile is answered after it.
+	yaml = strings.Replace(yaml, "group_wait: 1s, verify_timeout: 3s, settle: 4s", "group_wait: 3s, verify_timeout: 20s, settle: 20s", 1)
 	yaml = strings.Replace(yaml, "data: data", "data: ${KEMI_TEST_DATA}\nbus: "+bus, 1)
 	dir := files(t, map[string]string{"kemi.yaml": yaml, "rules.yaml": downRule, "targets.yaml": targetsYAML(m.fleet.Devices(), time.Second)})
 	m.config = filepath.Join(dir, "kemi.yaml")

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"kemi.dev/kemi/internal/brokers"
+	"kemi.dev/kemi/internal/simulate"
+)
+
+// takeOver is how long after a kill a slot may go without a job, or with a second outcome: a silent owner keeps its
+// partitions for 6 s, and what a collector had in hand goes to another after half a minute.
+const takeOver = 40 * time.Second
+
+// TestChaosKillsInATeam runs two processes of every role over 300 devices on a cluster of three brokers. During each
+// outage of the core switch processes and brokers are killed with SIGKILL at random and started again. It judges by what
+// the receiver got, and by the topics.
+func TestChaosKillsInATeam(t *testing.T) {
+	rounds, _ := strconv.Atoi(os.Getenv("KEMI_CHAOS_ROUNDS"))
+	if rounds == 0 {
+		t.Skip("skipped: KEMI_CHAOS_ROUNDS is not set; make chaos sets it")
+	}
+	rounds = max(1, rounds/10) // A round here has some thirty processes to start, stop and wait for.
+	seed := uint64(time.Now().UnixNano())
+	if s := os.Getenv("KEMI_CHAOS_SEED"); s != "" {
+		seed, _ = strconv.ParseUint(s, 10, 64)
+	}
+	t.Logf("KEMI_CHAOS_SEED=%d", seed)
+	eachBroker(t, func(t *testing.T, bus string, nodes []*brokers.Node) {
+		random := rand.New(rand.NewPCG(seed, 2))
+		m := newTeam(t, bus, 300)
+		for range 2 {
+			for _, role := range []string{"scheduler", "collector", "processors", "alerting", "api"} {
+				m.join(role)
+			}
+		}
+		began := time.Now()
+		judge := m.members[4] // An API: killed like the others, asked when it is back.
+		within(t, 120*time.Second, "everything is up", func() error { return allUp(judge, m.devices) })
+
+		var dead [][2]time.Time
+		killed := map[string]int{}
+		kill := func() {
+			at := time.Now()
+			if random.IntN(3) == 0 {
+				n := nodes[random.IntN(len(nodes))]
+				n.Kill()
+				n.Restart()
+				killed["brokers"]++
+			} else {
+				p := m.members[random.IntN(len(m.members))]
+				p.kill()
+				p.start()
+				killed["processes"]++
+			}
+			dead = append(dead, [2]time.Time{at, time.Now().Add(takeOver)})
+		}
+		for round := 1; round <= rounds; round++ {
+			must(t, m.fleet.Fault("core-1", simulate.Fault{Kind: simulate.Down}))
+			for range 1 + random.IntN(3) {
+				kill()
+			}
+			within(t, 90*time.Second, fmt.Sprintf("round %d: one page that it fires", round), func() error {
+				if n := firing(m.hook.list()); n != round {
+					return fmt.Errorf("%d incidents fired: %+v", n, m.hook.list())
+				}
+				return nil
+			})
+			must(t, m.fleet.Fault("core-1", simulate.Fault{Kind: simulate.Clear}))
+			for range 1 + random.IntN(3) {
+				kill()
+			}
+			within(t, 120*time.Second, fmt.Sprintf("round %d: one page that it fires, one that it is over", round), func() error {
+				return toldOnce(m.hook.list(), round)
+			})
+			within(t, 120*time.Second, "everything is up again", func() error { return allUp(judge, m.devices) })
+		}
+		must(t, toldOnce(m.hook.list(), rounds))
+		checked, lost, twice, missed := slots(t, judge, began, dead)
+		t.Logf("%d rounds in %s, killed %v: %d deliveries; %d slots: lost %d, with two outcomes %d, missed during fail-over %d",
+			rounds, time.Since(began).Round(time.Second), killed, len(m.hook.list()), checked, lost, twice, missed)
+		if lost > 0 || twice > 0 || checked == 0 {
+			t.Errorf("%d of %d slots without outcome outside of fail-over, %d with two", lost, checked, twice)
+		}
+	})
+}
+
+// firing counts the incidents that were paged.
+func firing(all []delivery) int {
+	incidents := map[string]bool{}
+	for _, d := range all {
+		if d.Status != "resolved" {
+			incidents[d.Dedup] = true
+		}
+	}
+	return len(incidents)
+}
