@@ -3,8 +3,11 @@ package buscheck_test
 import (
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+
 	"kemi.dev/kemi/bus/buscheck"
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/kafka"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/bus/nats"
 	"kemi.dev/kemi/internal/obs"
@@ -32,6 +35,25 @@ func TestTheBusOverNATS(t *testing.T) {
 		t.Cleanup(func() { d.Close() })
 		// Embedded servers have one driver: another bus is over the same one, and closes nothing.
 		return buscheck.Harness{Open: func() driver.Driver { return shared{d} }}
+	})
+}
+
+func TestTheBusOverKafka(t *testing.T) {
+	t.Parallel()
+	buscheck.Run(t, func(t *testing.T) buscheck.Harness {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(c.Close)
+		return buscheck.Harness{Open: func() driver.Driver {
+			d, err := kafka.New(kafka.Config{Brokers: c.ListenAddrs()}, "", obs.Scope{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { d.Close() })
+			return d
+		}}
 	})
 }
 
