@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,11 @@ import (
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protodesc"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
+	"google.golang.org/protobuf/types/dynamicpb"
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/docs"
@@ -132,6 +138,49 @@ func TestTheDocumentHasEveryTopic(t *testing.T) {
 		// A target's and a command's route is their key, another's the domain.
 		if pointer(w.routeAt) != e.Route() {
 			t.Errorf("the route of %s is %s, not what stands at %s", w.name, e.Route(), w.routeAt)
+		}
+	}
+}
+
+// Who reads jobs and readings with the protobuf of the last version reads what is written now.
+func TestProtobufOfTheLastVersionReadsWhatIsWrittenNow(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join(top, lastDescriptor))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last descriptorpb.FileDescriptorProto
+	if err := proto.Unmarshal(data, &last); err != nil {
+		t.Fatal(err)
+	}
+	file, err := protodesc.NewFile(&last, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range words() {
+		if w.proto == "" {
+			continue
+		}
+		golden, err := os.ReadFile(filepath.Join(top, "bus/event/testdata/v1", w.golden))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, err := event.Parse(strings.ReplaceAll(w.topic.Name, "{zone}", event.DefaultZone), golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now, err := e.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, after := dynamicpb.NewMessage(file.Messages().ByName(protoreflect.Name(w.proto))), dynamicpb.NewMessage(file.Messages().ByName(protoreflect.Name(w.proto)))
+		if err := errors.Join(proto.Unmarshal(golden, before), proto.Unmarshal(now, after)); err != nil {
+			t.Fatal(err)
+		}
+		if !proto.Equal(before, after) {
+			t.Errorf("%s: the golden file and what is written now read differently:\n%v\n%v", w.name, before, after)
+		}
+		if got := before.Get(before.Descriptor().Fields().ByName("target")).String(); got != e.Key() {
+			t.Errorf("%s: the target is %q, want %q", w.name, got, e.Key())
 		}
 	}
 }

@@ -48,6 +48,9 @@ var kinds = map[event.Kind]string{event.Log: "log", event.Latest: "keep-latest",
 
 var durabilities = map[event.Durability]string{event.Process: "process", event.Power: "power"}
 
+// workPartitions is how many partitions bus/kafka gives a topic of shared work at least; a test compares it with a broker.
+const workPartitions = 16
+
 // channel describes a topic on a broker.
 func channel(w word, b broker) object {
 	t := w.topic
@@ -67,7 +70,11 @@ func channel(w word, b broker) object {
 	}
 	bindings := obj("nats", object{})
 	if b.server == onKafka.server {
-		bindings = obj("kafka", obj("topic", "kemi."+t.Name, "partitions", t.Partitions, "topicConfiguration", configuration(t), "bindingVersion", "0.5.0"))
+		partitions := t.Partitions
+		if t.Kind == event.Work {
+			partitions = max(partitions, workPartitions)
+		}
+		bindings = obj("kafka", obj("topic", "kemi."+t.Name, "partitions", partitions, "topicConfiguration", configuration(t), "bindingVersion", "0.5.0"))
 	}
 	return obj(
 		"address", b.address(t.Name),

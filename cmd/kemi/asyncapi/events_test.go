@@ -6,6 +6,7 @@ import (
 	"math"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -90,6 +91,11 @@ func (m *maker) value(t *testing.T, v reflect.Value) {
 		}
 	case reflect.Struct:
 		for i := range v.NumField() {
+			if v.Field(i).Type() == reflect.TypeFor[time.Time]() && !strings.Contains(v.Type().Field(i).Tag.Get("json"), "omit") {
+				// When it became true is always known.
+				v.Field(i).Set(reflect.ValueOf(time.Date(2026, 11, 22, 1, 0, m.next(), 0, time.UTC)))
+				continue
+			}
 			m.value(t, v.Field(i))
 		}
 	default:
