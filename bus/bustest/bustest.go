@@ -53,7 +53,7 @@ type Harness struct {
 // Run holds the broker that open makes to the contract.
 func Run(t *testing.T, open func(t *testing.T) Harness) {
 	t.Helper()
-	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, using} {
+	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, using, whole} {
 		for _, c := range group {
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()

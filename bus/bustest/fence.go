@@ -177,7 +177,7 @@ func oneWriter(e *env) {
 	t := e.topic(driver.Topic{Partitions: 2})
 	out := e.topic(driver.Topic{Name: "out.v1", Partitions: 2})
 	s := driver.Subscription{Topic: t.Name, Group: "g", Writes: []string{out.Name}, Window: 8}
-	h := newHistory()
+	h := newChronicle()
 	write := func(d driver.Driver) func(driver.Delivery) {
 		return func(got driver.Delivery) {
 			r := record(out, got.Partition, "epoch", fmt.Sprint(got.Epoch))

@@ -51,7 +51,7 @@ func epochs(e *env) {
 func spreading(e *env) {
 	t := e.topic(driver.Topic{Partitions: 4})
 	s := driver.Subscription{Topic: t.Name, Group: "g"}
-	h := newHistory()
+	h := newChronicle()
 	a := e.member("a", e.d, s, h, nil)
 	h.await(e, "a to own all", func(all []happening) bool { return spread(all)["a"] == 4 })
 	b := e.member("b", e.h.Open(), s, h, nil)
@@ -84,7 +84,7 @@ func handOver(e *env) {
 	t := e.topic(driver.Topic{Partitions: 3})
 	const keys, each = 6, 60
 	s := driver.Subscription{Topic: t.Name, Group: "g"}
-	h := newHistory()
+	h := newChronicle()
 	// Publishing goes on while members come and go; each step waits for progress.
 	step := make(chan int, each)
 	published := make(chan struct{})
@@ -212,7 +212,7 @@ func lostInTurn(e *env) {
 	t := e.topic(driver.Topic{Partitions: 3})
 	const keys, each = 6, 200
 	s := driver.Subscription{Topic: t.Name, Group: "g", Window: 8}
-	h := newHistory()
+	h := newChronicle()
 	names := []string{"a", "b", "c"}
 	drivers := map[string]driver.Driver{}
 	for _, name := range names {

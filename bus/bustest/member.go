@@ -23,17 +23,17 @@ type happening struct {
 	order, done int64
 }
 
-// history is what all members of a group were told.
-type history struct {
+// chronicle is what all members of a group were told.
+type chronicle struct {
 	mu      sync.Mutex
 	all     []happening
 	changed chan struct{}
 	order   atomic.Int64
 }
 
-func newHistory() *history { return &history{changed: make(chan struct{})} }
+func newChronicle() *chronicle { return &chronicle{changed: make(chan struct{})} }
 
-func (h *history) add(x happening) {
+func (h *chronicle) add(x happening) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.all = append(h.all, x)
@@ -42,7 +42,7 @@ func (h *history) add(x happening) {
 }
 
 // await blocks until the history satisfies the condition.
-func (h *history) await(e *env, what string, done func([]happening) bool) []happening {
+func (h *chronicle) await(e *env, what string, done func([]happening) bool) []happening {
 	e.Helper()
 	deadline := time.NewTimer(e.h.Patience)
 	defer deadline.Stop()
@@ -74,7 +74,7 @@ type member struct {
 }
 
 // member starts one; each happening goes to the history. work, when given, runs before the acknowledgement.
-func (e *env) member(name string, d driver.Driver, s driver.Subscription, h *history, work func(driver.Delivery)) *member {
+func (e *env) member(name string, d driver.Driver, s driver.Subscription, h *chronicle, work func(driver.Delivery)) *member {
 	e.Helper()
 	f, err := d.Subscribe(e.ctx, s)
 	if err != nil {

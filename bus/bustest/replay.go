@@ -248,7 +248,7 @@ func replayBeside(e *env) {
 func replayBesideRunning(e *env) {
 	t := e.topic(driver.Topic{Partitions: 2})
 	s := driver.Subscription{Topic: t.Name, Group: "g", Window: 16}
-	h := newHistory()
+	h := newChronicle()
 	e.member("a", e.d, s, h, nil)
 	e.member("b", e.h.Open(), s, h, nil)
 	const each = 120

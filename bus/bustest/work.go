@@ -27,7 +27,7 @@ func works(t driver.Topic) driver.Subscription {
 func shared(e *env) {
 	t := e.topic(driver.Topic{Kind: driver.Work, Partitions: 4})
 	const n = 600
-	h := newHistory()
+	h := newChronicle()
 	for i := range 3 {
 		d := e.d
 		if i > 0 {
@@ -91,7 +91,7 @@ func slowHoldsUpNobody(e *env) {
 	slow := e.subscribe(e.d, s)
 	e.publish(e.d, record(t, 0, "k", "slow"))
 	held := slow.data(1)
-	h := newHistory()
+	h := newChronicle()
 	s.Window = 8
 	e.member("fast", e.h.Open(), s, h, nil)
 	for i := range 100 {
@@ -173,7 +173,7 @@ func redelivered(e *env) {
 	silent := e.subscribe(e.d, s)
 	e.publish(e.d, numbered(t, 0, "k", 1)...)
 	silent.data(1)
-	h := newHistory()
+	h := newChronicle()
 	e.member("other", e.h.Open(), s, h, nil)
 	all := h.await(e, "the record of the silent member", func(all []happening) bool { return accepted(all) > 0 })
 	if a := all[0].Attempt; a != 2 && a != 0 {
@@ -214,7 +214,7 @@ func inHand(e *env) {
 	holder := e.subscribe(e.d, s)
 	e.publish(e.d, record(t, 0, "a", "held 0"), record(t, 1, "b", "held 1"))
 	held := holder.data(2)
-	h := newHistory()
+	h := newChronicle()
 	e.member("other", e.h.Open(), s, h, nil)
 	// Others' work goes on beside it.
 	e.publish(e.d, record(t, 0, "c", "other"))
