@@ -92,6 +92,7 @@ func TestConfigurationMistakesHaveAPlace(t *testing.T) {
 		{"{urls: [nats://a], token_file: word.txt, inbox_prefix: _INBOX.kemi}", ""},
 		{"{urls: [nats://a], tls: {ca_file: " + ca.File + ", cert_file: " + cert + ", key_file: " + key + "}}", ""},
 		{"{urls: [nats://a], tls: {}}", ""},
+		{"urls:\n- nats://a:4222\n- nats://b:4222\n", ""},
 
 		{"{embedded: false}", `1:12: embedded: false without urls leaves no server to use: write urls: ["nats://host:4222"], or embedded: true`},
 		{"{embedded: true, urls: [nats://a]}", `1:12: embedded and urls exclude each other: remove one of them`},

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/url"
 	"strings"
 	"time"
 
@@ -18,6 +16,13 @@ func (d *Driver) options(l *link) []nats.Option {
 	log := d.scope.Log()
 	again := d.scope.Counter("kemi_bus_reconnects_total", "Connections to the broker that were lost and came back.").WithLabelValues()
 	warn := func(text string, err error) { l.warn(log, text, err) }
+	apart := func(err error) {
+		err = d.config.why(redacted(d.config.URLs), err)
+		l.mu.Lock()
+		l.reason = err
+		l.mu.Unlock()
+		warn("cannot connect to nats again", err)
+	}
 	return []nats.Option{
 		nats.Name("kemi " + processName()), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
 		// Nothing waits in a buffer for the next connection: what was checked against a lease goes out now or not at all.
@@ -44,18 +49,25 @@ func (d *Driver) options(l *link) []nats.Option {
 				warn("lost the connection to nats", err)
 			}
 		}),
-		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) {
-			if err == nil {
-				return
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				apart(err)
 			}
-			err = d.config.why(strings.Join(d.config.URLs, ","), err)
-			l.mu.Lock()
-			l.reason = err
-			l.mu.Unlock()
-			warn("cannot connect to nats again", err)
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { l.hear(err, d.config.InboxPrefix, warn) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if l.isDown() {
+				apart(err)
+			} else {
+				l.hear(err, d.config.InboxPrefix, warn)
+			}
+		}),
 	}
+}
+
+func (l *link) isDown() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.down.IsZero()
 }
 
 // hear takes what the server says without being asked.
@@ -111,8 +123,8 @@ func (d *Driver) diagnose(err error, who []nats.Option) error {
 	var all []error
 	for _, u := range d.config.URLs {
 		at := err
-		if len(d.config.URLs) > 1 || errors.Is(err, nats.ErrNoServers) {
-			at = probe(u, who)
+		if len(d.config.URLs) > 1 || errors.Is(err, nats.ErrNoServers) || hungUp(err) {
+			at = d.config.probe(u, who)
 		}
 		if at != nil {
 			all = append(all, fmt.Errorf("connect to nats at %s: %w", redact(u), d.config.why(u, at)))
@@ -122,28 +134,6 @@ func (d *Driver) diagnose(err error, who []nats.Option) error {
 		return fmt.Errorf("connect to nats at %s: %w: try again", redacted(d.config.URLs), err)
 	}
 	return errors.Join(all...)
-}
-
-// probe connects to one address and says why it does not work.
-func probe(address string, who []nats.Option) error {
-	const patience = 2 * time.Second
-	nc, err := nats.Connect(address, append([]nats.Option{nats.Timeout(patience), nats.NoReconnect()}, who...)...)
-	if err == nil {
-		nc.Close()
-		return nil
-	}
-	if u, perr := url.Parse(address); perr == nil && errors.Is(err, nats.ErrNoServers) { // The client keeps the reason to itself.
-		port := u.Port()
-		if port == "" {
-			port = "4222"
-		}
-		c, derr := net.DialTimeout("tcp", net.JoinHostPort(u.Hostname(), port), patience)
-		if derr != nil {
-			return derr
-		}
-		c.Close()
-	}
-	return err
 }
 
 // examine looks whether a server can be used.

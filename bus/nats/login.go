@@ -41,16 +41,10 @@ func (c *Config) login() ([]nats.Option, error) {
 	var cert nats.TLSCertHandler
 	var roots nats.RootCAsHandler
 	if c.TLS.CertFile != "" {
-		cert = func() (tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile))
-			if err != nil {
-				return pair, fmt.Errorf("read the client certificate: %w", err)
-			}
-			return pair, nil
-		}
+		cert = c.certificate
 	}
 	if c.TLS.CAFile != "" {
-		roots = func() (*x509.CertPool, error) { return authorities(c.path(c.TLS.CAFile)) }
+		roots = c.authorities
 	}
 	if cert != nil || roots != nil {
 		options = append(options, nats.ClientTLSConfig(cert, roots))
@@ -60,6 +54,16 @@ func (c *Config) login() ([]nats.Option, error) {
 	}
 	return options, nil
 }
+
+func (c *Config) certificate() (tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile))
+	if err != nil {
+		return pair, fmt.Errorf("read the client certificate: %w", err)
+	}
+	return pair, nil
+}
+
+func (c *Config) authorities() (*x509.CertPool, error) { return authorities(c.path(c.TLS.CAFile)) }
 
 var errNoCertificate = errors.New("it holds no certificate in PEM")
 

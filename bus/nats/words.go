@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/url"
 	"os"
@@ -52,7 +51,7 @@ func (c *Config) why(address string, err error) error {
 		return says("what answers at %s does not speak as expected (%v): is this the port for clients, usually 4222? does the server want TLS from the start (tls: {handshake_first: true}), or not so?", host, err)
 	case errors.Is(err, nats.ErrTimeout), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), isTimeout(err):
 		return says("no answer from %s in time: is the address right, is a firewall between? a server that wants TLS from the start needs tls: {handshake_first: true}", host)
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+	case hungUp(err):
 		return says("the server at %s ended the connection without a word: its log says why", host)
 	}
 	return err
@@ -72,7 +71,7 @@ func (c *Config) whyRefused(err error, text string) string {
 		return "the credentials were revoked: have new ones made"
 	case errors.Is(err, nats.ErrNkeysNotSupported):
 		return "the server knows no nkeys: use the credentials it is set up for, or add the user there"
-	case errors.Is(err, nats.ErrMaxConnectionsExceeded), errors.Is(err, nats.ErrMaxAccountConnectionsExceeded):
+	case strings.Contains(strings.ToLower(text), "connections exceeded"):
 		return "the server has as many connections as it may: raise its max_connections, or the account's"
 	case !errors.Is(err, nats.ErrAuthorization) && !strings.Contains(strings.ToLower(text), "authorization violation"):
 		return ""
