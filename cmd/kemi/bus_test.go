@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,4 +146,20 @@ func TestBytesAndSpansAreWrittenForPeople(t *testing.T) {
 	if got := fmt.Sprint(queryOf("a", "", "b", "1")); got != "map[b:[1]]" {
 		t.Errorf("query %s", got)
 	}
+}
+
+func TestProgressIsOneLineThatIsTakenAwayAndOnlyOnATerminal(t *testing.T) {
+	var out strings.Builder
+	p := progress{w: &out}
+	for i := range 3 { // In no time: one is enough.
+		p.say(func() string { return fmt.Sprint(i, " events") })
+	}
+	p.clear()
+	p.clear()
+	if got := out.String(); got != "\r\x1b[K0 events\r\x1b[K" {
+		t.Errorf("said %q", got)
+	}
+	none := newProgress(&out)
+	none.next = time.Time{}
+	none.say(func() string { t.Error("a file is told how far the work is"); return "" })
 }

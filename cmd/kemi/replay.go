@@ -22,8 +22,9 @@ func newReplay() *cobra.Command {
 	var yes bool
 	cmd := &cobra.Command{
 		Use: "replay TOPIC", Short: "Read a part of a topic's past, or say it again", Args: cobra.ExactArgs(1), ValidArgsFunction: completeTopics(&c),
-		Long: `Writes what a topic stored between --from and --to (without it: now) as JSON lines, and ends. The events come as they
-were said: CloudEvents as they are, readings and jobs by their fields. No consumer notices.
+		Long: `Writes what a topic stored between --from and --to (without it: now) as JSON lines, and ends. Each line says where the
+record is (partition, position, key, stored, headers) and has the event as it was said: a CloudEvent as it is, a reading or job
+by its fields. No consumer notices.
 ` + whenHelp + `
 
 With --into TOPIC the same records (their own bytes, headers and key) are published again instead, for every group that reads
@@ -38,7 +39,7 @@ that topic. What may be said again, and what comes of it:
   dead.v1   never: see kemi dead retry.
 Records that cannot be read are left out of --into; they would only be dead letters again. Ctrl-C breaks it off; doing it again
 does no harm.`,
-		Example: `  kemi replay alerts.v1 --from 1d > yesterday.jsonl
+		Example: `  kemi replay alerts.v1 --from 1d | jq -c .event > cloudevents.jsonl
   kemi replay readings.v1 --from 10:00 --to 10:15 --key core-1 | jq .event.status
   kemi replay readings.v1 --from 3/120000 --limit 100
   kemi replay readings.v1 --from 2h --into readings.v1 --yes
