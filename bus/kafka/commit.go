@@ -22,6 +22,7 @@ type mark struct {
 type held struct {
 	position int64
 	attempts int
+	due      int64 // When it comes again, in Unix seconds; 0 is at once.
 }
 
 // run is the positions from and with begin up to and without end.
@@ -56,12 +57,21 @@ func (m mark) encode(position int64) (text string, complete bool) {
 	for _, h := range m.held {
 		grown := binary.AppendUvarint(data, uint64(h.position-at))
 		grown = binary.AppendUvarint(grown, uint64(h.attempts))
+		grown = binary.AppendUvarint(grown, m.until(h.due))
 		if !fits(len(grown)) {
 			break
 		}
 		data, at = grown, h.position
 	}
 	return markPrefix + base64.RawStdEncoding.EncodeToString(data), n == len(m.done)
+}
+
+// until is a time as it is written: in seconds after the epoch, which is about when the owner began, so that it is short.
+func (m mark) until(due int64) uint64 {
+	if due <= 0 || uint64(due) <= m.epoch {
+		return 0
+	}
+	return uint64(due) - m.epoch
 }
 
 var errMark = errors.New("the metadata of the offset is not Kemi's: does another program commit for this group?")
@@ -94,12 +104,16 @@ func parseMark(text string, position int64) (mark, error) {
 	}
 	at = position
 	for !r.bad && len(r.data) > 0 {
-		skip, attempts := r.next(), r.next()
-		if skip > most || attempts > 1<<30 || at < 0 || at > 1<<62 {
+		skip, attempts, until := r.next(), r.next(), r.next()
+		if skip > most || attempts > 1<<30 || until > most || at < 0 || at > 1<<62 {
 			return mark{}, errMark
 		}
 		at += int64(skip)
-		m.held = append(m.held, held{at, int(attempts)})
+		h := held{position: at, attempts: int(attempts)}
+		if until > 0 && m.epoch < most {
+			h.due = int64(m.epoch + until)
+		}
+		m.held = append(m.held, h)
 	}
 	if r.bad {
 		return mark{}, errMark

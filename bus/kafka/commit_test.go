@@ -11,7 +11,7 @@ import (
 func TestWhatIsCommittedIsReadAgain(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		at := rapid.Int64Range(0, 1<<40).Draw(t, "position")
-		m := mark{epoch: rapid.Uint64().Draw(t, "epoch")}
+		m := mark{epoch: rapid.Uint64Range(0, 1<<40).Draw(t, "epoch")}
 		end := at
 		for range rapid.IntRange(0, 200).Draw(t, "runs") {
 			r := run{begin: end + rapid.Int64Range(1, 1000).Draw(t, "gap")}
@@ -20,9 +20,13 @@ func TestWhatIsCommittedIsReadAgain(t *testing.T) {
 			m.done = append(m.done, r)
 		}
 		end = at
-		for range rapid.IntRange(0, 200).Draw(t, "held") {
+		for range rapid.IntRange(0, 100).Draw(t, "held") {
 			end += rapid.Int64Range(0, 1000).Draw(t, "gap")
-			m.held = append(m.held, held{end, rapid.IntRange(1, 300).Draw(t, "attempts")})
+			h := held{position: end, attempts: rapid.IntRange(1, 300).Draw(t, "attempts")}
+			if rapid.Bool().Draw(t, "later") {
+				h.due = int64(m.epoch) + rapid.Int64Range(1, 1000).Draw(t, "due")
+			}
+			m.held = append(m.held, h)
 		}
 		text, complete := m.encode(at)
 		if !complete {
@@ -44,7 +48,7 @@ func TestMetadataNeverGetsTooLong(t *testing.T) {
 		at = r.end
 		m.done = append(m.done, r)
 	}
-	m.held = []held{{1 << 40, 1}, {1 << 41, 1}}
+	m.held = []held{{1 << 40, 1, 0}, {1 << 41, 1, 0}}
 	text, complete := m.encode(0)
 	got, err := parseMark(text, 0)
 	if complete || len(text) > maxMark || len(text) < maxMark-40 || err != nil || len(got.done) < 500 || !slices.Equal(got.done, m.done[:len(got.done)]) {
@@ -53,7 +57,7 @@ func TestMetadataNeverGetsTooLong(t *testing.T) {
 }
 
 func FuzzMark(f *testing.F) {
-	for _, m := range []mark{{}, {epoch: 9}, {epoch: 1, done: []run{{3, 4}, {9, 1000}}, held: []held{{2, 1}, {8, 3}}}} {
+	for _, m := range []mark{{}, {epoch: 9}, {epoch: 1, done: []run{{3, 4}, {9, 1000}}, held: []held{{2, 1, 0}, {8, 3, 77}}}} {
 		text, _ := m.encode(2)
 		f.Add(text, int64(2))
 	}

@@ -197,5 +197,8 @@ func (d *decoder) record(p *parser) (driver.Record, error) {
 			r.Headers = append(r.Headers, driver.Header{Name: name, Value: d.word(value)})
 		}
 	}
+	if len(r.Headers) == 0 {
+		r.Headers = nil
+	}
 	return r, p.err()
 }

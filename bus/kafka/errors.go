@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	kafkago "github.com/segmentio/kafka-go"
 
@@ -48,7 +49,7 @@ func certificate(err error) string {
 		unknown x509.UnknownAuthorityError
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
-		alert   tls.AlertError
+		alert   *net.OpError
 		header  tls.RecordHeaderError
 	)
 	switch {
@@ -60,7 +61,7 @@ func certificate(err error) string {
 		return "the certificate of the broker has expired, or a clock is wrong: renew it"
 	case errors.As(err, &invalid):
 		return "the certificate of the broker is not good for a server: renew it"
-	case errors.As(err, &alert):
+	case errors.As(err, &alert) && alert.Op == "remote error": // What crypto/tls says of the alert of the other side.
 		return "the broker refuses this client's certificate: set tls.cert_file and tls.key_file to one that it trusts, or check them"
 	case errors.As(err, &header):
 		return "the broker speaks no TLS on this port: remove tls, or name the port that has it"
@@ -88,7 +89,7 @@ func explain(err error) error {
 		return explained{err, what}
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return explained{err, "the broker closed the connection: when it always does, it wants tls or sasl on this port"}
+		return explained{err, "the broker closed the connection: when it always does, it refuses the user or the password, or wants tls or sasl on this port, or none of them"}
 	}
 	return err
 }

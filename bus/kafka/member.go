@@ -42,7 +42,8 @@ type member struct {
 	out        bool      // The broker does not know us any more.
 	give       int       // How many partitions are to be given back.
 	giveBy     time.Time
-	fresh      []int // Ours by the last division, and not taken over yet.
+	abort      context.CancelFunc // Ends a joining that waits; nil when none does.
+	fresh      []int              // Ours by the last division, and not taken over yet.
 	leases     map[int]*lease
 	past       map[int]beginning // What the last epoch of partitions came to that were lost.
 	changed    chan struct{}     // Closed when valid or a lease changed.
@@ -106,15 +107,17 @@ func (m *member) run() {
 			err = m.stay()
 		}
 		switch {
-		case err == nil, m.isClosed() != nil:
-		case errors.Is(err, kafkago.RebalanceInProgress):
-		case isOut(err):
+		case err == nil:
+		case isOut(err) || m.isOut():
 			m.lose()
 			log.Warn("the group goes on without this member: join anew", "err", err)
 			continue
+		case m.isClosed() != nil, errors.Is(err, kafkago.RebalanceInProgress):
 		default:
 			m.home.forget()
-			log.Warn("join the group again", "err", explain(err))
+			if attempt&(attempt-1) == 0 { // Ever more rarely.
+				log.Warn("join the group again", "err", explain(err), "attempt", attempt)
+			}
 		}
 		if err != nil {
 			pause(m.ctx, min(m.d.tuning.again<<min(attempt, 5), 2*time.Second))
@@ -125,6 +128,13 @@ func (m *member) run() {
 // isOut says that the broker does not count us among the members any more.
 func isOut(err error) bool {
 	return errors.Is(err, kafkago.UnknownMemberId) || errors.Is(err, kafkago.IllegalGeneration) || errors.Is(err, kafkago.FencedInstanceID)
+}
+
+// isOut says that the broker has told us so.
+func (m *member) isOut() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.out
 }
 
 // lose ends all leases: others may own the partitions already.
@@ -171,10 +181,10 @@ func (m *member) stay() error {
 	defer clock.Stop()
 	for {
 		m.mu.Lock()
-		fresh, out := slices.Clone(m.fresh), m.out
+		fresh := slices.Clone(m.fresh)
 		m.mu.Unlock()
 		switch {
-		case out:
+		case m.isOut():
 			return kafkago.UnknownMemberId
 		case m.isClosed() != nil:
 			return nil
@@ -289,7 +299,7 @@ func (m *member) close() bool {
 		return false
 	}
 	signal(m.kick)
-	overdue := time.AfterFunc(2*m.d.tuning.lease, m.quit)
+	overdue := time.AfterFunc(m.d.tuning.lease, m.quit)
 	defer overdue.Stop()
 	m.tasks.Wait()
 	m.mu.Lock()

@@ -14,7 +14,8 @@ import (
 // lease: whoever is dead goes when its session ends, which is earlier.
 func (m *member) rebalance() time.Duration { return 3 * m.d.tuning.lease }
 
-// join makes this a member of the group's next generation, as what it is already if the broker knows it.
+// join makes this a member of the group's next generation, as what it is already if the broker knows it. It waits as long
+// as the session of a member may take to end that died, twice; then it asks again, who knows whom.
 func (m *member) join() error {
 	m.mu.Lock()
 	id := m.id
@@ -22,14 +23,14 @@ func (m *member) join() error {
 	for p, l := range m.leases {
 		owned[p] = l.epoch
 	}
-	m.joining, m.fresh = true, nil
+	ctx, cancel := context.WithTimeout(m.life, 2*m.d.tuning.lease)
+	defer cancel()
+	m.joining, m.fresh, m.abort = true, nil, cancel
 	m.mu.Unlock()
 	select {
 	case <-m.again: // This is the joining that was asked for.
 	default:
 	}
-	ctx, cancel := context.WithTimeout(m.life, m.rebalance()+2*m.d.tuning.lease)
-	defer cancel()
 	if m.isClosed() == nil { // Whoever closes the feed meanwhile does not wait for the others.
 		defer context.AfterFunc(m.ctx, cancel)()
 	}
@@ -198,6 +199,10 @@ func (m *member) beat() {
 		// The next generation has begun, and its answer to our joining is on its way.
 	case isOut(err):
 		m.out = true
+		m.turn()
+		if m.abort != nil {
+			m.abort()
+		}
 		signal(m.kick)
 	case m.life.Err() == nil:
 		m.home.forget()

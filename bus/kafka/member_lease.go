@@ -97,7 +97,7 @@ func (m mark) moved(by int64) mark {
 		out.done = append(out.done, run{r.begin + by, r.end + by})
 	}
 	for _, h := range m.held {
-		out.held = append(out.held, held{h.position + by, h.attempts})
+		out.held = append(out.held, held{h.position + by, h.attempts, h.due})
 	}
 	return out
 }
@@ -188,7 +188,7 @@ func (m *member) hold(ctx context.Context, l *lease, since time.Time) error {
 	defer cancel()
 	for {
 		m.mu.Lock()
-		lost, changed := l.lost, m.changed
+		lost, changed := l.lost || m.out, m.changed
 		valid := time.Now().Before(m.valid) && !m.heard.Before(since)
 		m.mu.Unlock()
 		switch {

@@ -152,8 +152,13 @@ func appendBatch(dst []byte, p producer, at int64, parts ...*sealed) []byte {
 		}
 	}
 	binary.BigEndian.PutUint32(dst[begin+8:], uint32(len(dst)-begin-12))
-	binary.BigEndian.PutUint32(dst[begin+17:], crc32.Checksum(dst[begin+21:], castagnoli))
+	seal(dst[begin:])
 	return dst
+}
+
+// seal writes the checksum into a batch.
+func seal(batch []byte) {
+	binary.BigEndian.PutUint32(batch[17:], crc32.Checksum(batch[21:], castagnoli))
 }
 
 // varintSize is how many bytes a zigzag varint has.

@@ -124,7 +124,7 @@ func (w *worker) tick(now time.Time) {
 		}
 		waits = waits || len(g.open) > g.taken
 		if (l.leaving || now.Sub(w.moved) >= stall) && !w.passing && len(w.leases) < w.t.parts {
-			for _, it := range g.stuck(now.Add(-stall), atOnce-len(out), l.leaving) {
+			for _, it := range g.stuck(now.Add(-stall), atOnce-len(out)) {
 				out = append(out, passed{l, it})
 			}
 		}

@@ -20,14 +20,14 @@ type tally struct {
 	taken int // How many are in hand.
 	bytes int
 	// before is how often what is read was handed out by former owners, as far as they could say.
-	before map[int64]int
+	before map[int64]held
 }
 
 // newTally begins at a position, with what a former owner left.
 func newTally(position int64, from mark) *tally {
-	g := &tally{next: position, skip: from.done, before: map[int64]int{}}
+	g := &tally{next: position, skip: from.done, before: map[int64]held{}}
 	for _, h := range from.held {
-		g.before[h.position] = h.attempts
+		g.before[h.position] = h
 	}
 	return g
 }
@@ -43,13 +43,9 @@ type item struct {
 	leaving bool      // It is being passed on.
 }
 
-// idle says that nothing is in hand, and nothing waits that was put back: it would be handed out too early, and as if for
-// the first time, by another member.
+// idle says that nothing is in hand, or being passed on.
 func (g *tally) idle() bool {
-	if g.taken > 0 {
-		return false
-	}
-	return !slices.ContainsFunc(g.open, func(it *item) bool { return it.leaving || it.attempt > 0 })
+	return g.taken == 0 && !slices.ContainsFunc(g.open, func(it *item) bool { return it.leaving })
 }
 
 func (g *tally) room() bool { return len(g.open)-g.taken < buffered && g.bytes < bufferedBytes }
@@ -64,7 +60,7 @@ func (g *tally) point() (int64, []run, []held) {
 	var out []held
 	for i, it := range g.open {
 		if it.attempt > 0 {
-			out = append(out, held{it.d.Position, it.attempt})
+			out = append(out, it.held())
 		}
 		begin, end := it.d.Position+1, g.next
 		if i+1 < len(g.open) {
@@ -84,7 +80,7 @@ func (g *tally) point() (int64, []run, []held) {
 		}
 	}
 	for _, p := range slices.Sorted(maps.Keys(g.before)) { // They are of what is still to be read.
-		out = append(out, held{p, g.before[p]})
+		out = append(out, g.before[p])
 	}
 	return at, done, out
 }
@@ -98,13 +94,17 @@ func (g *tally) put(ds []driver.Delivery, next int64, now time.Time) {
 		}
 		it := &item{d: d, at: now}
 		it.unwrap()
-		it.attempt = max(it.attempt, g.before[d.Position])
-		delete(g.before, d.Position)
+		if h, ok := g.before[d.Position]; ok {
+			it.attempt = max(it.attempt, h.attempts)
+			if h.due > 0 {
+				it.due = time.Unix(h.due, 0)
+			}
+		}
 		g.open = append(g.open, it)
 		g.bytes += weight(&it.d)
 	}
 	g.next = max(g.next, next)
-	maps.DeleteFunc(g.before, func(p int64, _ int) bool { return p < g.next })
+	maps.DeleteFunc(g.before, func(p int64, _ held) bool { return p < g.next })
 	for len(g.skip) > 0 && g.skip[0].end <= g.next {
 		g.skip = g.skip[1:]
 	}
@@ -198,16 +198,24 @@ func (g *tally) expire(now time.Time, after time.Duration) (expired int) {
 	return expired
 }
 
+// held is what the next owner should know of a record that was handed out.
+func (it *item) held() held {
+	h := held{position: it.d.Position, attempts: it.attempt}
+	if !it.inHand && !it.due.IsZero() {
+		h.due = it.due.Add(time.Second - 1).Unix()
+	}
+	return h
+}
+
 // stuck are the records that have waited since then, up to most of them, to be passed on: they are handed out no more until
-// done or stay is called. Of a partition that is given back it is what was put back, too, however late it is due.
-func (g *tally) stuck(since time.Time, most int, given bool) []*item {
+// done or stay is called.
+func (g *tally) stuck(since time.Time, most int) []*item {
 	var out []*item
 	for _, it := range g.open {
 		if len(out) >= most {
 			break
 		}
-		waited := !it.at.After(since) && !it.due.After(since)
-		if !it.inHand && !it.leaving && (waited && it.hops < maxHops || given && it.attempt > 0) {
+		if !it.inHand && !it.leaving && it.hops < maxHops && !it.at.After(since) && !it.due.After(since) {
 			it.leaving = true
 			out = append(out, it)
 		}

@@ -105,7 +105,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 				}
 			},
 			"pass on": func(t *rapid.T) {
-				for _, it := range g.stuck(now.Add(-time.Second), 3, rapid.Bool().Draw(t, "given")) {
+				for _, it := range g.stuck(now.Add(-time.Second), 3) {
 					switch rapid.IntRange(0, 2).Draw(t, "outcome") {
 					case 0:
 						g.done(it.d.Position)
@@ -167,8 +167,7 @@ func TestWorkIsDoneOnceCommittedAndNeverForgotten(t *testing.T) {
 	})
 }
 
-// A partition whose slow record is in hand keeps it, and everything else that waits goes on; what was put back goes on with
-// its attempts and its time.
+// What is in hand stays, and everything else that waits goes on to others, with its attempts.
 func TestWhatWaitsTooLongIsPassedOn(t *testing.T) {
 	now := time.Unix(1000, 0)
 	g := newTally(1, mark{})
@@ -177,32 +176,55 @@ func TestWhatWaitsTooLongIsPassedOn(t *testing.T) {
 		ds = append(ds, driver.Delivery{Position: int64(i + 1), Record: driver.Record{Value: []byte{byte(i)}, Headers: []driver.Header{{Name: "a", Value: "b"}}}})
 	}
 	g.put(ds, 5, now)
-	g.take(2, now)
+	g.take(3, now)
 	g.back(2, now, now.Add(time.Minute))
-	if got := g.stuck(now.Add(-time.Second), 10, false); len(got) != 0 {
+	g.back(3, now, now)
+	if got := g.stuck(now.Add(-time.Second), 10); len(got) != 0 {
 		t.Fatalf("%d are passed on at once", len(got))
 	}
 	now = now.Add(2 * time.Second)
-	got := g.stuck(now.Add(-time.Second), 10, false)
+	got := g.stuck(now.Add(-time.Second), 10)
 	if len(got) != 2 || got[0].d.Position != 3 || got[1].d.Position != 4 {
 		t.Fatalf("got %d", len(got))
 	}
-	if again := g.stuck(now.Add(-time.Second), 10, true); len(again) != 1 || again[0].d.Position != 2 {
-		t.Fatalf("a partition that is given back passes on %d", len(again))
-	} else {
-		r := again[0].wrap()
-		it := item{d: driver.Delivery{Record: r}}
-		it.unwrap()
-		if it.hops != 1 || it.attempt != 1 || !it.due.Equal(again[0].due) || !slices.Equal(it.d.Record.Headers, ds[1].Record.Headers) {
-			t.Fatalf("it came as %+v", it)
-		}
+	r := got[0].wrap()
+	it := item{d: driver.Delivery{Record: r}}
+	it.unwrap()
+	if it.hops != 1 || it.attempt != 1 || !slices.Equal(it.d.Record.Headers, ds[2].Record.Headers) {
+		t.Fatalf("it came as %+v", it)
 	}
-	if len(g.take(10, now)) != 0 {
-		t.Fatal("what is being passed on is handed out")
+	if len(g.take(10, now)) != 0 || g.idle() {
+		t.Fatal("what is being passed on is handed out, or taken for gone")
 	}
+	g.done(4)
 	g.stay(got[0], now, false)
-	if some := g.take(10, now); len(some) != 1 || some[0].Position != 3 {
+	if some := g.take(10, now); len(some) != 1 || some[0].Position != 3 || some[0].Attempt != 2 {
 		t.Fatalf("got %v", some)
+	}
+}
+
+// Who gets the partition next knows how often a record was handed out, and when it is to come again.
+func TestWhatWasPutBackKeepsItsTimeWithTheNextOwner(t *testing.T) {
+	now := time.Unix(1000, 0)
+	g := newTally(1, mark{})
+	ds := []driver.Delivery{{Position: 1}, {Position: 2}, {Position: 3}}
+	g.put(ds, 4, now)
+	g.take(2, now)
+	g.back(1, now, now.Add(10*time.Second))
+	at, done, out := g.point()
+	text, _ := mark{epoch: 900, done: done, held: out}.encode(at)
+	m, err := parseMark(text, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g = newTally(at, m)
+	g.put(ds, 4, now)
+	some := g.take(10, now)
+	if len(some) != 2 || some[0].Position != 2 || some[0].Attempt != 2 || some[1].Position != 3 || some[1].Attempt != 1 {
+		t.Fatalf("got %+v", some)
+	}
+	if some := g.take(10, now.Add(10*time.Second)); len(some) != 1 || some[0].Position != 1 || some[0].Attempt != 2 {
+		t.Fatalf("later got %+v", some)
 	}
 }
 
@@ -213,7 +235,7 @@ func TestWorkDoesNotGoRoundForEver(t *testing.T) {
 		g := newTally(1, mark{})
 		g.put([]driver.Delivery{{Position: 1, Record: r}}, 2, now)
 		now = now.Add(time.Minute)
-		some := g.stuck(now.Add(-time.Second), 1, false)
+		some := g.stuck(now.Add(-time.Second), 1)
 		if len(some) == 0 {
 			if hop != maxHops {
 				t.Fatalf("it went %d times, want %d", hop, maxHops)
