@@ -26,7 +26,8 @@ type NATSOptions struct {
 	SyncAlways bool
 	// NoJetStream leaves the storage out.
 	NoJetStream bool
-	// MaxFile is how many bytes JetStream may store; 0 is 4 GiB.
+	// MaxFile is how many bytes JetStream may store on each server; 0 is 256 GiB, for a cluster refuses to take up again
+	// streams whose limits together are over it, however empty they are.
 	MaxFile int64
 	// Paths is how many ways of their own there are beside the direct one. Servers tell their clients nothing of each
 	// other then, for the addresses would lead around the cutters.
@@ -140,7 +141,7 @@ func natsConfig(t testing.TB, o NATSOptions, n *Node, monitor, route string, rou
 	if !o.NoJetStream {
 		maxFile := o.MaxFile
 		if maxFile == 0 {
-			maxFile = 4 << 30
+			maxFile = 256 << 30
 		}
 		sync := ""
 		if o.SyncAlways {
