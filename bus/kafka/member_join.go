@@ -8,6 +8,9 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+	"github.com/segmentio/kafka-go/protocol/consumer"
+	"github.com/segmentio/kafka-go/protocol/syncgroup"
 )
 
 // rebalance is how long the group waits for a member that is alive and does not join again. It is longer than the
@@ -52,35 +55,61 @@ func (m *member) join() error {
 	if err != nil {
 		return fmt.Errorf("join group %s: %w", m.group, err)
 	}
-	sync := &kafkago.SyncGroupRequest{
-		GroupID: m.group, GenerationID: joined.GenerationID, MemberID: joined.MemberID, ProtocolType: "consumer", ProtocolName: dividing,
+	sync := &syncgroup.Request{
+		GroupID: m.group, GenerationID: int32(joined.GenerationID), MemberID: joined.MemberID, ProtocolType: "consumer", ProtocolName: dividing,
 	}
 	if joined.LeaderID == joined.MemberID {
-		sync.Assignments = m.assign(joined.Members)
+		if sync.Assignments, err = m.assign(joined.Members); err != nil {
+			return fmt.Errorf("divide group %s: %w", m.group, err)
+		}
 	}
 	m.mu.Lock()
 	m.id = joined.MemberID
 	m.mu.Unlock()
 	sent := time.Now()
-	synced, err := m.client.SyncGroup(ctx, sync)
-	if err == nil {
-		err = synced.Error
-	}
+	mine, err := m.sync(ctx, sync)
 	if err != nil {
 		return fmt.Errorf("learn what is ours in group %s: %w", m.group, err)
 	}
-	give, err := decodeGive(synced.Assignment.UserData)
-	if err != nil {
-		return fmt.Errorf("learn what is ours in group %s: %w", m.group, err)
-	}
-	own := slices.Clone(synced.Assignment.AssignedPartitions[m.t.name])
-	slices.Sort(own)
-	m.settle(joined.GenerationID, share{own, give}, sent)
+	m.settle(joined.GenerationID, mine, sent)
 	return nil
 }
 
+// sync waits for what the leader divided. kafka-go's own word for it reads the share before it looks at the error, and so
+// finds none of the errors.
+func (m *member) sync(ctx context.Context, request *syncgroup.Request) (share, error) {
+	res, err := m.home.RoundTrip(ctx, nil, request)
+	if err != nil {
+		return share{}, err
+	}
+	r, ok := res.(*syncgroup.Response)
+	switch {
+	case !ok:
+		return share{}, fmt.Errorf("the broker answered with %T", res)
+	case r.ErrorCode != 0:
+		return share{}, kafkago.Error(r.ErrorCode)
+	}
+	var a consumer.Assignment
+	if err := protocol.Unmarshal(r.Assignments, consumer.MaxVersionSupported, &a); err != nil {
+		return share{}, err
+	}
+	var s share
+	if s.give, err = decodeGive(a.UserData); err != nil {
+		return share{}, err
+	}
+	for _, t := range a.AssignedPartitions {
+		for _, p := range t.Partitions {
+			if t.Topic == m.t.name && p >= 0 && int(p) < m.t.parts {
+				s.own = append(s.own, int(p))
+			}
+		}
+	}
+	slices.Sort(s.own)
+	return s, nil
+}
+
 // assign is the leader's: it divides the partitions among the members.
-func (m *member) assign(members []kafkago.JoinGroupResponseMember) []kafkago.SyncGroupRequestAssignment {
+func (m *member) assign(members []kafkago.JoinGroupResponseMember) ([]syncgroup.RequestAssignment, error) {
 	claims := make([]claim, 0, len(members))
 	for _, x := range members {
 		owned, err := decodeClaim(x.Metadata.UserData)
@@ -90,13 +119,21 @@ func (m *member) assign(members []kafkago.JoinGroupResponseMember) []kafkago.Syn
 		}
 		claims = append(claims, claim{x.ID, owned})
 	}
-	out := make([]kafkago.SyncGroupRequestAssignment, 0, len(claims))
+	out := make([]syncgroup.RequestAssignment, 0, len(claims))
 	for id, s := range divide(claims, m.t.parts) {
-		out = append(out, kafkago.SyncGroupRequestAssignment{MemberID: id, Assignment: kafkago.GroupProtocolAssignment{
-			AssignedPartitions: map[string][]int{m.t.name: s.own}, UserData: encodeGive(s.give),
-		}})
+		t := consumer.TopicPartition{Topic: m.t.name}
+		for _, p := range s.own {
+			t.Partitions = append(t.Partitions, int32(p))
+		}
+		data, err := protocol.Marshal(consumer.MaxVersionSupported, consumer.Assignment{
+			Version: consumer.MaxVersionSupported, AssignedPartitions: []consumer.TopicPartition{t}, UserData: encodeGive(s.give),
+		})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, syncgroup.RequestAssignment{MemberID: id, Assignment: data})
 	}
-	return out
+	return out, nil
 }
 
 // settle begins a generation. sent is when the request was sent that the broker answered with the share.
