@@ -146,7 +146,7 @@ func (d *Driver) examine(ctx context.Context, l *link, nc *nats.Conn) error {
 	if err != nil {
 		return fmt.Errorf("use nats at %s: %w", at, err)
 	}
-	l.fences, l.batches = v.has(needsFences), v.has(needsBatches)
+	l.fences, l.batches, l.clustered = v.has(needsFences), v.has(needsBatches), nc.ConnectedClusterName() != ""
 	for _, s := range lacks {
 		d.scope.Log().Warn("the nats server lacks a feature", "server", at, "version", version, "lacks", s)
 	}

@@ -19,10 +19,11 @@ import (
 
 // link is a connection to a server.
 type link struct {
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	batches bool // The server takes atomic batches.
-	fences  bool // The server heeds the last sequence of another subject.
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	batches   bool // The server takes atomic batches.
+	fences    bool // The server heeds the last sequence of another subject.
+	clustered bool // The server is one of several.
 
 	mu     sync.Mutex
 	reborn chan struct{}   // Closed at the next reconnect.
@@ -116,6 +117,23 @@ func (l *link) connected(ctx context.Context) error {
 			return fmt.Errorf("wait for the connection to nats: %w", ctx.Err())
 		}
 		t.Stop()
+	}
+}
+
+var errUnanswered = errors.New("no answer came")
+
+// answering bounds, in a cluster, how long an answer may take: a server that dies takes what it had under way with it,
+// and the connection may be to another that lives. What was sent is sent again then. A single server is waited for, it may
+// only be slow. Each answer that comes begins the time anew.
+func (l *link) answering(ctx context.Context) (_ context.Context, heard, done func()) {
+	if !l.clustered {
+		return ctx, func() {}, func() {}
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	t := time.AfterFunc(tryFor, func() { cancel(errUnanswered) })
+	return ctx, func() { t.Reset(tryFor) }, func() {
+		t.Stop()
+		cancel(nil)
 	}
 }
 

@@ -128,10 +128,12 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, errUnanswered) {
 				return full(err)
 			}
-			// No stream answered: it is gone, or its server is just starting.
+			// No stream answered: it is gone, its server is just starting, or its cluster is choosing a leader.
+			p.t.link.note(p.t.stream, err, time.Now())
+			err = fmt.Errorf("nobody answers for stream %s (its server is away, or more than half of the cluster's are): %w", p.t.stream, err)
 			d.unknow(p.t)
 			if _, err := d.seek(ctx, p.t.Name); errors.Is(err, driver.ErrNoTopic) || errors.As(err, new(*refusal)) {
 				return err
@@ -178,6 +180,8 @@ func (l *link) send(ctx context.Context, msgs []*nats.Msg, batch, replaces bool)
 
 // sendOne stores a message and gives its sequence.
 func (l *link) sendOne(ctx context.Context, m *nats.Msg) (uint64, error) {
+	ctx, _, done := l.answering(ctx)
+	defer done()
 	answer, err := l.nc.RequestMsgWithContext(ctx, m)
 	if err != nil {
 		return 0, ended(ctx, err)
@@ -225,6 +229,8 @@ func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 			return err
 		}
 	}
+	ctx, _, done := l.answering(ctx)
+	defer done()
 	m, err := sub.NextMsgWithContext(ctx)
 	if err != nil {
 		return ended(ctx, err)
@@ -247,10 +253,13 @@ func (l *link) sendEach(ctx context.Context, msgs []*nats.Msg) error {
 			return err
 		}
 	}
+	ctx, heard, done := l.answering(ctx)
+	defer done()
 	var first error
 	for range msgs {
 		select {
 		case m := <-answers:
+			heard()
 			if _, err := acked(m); err != nil && first == nil {
 				first = err
 			}

@@ -137,7 +137,7 @@ func (c *Config) whyAlert(_ error, text string) string {
 func passing(err error) bool {
 	for _, e := range []error{
 		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoResponders, jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled,
-		nats.ErrNoStreamResponse, nats.ErrJetStreamNotEnabled, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, errReborn,
+		nats.ErrNoStreamResponse, nats.ErrJetStreamNotEnabled, nats.ErrDisconnected, nats.ErrReconnectBufExceeded, nats.ErrConnectionReconnecting, errReborn, errUnanswered,
 	} {
 		if errors.Is(err, e) {
 			return true
