@@ -24,6 +24,8 @@ const (
 	deadTruncated = "kemi-dead-truncated"
 	// deadRemoved is there when the record took its key out of the topic: a letter cannot tell nothing from empty.
 	deadRemoved = "kemi-dead-removed"
+	// deadKey is the key, quoted, where no broker carries it as it is.
+	deadKey = "kemi-dead-key"
 )
 
 // groupPublisher stands for the group in letters of what was never stored.
@@ -89,6 +91,9 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 	}
 	r.Headers = append(r.Headers, driver.Header{Name: deadTopic, Value: l.record.Topic}, driver.Header{Name: deadGroup, Value: l.group})
 	r.Headers = append(r.Headers, l.about...)
+	if r.Key != l.record.Key && size < bare {
+		r.Headers = append(r.Headers, driver.Header{Name: deadKey, Value: strconv.QuoteToASCII(l.record.Key)})
+	}
 	r.Headers = append(r.Headers,
 		driver.Header{Name: deadReason, Value: strconv.QuoteToASCII(reason)}, driver.Header{Name: deadAt, Value: now.UTC().Format(time.RFC3339Nano)},
 	)

@@ -97,6 +97,9 @@ func parseLetter(d *driver.Delivery) Letter {
 	if reason, err := strconv.Unquote(l.Reason); err == nil {
 		l.Reason = reason
 	}
+	if key, err := strconv.Unquote(about[deadKey]); err == nil {
+		l.Key = key
+	}
 	if at, err := time.Parse(time.RFC3339Nano, about[deadAt]); err == nil {
 		l.At = at
 	}
@@ -161,6 +164,8 @@ func (l *Letter) stuck(topics map[string]event.Topic) string {
 		return "it is cut short: the letter holds " + strconv.Itoa(len(l.Record.Value)) + " of " + strconv.Itoa(l.Bytes) + " bytes"
 	case l.Group == groupPublisher:
 		return "it was never stored, and would not be now: " + l.Reason
+	case strings.IndexByte(l.Key, 0) >= 0:
+		return "its key has a NUL, which no broker carries"
 	case l.Partition < 0 || l.Partition >= t.Partitions:
 		return "the topic has " + strconv.Itoa(t.Partitions) + " partitions, it was in number " + strconv.Itoa(l.Partition)
 	}
