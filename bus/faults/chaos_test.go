@@ -77,10 +77,15 @@ func (r *run) victim(b blow) (n *brokers.Node, what string) {
 	return n, n.Name
 }
 
-// kills kills a broker with SIGKILL each period for that long, and starts it again.
+// kills kills a broker with SIGKILL each period for that long, and starts it again; where brokers take longer than the
+// period to come back, as soon as the one before serves again.
 func (r *run) kills(length, period time.Duration) {
+	end := time.Now().Add(length)
 	for _, b := range blows(r.random, int(length/period), period/2) {
 		next := time.Now().Add(period)
+		if next.After(end.Add(period / 2)) {
+			return
+		}
 		r.wait(period / 4)
 		n, what := r.victim(b)
 		over := r.fault("kill -9 of " + what)
