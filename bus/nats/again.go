@@ -138,11 +138,47 @@ func (d *Driver) buckets(ctx context.Context) error {
 		if err != nil {
 			return l.explain(fmt.Errorf("open bucket %s: %w", b.config.Bucket, d.put(err)))
 		}
-		d.mu.Lock()
-		if !known {
-			*b.to = kv
+		if known {
+			continue // The handle is good for the new one.
 		}
+		if err := d.compare(ctx, l, b.config); err != nil {
+			return l.explain(fmt.Errorf("open bucket %s: %w", b.config.Bucket, d.put(err)))
+		}
+		d.mu.Lock()
+		*b.to = kv
 		d.mu.Unlock()
+	}
+	return nil
+}
+
+// open opens the buckets when that was not done.
+func (d *Driver) open(ctx context.Context) error {
+	d.mu.Lock()
+	done := d.groups != nil && d.members != nil
+	d.mu.Unlock()
+	if done {
+		return nil
+	}
+	return d.buckets(ctx)
+}
+
+// compare reports how a bucket differs from what it should be.
+func (d *Driver) compare(ctx context.Context, l *link, should jetstream.KeyValueConfig) error {
+	stream := "KV_" + should.Bucket
+	var s jetstream.Stream
+	if err := l.call(ctx, stream, func(ctx context.Context) (err error) {
+		s, err = l.js.Stream(ctx, stream)
+		return err
+	}); err != nil {
+		return err
+	}
+	c := s.CachedInfo().Config
+	want := c
+	want.MaxBytes, want.MaxAge, want.Replicas, want.MaxMsgsPerSubject = should.MaxBytes, should.TTL, should.Replicas, 1
+	want.Discard, want.MaxMsgs = jetstream.DiscardNew, -1
+	for _, x := range differences(want, c) {
+		d.scope.Log().Warn("a bucket differs from what it should be", "bucket", should.Bucket, "setting", x.setting, "wanted", x.wanted, "found", x.found,
+			"change", d.command(&topic{stream: stream}, x.flag))
 	}
 	return nil
 }

@@ -107,7 +107,7 @@ func (t *topic) waiting(ctx context.Context, p int, position int64) (n int64, er
 
 // groupsOf reads from the bucket how far each group is.
 func (d *Driver) groupsOf(ctx context.Context, t *topic, parts []driver.PartitionInfo) ([]driver.GroupInfo, error) {
-	if err := d.buckets(ctx); err != nil {
+	if err := d.open(ctx); err != nil {
 		return nil, err
 	}
 	entries, err := d.entries(ctx, token(t.Name)+".")

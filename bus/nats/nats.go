@@ -174,7 +174,7 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 		err = s.Check(t.Topic)
 	}
 	if err == nil && s.Group != "" && t.Kind != driver.Work {
-		err = d.buckets(ctx)
+		err = d.open(ctx)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, err)

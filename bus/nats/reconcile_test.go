@@ -159,6 +159,38 @@ func TestTwoPrefixesOnOneServerShareNothing(t *testing.T) {
 	}
 }
 
+// So is a bucket of leases.
+func TestADifferentBucketIsReportedAndLeftAlone(t *testing.T) {
+	t.Parallel()
+	s := external(t, t.TempDir(), server.RANDOM_PORT)
+	first := dialled(t, Config{}, s)
+	if err := first.Ensure(t.Context(), []driver.Topic{topicThings}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.links[process].js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "kemi_groups", MaxBytes: 1 << 20, TTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	d := dialled(t, Config{}, s)
+	var text strings.Builder
+	d.scope = obs.New(slog.New(slog.NewTextHandler(&text, nil)), nil)
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: topicThings.Name, Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	for _, want := range []string{"nats stream edit KV_kemi_groups --max-bytes=67108864", "nats stream edit KV_kemi_groups --max-age=0s"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%s is not said in\n%s", want, text.String())
+		}
+	}
+	if n := strings.Count(text.String(), "differs"); n != 2 {
+		t.Errorf("got %d differences:\n%s", n, text.String())
+	}
+}
+
 func TestSubjectsCoverSubjects(t *testing.T) {
 	for _, c := range []struct {
 		want, have string
