@@ -156,9 +156,11 @@ type era struct {
 // act is something that only an owner may do, and was accepted.
 type act struct {
 	span
-	who  *reader
-	from string // Who it was when it was no feed.
-	what string
+	op      Op // "" is none.
+	n       int64
+	who     *reader // The owner who did it; nil is nobody who is one.
+	process string
+	driver  int
 }
 
 // reader is a feed.
@@ -300,13 +302,8 @@ func (c *Checker) publish(e *Event) {
 	if f := e.Fence; f != nil {
 		under = c.topic(f.Topic).group(f.Group).era(f.Partition, f.Epoch)
 		if e.Outcome == OK {
-			what := fmt.Sprintf("publish of %d under the fence", len(e.Records))
-			if len(e.Records) == 0 {
-				what = "told that the epoch is its own"
-			}
-			c.acted(under, act{span: span{e.At, e.Ended}, from: fmt.Sprintf("%s driver %d", e.Process, e.Driver), what: what}, func(r *reader) bool {
-				return r.process == e.Process && r.driver == e.Driver
-			})
+			did := act{span: span{e.At, e.Ended}, op: OpPublish, n: int64(len(e.Records)), process: e.Process, driver: e.Driver}
+			c.acted(under, did, func(r *reader) bool { return r.process == e.Process && r.driver == e.Driver })
 		}
 	}
 	if len(e.Records) == 0 {
@@ -373,10 +370,10 @@ func (c *Checker) acted(e *era, a act, owns func(*reader) bool) {
 	case e.over != 0 && a.begin > e.over && a.who == e.owners[0]:
 		c.found.add(Stale, fmt.Sprintf("%s was accepted although the owner had been told that the epoch is over", e), a.String())
 	}
-	if e.first.what == "" || a.end < e.first.end {
+	if e.first.op == "" || a.end < e.first.end {
 		e.first = a
 	}
-	if e.last.what == "" || a.begin > e.last.begin {
+	if e.last.op == "" || a.begin > e.last.begin {
 		e.last = a
 	}
 	e.tail = max(e.tail, a.begin)

@@ -150,7 +150,7 @@ func (c *Checker) ack(r *reader, e *Event) {
 	own := r.g.era(e.Partition, e.Epoch)
 	switch e.Outcome {
 	case OK:
-		c.acted(own, act{span: span{e.At, e.Ended}, what: fmt.Sprintf("commit of position %d", e.Position), from: r.String()}, func(o *reader) bool { return o == r })
+		c.acted(own, act{span: span{e.At, e.Ended}, op: OpAck, n: e.Position, process: r.process, driver: r.driver}, func(o *reader) bool { return o == r })
 		own.commits = append(own.commits, seen{position: e.Position, at: e.Ended})
 		own.handled = max(own.handled, e.Position)
 	case Unknown:

@@ -128,7 +128,17 @@ func line(e *Event) string {
 }
 
 func (a act) String() string {
-	return fmt.Sprintf("%s: %s, from %d to %d (%s)", a.from, a.what, a.begin, a.end, time.Unix(0, a.begin).UTC().Format("15:04:05.000"))
+	what := fmt.Sprintf("commit of position %d", a.n)
+	if a.op == OpPublish && a.n > 0 {
+		what = fmt.Sprintf("publish of %d under the fence", a.n)
+	} else if a.op == OpPublish {
+		what = "told that the epoch is its own"
+	}
+	from := fmt.Sprintf("%s driver %d", a.process, a.driver)
+	if a.who != nil {
+		from = a.who.String()
+	}
+	return fmt.Sprintf("%s: %s, from %d to %d (%s)", from, what, a.begin, a.end, time.Unix(0, a.begin).UTC().Format("15:04:05.000"))
 }
 
 func (e *era) String() string {
@@ -198,10 +208,10 @@ func (j *judgement) epochs(g *group, partition int) {
 	// From the newest back: what an epoch did after the first thing that was accepted in a newer one.
 	var newer *era
 	for _, e := range slices.Backward(eras) {
-		if newer != nil && e.last.what != "" && e.last.begin > newer.first.end+j.apart(e.last, newer.first) {
+		if newer != nil && e.last.op != "" && e.last.begin > newer.first.end+j.apart(e.last, newer.first) {
 			j.found.add(Stale, fmt.Sprintf("%s had something accepted after epoch %d had", e, newer.epoch), newer.first.String(), e.last.String())
 		}
-		if e.first.what != "" && (newer == nil || e.first.end < newer.first.end) {
+		if e.first.op != "" && (newer == nil || e.first.end < newer.first.end) {
 			newer = e
 		}
 	}

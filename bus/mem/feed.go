@@ -149,7 +149,13 @@ func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 func (r *replay) first() *stored {
 	var first *stored
 	for _, p := range r.partitions {
-		if s := r.t.next(p, r.cursors[p], r.until); s != nil && (first == nil || s.position < first.position) {
+		s := r.t.next(p, r.cursors[p], r.until)
+		if s == nil {
+			r.cursors[p] = max(r.cursors[p], r.t.last+1)
+			continue
+		}
+		r.cursors[p] = s.position // What was passed over need not be looked at again.
+		if first == nil || s.position < first.position {
 			first = s
 		}
 	}

@@ -208,7 +208,13 @@ func (o *owner) first() (*stored, *lease) {
 		if l.owner != o || l.leaving || len(l.open) >= o.s.Window {
 			continue
 		}
-		if s := o.t.next(p, l.cursor, l.until); s != nil && (first == nil || s.position < first.position) {
+		s := o.t.next(p, l.cursor, l.until)
+		if s == nil {
+			l.cursor = max(l.cursor, o.t.last+1)
+			continue
+		}
+		l.cursor = s.position // What was passed over need not be looked at again.
+		if first == nil || s.position < first.position {
 			first, of = s, l
 		}
 	}
