@@ -102,11 +102,16 @@ func (d *Driver) dialHost(i int) (*link, error) {
 // dial connects to the external server or cluster, and looks whether it can be used.
 func (d *Driver) dial(ctx context.Context) (*link, error) {
 	l := newLink()
+	l.dialer = &dialer{ctx: d.dialing}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(d.dialing, cancel)()
+	defer context.AfterFunc(d.dialing, l.dialer.cut)()
 	who, err := d.config.login()
 	if err != nil {
 		return nil, fmt.Errorf("connect to nats: %w", err)
 	}
-	options := append(append(d.options(l), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second)), who...)
+	options := append(append(d.options(l), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(5*time.Second), nats.SetCustomDialer(l.dialer)), who...)
 	nc, err := nats.Connect(strings.Join(d.config.URLs, ","), options...)
 	if err != nil {
 		return nil, d.diagnose(err, who)

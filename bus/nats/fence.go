@@ -98,7 +98,7 @@ func (f *fence) last(ctx context.Context) (uint64, error) {
 	if f.seq != 0 {
 		return f.seq, nil
 	}
-	value, err := json.Marshal(fencing{Epoch: fmt.Sprintf("%020d", f.l.epoch), Owner: fmt.Sprintf("%-48s", f.l.o.name)})
+	value, err := json.Marshal(fencing{Epoch: fmt.Sprintf("%020d", f.l.epoch), Owner: fmt.Sprintf("%-64.64s", f.l.o.name)})
 	if err != nil {
 		return 0, fmt.Errorf("encode fence: %w", err)
 	}

@@ -213,7 +213,7 @@ func status(m *nats.Msg) (over int, err error) {
 
 // drop deletes a consumer of our own; what cannot be deleted the server forgets by itself.
 func (i *intake) drop(stream, name string) {
-	if !i.link.nc.IsConnected() {
+	if !i.link.answers() {
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)

@@ -21,9 +21,14 @@ import (
 type link struct {
 	nc        *nats.Conn
 	js        jetstream.JetStream
-	batches   bool // The server takes atomic batches.
-	fences    bool // The server heeds the last sequence of another subject.
-	clustered bool // The server is one of several.
+	batches   bool    // The server takes atomic batches.
+	fences    bool    // The server heeds the last sequence of another subject.
+	clustered bool    // The server is one of several.
+	dialer    *dialer // Nil for a server in this process.
+
+	asking   sync.Mutex
+	asked    time.Time // When it was last looked whether the server answers,
+	answered bool      // and whether it did.
 
 	mu     sync.Mutex
 	reborn chan struct{}   // Closed at the next reconnect.
@@ -32,7 +37,8 @@ type link struct {
 	said   error // What the server said last without being asked.
 	saidAt time.Time
 	down   time.Time // When the connection was lost; zero while it is there.
-	reason error     // Why it is not back.
+	closed bool
+	reason error // Why it is not back.
 
 	troubles map[string]*trouble // By stream: what did not work of late.
 
@@ -84,9 +90,13 @@ func (l *link) use(nc *nats.Conn) error {
 
 func (l *link) close() {
 	if l != nil && l.nc != nil {
+		if l.dialer != nil && !l.answers() {
+			l.dialer.cut()
+		}
 		l.nc.Close()
 		l.mu.Lock()
 		defer l.mu.Unlock()
+		l.closed = true
 		l.die()
 	}
 }
@@ -98,15 +108,28 @@ func (l *link) next() <-chan struct{} {
 	return l.reborn
 }
 
+// state says whether there is a connection, and whether it was closed for good. The client would say so too, but not while
+// it is trying to connect to a server that is frozen.
+func (l *link) state() (there, closed bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.down.IsZero() && !l.closed, l.closed
+}
+
+func (l *link) there() bool {
+	there, _ := l.state()
+	return there
+}
+
 // connected blocks until the connection is there.
 func (l *link) connected(ctx context.Context) error {
 	for {
 		back := l.next()
-		if l.nc.IsConnected() {
-			return nil
-		}
-		if l.nc.IsClosed() {
+		switch there, closed := l.state(); {
+		case closed:
 			return driver.ErrClosed
+		case there:
+			return nil
 		}
 		t := time.NewTimer(100 * time.Millisecond)
 		select {
@@ -152,7 +175,7 @@ func (l *link) call(ctx context.Context, stream string, ask func(context.Context
 			l.note(stream, nil, time.Time{})
 			return nil
 		}
-		if away(ctx, err) && l.nc.IsConnected() {
+		if away(ctx, err) && l.there() {
 			l.note(stream, err, time.Now())
 		}
 		if ctx.Err() != nil || !passing(err) || !pause(ctx, wait) {

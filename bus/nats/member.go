@@ -213,7 +213,7 @@ func (o *owner) Close() error {
 	if !o.end() {
 		return nil
 	}
-	o.tasks.Wait()
+	there := o.settled()
 	o.d.forget(o)
 	o.mu.Lock()
 	mine := make([]*lease, 0, len(o.leases))
@@ -221,18 +221,18 @@ func (o *owner) Close() error {
 		mine = append(mine, l)
 	}
 	o.mu.Unlock()
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	log := o.d.scope.Log()
 	for _, l := range mine {
-		if o.t.link.nc.IsConnected() {
+		if there && ctx.Err() == nil {
 			if err := l.write(ctx, true); err != nil && !errors.Is(err, driver.ErrFenced) {
 				log.Warn("give a partition back", "topic", o.t.Name, "group", o.s.Group, "partition", l.partition, "err", err)
 			}
 		}
 		o.over(l)
 	}
-	if !o.beaten.IsZero() && o.t.link.nc.IsConnected() {
+	if there && !o.beaten.IsZero() {
 		if err := o.d.members.Delete(ctx, o.prefix+"m-"+o.name); err != nil {
 			log.Debug("take the announcement away", "err", err)
 		}

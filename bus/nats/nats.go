@@ -73,6 +73,8 @@ type Driver struct {
 	life      context.Context // Ends with the driver.
 	end       context.CancelFunc
 	tasks     sync.WaitGroup
+	dialing   context.Context // Ends when no connection is wanted any more.
+	hangUp    context.CancelFunc
 	lost      *prometheus.CounterVec
 }
 
@@ -96,6 +98,7 @@ func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
 		topics: map[string]*topic{}, feeds: map[driver.Feed]struct{}{}, leases: map[place]*lease{}, wanted: map[string]driver.Topic{},
 	}
 	d.life, d.end = context.WithCancel(context.Background())
+	d.dialing, d.hangUp = context.WithCancel(context.Background())
 	d.lost = d.scope.Counter("kemi_bus_streams_lost_total", "Streams and buckets that were gone with all they held, and were made again.", "name")
 	if embedded {
 		d.host, d.hosting = newHost(dataDir, d.scope, d.tuning.bulkFrom, d.tuning.minFree), true
@@ -259,12 +262,13 @@ func (d *Driver) Close() error {
 		wg.Go(func() { _ = f.Close() })
 	}
 	wg.Wait()
+	d.hangUp()
 	d.opening.Lock() // Whoever is opening comes to its end first.
 	defer d.opening.Unlock()
-	d.tasks.Wait()
 	for _, l := range d.links {
 		l.close()
 	}
+	d.tasks.Wait()
 	if d.hosting {
 		return d.host.stop()
 	}

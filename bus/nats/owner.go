@@ -139,7 +139,7 @@ func (o *owner) attend() error {
 		case <-o.kick:
 		case <-clock.C:
 		}
-		if o.silent.Load() || !o.d.links[process].nc.IsConnected() {
+		if o.silent.Load() || !o.d.links[process].there() {
 			continue
 		}
 		if err := o.step(time.Now(), complete >= 2); err != nil {

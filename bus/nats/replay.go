@@ -243,7 +243,7 @@ func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error { r
 // Close implements driver.Feed.
 func (r *replay) Close() error {
 	if r.end() {
-		r.tasks.Wait()
+		r.settled()
 		r.d.forget(r)
 	}
 	return nil

@@ -77,7 +77,7 @@ func (w *worker) hold() {
 		if w.silent.Load() {
 			continue
 		}
-		for _, reply := range w.due(time.Now(), w.t.link.nc.IsConnected()) {
+		for _, reply := range w.due(time.Now(), w.t.link.there()) {
 			if err := w.t.link.nc.Publish(reply, []byte("+WPI")); err != nil {
 				break // It comes again, to whoever asks first.
 			}
@@ -255,18 +255,18 @@ func (w *worker) Close() error {
 	if !w.end() {
 		return nil
 	}
-	w.tasks.Wait()
+	there := w.settled()
 	w.d.forget(w)
 	nc := w.t.link.nc
-	if !nc.IsConnected() {
-		return nil
+	if !there {
+		return nil // What is in hand comes again after its time.
 	}
 	for _, o := range w.open {
 		if err := nc.Publish(o.reply, back(0)); err != nil {
 			return nil // They come again after their time.
 		}
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	_ = nc.FlushWithContext(ctx)
 	return nil
