@@ -8,7 +8,6 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"golang.org/x/sync/errgroup"
 
 	"kemi.dev/kemi/bus/driver"
 )
@@ -45,18 +44,29 @@ func newWriter(d *Driver, l *lease) *writer {
 	return w
 }
 
-// prepare makes the writers of leases that begin the producers of their ids.
+// prepare makes the writers of leases that begin the producers of their ids, some at a time.
 func prepare(ctx context.Context, leases []*lease) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	const atATime = 16
+	slots, errs := make(chan struct{}, atATime), make(chan error, len(leases))
 	for _, l := range leases {
-		g.Go(func() error {
+		go func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
 			ctx, cancel := context.WithTimeout(ctx, l.m.d.tuning.lease)
 			defer cancel()
-			return l.writer.begin(ctx)
-		})
+			errs <- l.writer.begin(ctx)
+		}()
 	}
-	return g.Wait()
+	var first error
+	for range leases {
+		if err := <-errs; err != nil && first == nil {
+			first = err
+			cancel() // The others end soon, and are waited for: a writer has one user at a time.
+		}
+	}
+	return first
 }
 
 // begin makes this the producer of the id.

@@ -234,3 +234,54 @@ func BenchmarkPublishUnderAFence(b *testing.B) {
 		})
 	}
 }
+
+// A member that dies with 64 partitions, at the tuning of every day: how long until another owns them all, and has fenced
+// whatever the dead one had open.
+func BenchmarkTakeOver(b *testing.B) {
+	cluster := brokers.Kafka(b, 3)
+	ctx := b.Context()
+	in, out := driver.Topic{Name: "in", Partitions: 64}, driver.Topic{Name: "out", Partitions: 1}
+	s := driver.Subscription{Topic: in.Name, Group: "g", Writes: []string{out.Name}}
+	member := func() (*Driver, *gate, driver.Feed) {
+		d, way := dialled(b, Config{Brokers: cluster.Addrs}), newGate()
+		d.tuning, d.dial = defaults(), way.dial
+		if err := d.Ensure(ctx, []driver.Topic{in, out}); err != nil {
+			b.Fatal(err)
+		}
+		f, err := d.Subscribe(ctx, s)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return d, way, f
+	}
+	// owns reads until the feed owns so many.
+	owns := func(f driver.Feed, want int) {
+		mine := map[int]bool{}
+		for len(mine) != want {
+			got, err := f.Next(ctx)
+			if err != nil {
+				b.Fatal(err)
+			}
+			for _, d := range got {
+				if d.Event == driver.Assigned {
+					mine[d.Partition] = true
+				} else {
+					delete(mine, d.Partition)
+				}
+			}
+		}
+	}
+	for b.Loop() {
+		b.StopTimer()
+		_, way, first := member()
+		owns(first, 64)
+		d, _, second := member()
+		owns(second, 32)
+		b.StartTimer()
+		way.shut(time.Minute)
+		owns(second, 32) // Those of the dead one.
+		b.StopTimer()
+		d.Close()
+		b.StartTimer()
+	}
+}

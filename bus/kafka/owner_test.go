@@ -1,0 +1,100 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/brokers"
+)
+
+// The broker that looks after the group dies, and so do others' leaders with it: the feed goes on with another one, in
+// order and without a gap, and fenced publishing does too.
+func TestIntegrationAGroupOutlivesItsCoordinator(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Kafka")
+	}
+	cluster := brokers.Kafka(t, 3)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	d := dialled(t, Config{Brokers: cluster.Addrs})
+	d.tuning = defaults()
+	in, out := driver.Topic{Name: "in", Partitions: 2}, driver.Topic{Name: "out", Partitions: 1}
+	if err := d.Ensure(ctx, []driver.Topic{in, out}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Subscribe(ctx, driver.Subscription{Topic: in.Name, Group: "g", Writes: []string{out.Name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const rounds, each = 3, 30
+	go func() {
+		for i := range rounds * each {
+			for p := range 2 {
+				for d.Publish(ctx, []driver.Record{{Topic: in.Name, Partition: p, Key: "k", Value: fmt.Append(nil, i)}}, nil) != nil && ctx.Err() == nil {
+				}
+			}
+		}
+	}()
+	want := map[int]int{} // The next number of each partition.
+	wrote := 0
+	for round := range rounds {
+		for want[0] < (round+1)*each || want[1] < (round+1)*each {
+			got, err := f.Next(ctx)
+			if err != nil {
+				t.Fatalf("%v at %v", err, want)
+			}
+			for _, x := range got {
+				if x.Event != driver.Data {
+					continue
+				}
+				n := 0
+				if _, err := fmt.Sscan(string(x.Record.Value), &n); err != nil || n > want[x.Partition] {
+					t.Fatalf("partition %d: got %q, want %d", x.Partition, x.Record.Value, want[x.Partition])
+				}
+				fence := &driver.Fence{Topic: in.Name, Group: "g", Partition: x.Partition, Epoch: x.Epoch}
+				if n%10 == 0 {
+					err := d.Publish(ctx, []driver.Record{{Topic: out.Name, Key: fmt.Sprint(x.Partition), Value: x.Record.Value}}, fence)
+					if err == nil {
+						wrote++
+					} else if !errors.Is(err, driver.ErrFenced) {
+						t.Logf("publish under the fence: %v", err)
+					}
+				}
+				if err := f.Ack(ctx, x); err == nil {
+					want[x.Partition] = max(want[x.Partition], n+1)
+				} else if !errors.Is(err, driver.ErrFenced) {
+					t.Fatal(err)
+				}
+			}
+		}
+		if round == rounds-1 {
+			break
+		}
+		home := f.(*owner).home
+		id, err := home.find(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		node := cluster.Nodes[id-1]
+		node.Kill()
+		for {
+			home.forget()
+			if now, err := home.find(ctx); err == nil && now != id {
+				t.Logf("broker %d was the coordinator, after %s it is %d", id, time.Since(begin), now)
+				break
+			}
+			if !pause(ctx, 200*time.Millisecond) {
+				t.Fatal(ctx.Err())
+			}
+		}
+		node.Restart()
+	}
+	if wrote == 0 {
+		t.Fatal("nothing was published under the fence")
+	}
+}
