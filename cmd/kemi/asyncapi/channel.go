@@ -21,7 +21,7 @@ var (
 		name: "NATS", server: "nats",
 		address: func(topic string) string { return "{prefix}." + topic + ".p{partition}.{key}" },
 		also: func(t event.Topic) string {
-			s := "Kept in the stream `" + streamOf(t) + "` (here with the prefix kemi)."
+			s := "Kept in the stream `" + streamOf(t) + "` (here with the prefix kemi). Records under longer subjects of the stream are Kemi's own and no events: filter by the address with * for partition and key."
 			if t.Kind == event.Latest {
 				s += " A message with the header Kemi-Removed and no body removes its key."
 			}

@@ -75,8 +75,7 @@ func TestIntegrationStrangersReadFromNATS(t *testing.T) {
 			count = len(keys)
 		}
 		// The first as who looks after NATS, the others as the team where it may, and from where the first left off.
-		stream := strings.ReplaceAll("kemi."+w.topic.Name, ".", "_")
-		here := append(slices.Clone(here), "-stream kemi_alerts_v1", "-stream "+stream)
+		here := append(slices.Clone(here), "-topic alerts.v1", "-topic "+w.topic.Name)
 		first, errs, err := shell(t, create+" -filter '"+subjects+"'", here...)
 		if err != nil {
 			t.Fatalf("%s: %v\n%s", w.topic.Name, err, errs)
@@ -114,7 +113,7 @@ func TestIntegrationStrangersReadFromNATS(t *testing.T) {
 	judged(t, j, records)
 
 	// What the team may not read it is told about.
-	_, errs, err := shell(t, read+" -n 1", append(here, "-stream kemi_alerts_v1", "-stream kemi_pages_v1")...)
+	_, errs, err := shell(t, read+" -n 1", append(here, "-topic alerts.v1", "-topic pages.v1")...)
 	if err == nil || !strings.Contains(strings.ToLower(errs), "permissions violation") || !strings.Contains(errs, "kemi_pages_v1") {
 		t.Errorf("a team reads what it may not: %v\n%s", err, errs)
 	}

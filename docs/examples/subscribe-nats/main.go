@@ -1,6 +1,6 @@
 // Command subscribe-nats reads a topic of Kemi from NATS, as a team's program would. It imports nothing of Kemi: copy it.
 //
-//	go run . -url nats://nats.example:4222 -stream kemi_alerts_v1 -consumer network
+//	go run . -url nats://nats.example:4222 -topic alerts.v1 -consumer network
 //
 // It writes each event as a line of JSON and acknowledges it then: what was not acknowledged comes again, to this process
 // or the next one. NATS keeps the place of each consumer; two processes with one consumer share its events.
@@ -15,6 +15,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,10 +23,11 @@ import (
 )
 
 type options struct {
-	url, user, creds         string
-	stream, consumer, filter string
-	create, fresh            bool
-	count                    int
+	url, user, creds        string
+	prefix, topic, consumer string
+	stream, filter          string
+	create, fresh           bool
+	count                   int
 }
 
 func main() {
@@ -33,13 +35,19 @@ func main() {
 	flag.StringVar(&o.url, "url", nats.DefaultURL, "servers, separated by commas")
 	flag.StringVar(&o.user, "user", "", "user; the password is in $NATS_PASSWORD")
 	flag.StringVar(&o.creds, "creds", "", "credentials file, instead of a user")
-	flag.StringVar(&o.stream, "stream", "kemi_alerts_v1", "stream of the topic: prefix, _, and the topic with _ for each dot")
+	flag.StringVar(&o.prefix, "prefix", "kemi", "prefix of the installation")
+	flag.StringVar(&o.topic, "topic", "alerts.v1", "topic to read")
 	flag.StringVar(&o.consumer, "consumer", "", "name of your consumer: your team's, say")
-	flag.StringVar(&o.filter, "filter", "", "subjects to read, kemi.alerts.v1.*.ID say; empty is all")
+	flag.StringVar(&o.filter, "filter", "", "with -create: subjects to read, kemi.alerts.v1.*.KEY say; empty is every event of the topic")
 	flag.BoolVar(&o.create, "create", false, "make the consumer first; whoever looks after NATS may have done so")
 	flag.BoolVar(&o.fresh, "new", false, "with -create: begin with what comes, not with the oldest event there is")
 	flag.IntVar(&o.count, "n", 0, "stop after so many events; 0 is never")
 	flag.Parse()
+	o.stream = o.prefix + "_" + strings.ReplaceAll(o.topic, ".", "_")
+	if o.filter == "" {
+		// A partition and a key. Kemi keeps records of its own in the stream too, under longer subjects.
+		o.filter = o.prefix + "." + o.topic + ".*.*"
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	if err := run(ctx, o, os.Stdout); err != nil && ctx.Err() == nil {
