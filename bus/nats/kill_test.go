@@ -23,6 +23,12 @@ func TestMain(m *testing.M) {
 			os.Exit(1)
 		}
 	}
+	if url := os.Getenv(holder); url != "" {
+		if err := hold(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
 }
 
