@@ -126,7 +126,14 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	at := r.next
 	r.mu.Unlock()
-	return r.t.reading(ctx, r.filters, at)
+	c, err := r.t.reading(ctx, r.filters, at)
+	if err == nil && at.position == 0 && !at.time.IsZero() {
+		// A time is looked up once: one that is still to come would be behind what is stored meanwhile.
+		r.mu.Lock()
+		r.next = from{position: int64(c.CachedInfo().Delivered.Stream) + 1}
+		r.mu.Unlock()
+	}
+	return c, err
 }
 
 // catchUp is called with the mutex held, or before anything runs.
