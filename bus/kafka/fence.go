@@ -99,6 +99,7 @@ func (w *writer) insist(ctx context.Context, ask func() error) error {
 		case err == nil:
 			return nil
 		case errors.Is(err, kafkago.ConcurrentTransactions):
+			wait = min(wait, 10*time.Millisecond) // The one before is just being ended.
 		case moved(err):
 			w.home.forget()
 		case !passing(err):
@@ -246,7 +247,7 @@ func (w *writer) deliver(ctx context.Context, parcels []*parcel) error {
 			seen[to] = true
 			w.producer.sequence = w.next[to]
 			w.next[to] += int32(p.count())
-			batches = append(batches, batch{p.t, p.partition, appendBatch(nil, w.producer, now, &p.sealed)})
+			batches = append(batches, batch{topic: p.t, partition: p.partition, as: w.producer, at: now, parts: []*sealed{&p.sealed}})
 		}
 		if err := w.send(ctx, batches); err != nil {
 			return err

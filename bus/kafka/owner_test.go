@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
@@ -96,5 +99,77 @@ func TestIntegrationAGroupOutlivesItsCoordinator(t *testing.T) {
 	}
 	if wrote == 0 {
 		t.Fatal("nothing was published under the fence")
+	}
+}
+
+// Another broker looks after the group and the transactions from one moment to the next: the epoch goes on, what is
+// published under it is stored, what is acknowledged stays so.
+func TestAnEpochGoesOnWhenItsCoordinatorsMove(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	c, err := kfake.NewCluster(kfake.NumBrokers(3), kfake.GroupMinSessionTimeout(50*time.Millisecond), kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	d.tuning.lease = 3 * time.Second // No test of how fast this machine is.
+	in, out := driver.Topic{Name: "in", Partitions: 1}, driver.Topic{Name: "out", Partitions: 1}
+	if err := d.Ensure(ctx, []driver.Topic{in, out}); err != nil {
+		t.Fatal(err)
+	}
+	s := driver.Subscription{Topic: in.Name, Group: "g", Writes: []string{out.Name}}
+	f, err := d.Subscribe(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var epoch uint64
+	var want []string
+	for i := range 10 {
+		value := fmt.Sprint(i)
+		want = append(want, value)
+		if err := d.Publish(ctx, []driver.Record{{Topic: in.Name, Key: "k", Value: []byte(value)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		c.RehashCoordinators()
+		for done := false; !done; {
+			got, err := f.Next(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range got {
+				switch {
+				case x.Event == driver.Assigned && epoch == 0:
+					epoch = x.Epoch
+				case x.Event != driver.Data:
+					t.Fatalf("event %d of epoch %d in epoch %d", x.Event, x.Epoch, epoch)
+				case string(x.Record.Value) != value:
+					t.Fatalf("got %q, want %q", x.Record.Value, value)
+				default:
+					fence := &driver.Fence{Topic: in.Name, Group: "g", Epoch: epoch}
+					if err := d.Publish(ctx, []driver.Record{{Topic: out.Name, Key: "k", Value: x.Record.Value}}, fence); err != nil {
+						t.Fatal(err)
+					}
+					if err := f.Ack(ctx, x); err != nil {
+						t.Fatal(err)
+					}
+					done = true
+				}
+			}
+		}
+	}
+	if got := everything(ctx, t, d, out.Name); !slices.Equal(got, want) {
+		t.Fatalf("published %q, want %q", got, want)
+	}
+	c.RehashCoordinators()
+	f.Close()
+	again, err := d.Subscribe(ctx, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := again.Next(ctx)
+	if err != nil || got[0].Event != driver.Assigned || got[0].Position != positionOf(10) || got[0].Epoch <= epoch {
+		t.Fatalf("got %+v, %v; want what follows position 10", got, err)
 	}
 }
