@@ -323,13 +323,17 @@ func (d *Driver) listOffsets(ctx context.Context, t *topic, partitions []int, at
 
 // insist does something until it succeeds, what is wrong does not pass, or ctx ends.
 func (d *Driver) insist(ctx context.Context, do func() error) error {
+	var last error
 	for {
 		err := do()
 		if err == nil || !passing(err) || d.isClosed() {
 			return explain(err)
 		}
+		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // What the attempt before said tells more than that time is up.
+			last = err
+		}
 		if !pause(ctx, d.tuning.again) {
-			return explain(errors.Join(ctx.Err(), err))
+			return explain(errors.Join(ctx.Err(), last))
 		}
 	}
 }

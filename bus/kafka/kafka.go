@@ -47,6 +47,7 @@ type Driver struct {
 	scope  obs.Scope
 	tuning tuning
 
+	buffers buffers
 	dial    func(ctx context.Context, network, address string) (net.Conn, error) // Of the machine when nil; tests have another.
 	opening sync.Mutex
 	opened  bool

@@ -53,7 +53,6 @@ type lane struct {
 	// Of the one goroutine that sends.
 	as    producer
 	known bool
-	data  []byte
 }
 
 func (d *Driver) lane(t *topic, partition int) *lane {
@@ -173,17 +172,12 @@ func (l *lane) once(loads []*load) error {
 		l.as, l.known = as, true
 	}
 	parts := make([]*sealed, len(loads))
-	count, size := 0, 0
+	count := 0
 	for i, one := range loads {
 		parts[i] = &one.parcel.sealed
 		count += parts[i].count()
-		size += parts[i].size()
 	}
-	if cap(l.data) < size {
-		l.data = make([]byte, 0, size)
-	}
-	l.data = appendBatch(l.data[:0], l.as, time.Now().UnixMilli(), parts...)
-	err := l.d.produce(ctx, "", []batch{{topic: loads[0].parcel.t, partition: l.partition, data: l.data}})
+	err := l.d.produce(ctx, "", []batch{{topic: loads[0].parcel.t, partition: l.partition, as: l.as, at: time.Now().UnixMilli(), parts: parts}})
 	if err == nil && l.as.id >= 0 {
 		l.as.sequence = int32((int64(l.as.sequence) + int64(count)) & (1<<31 - 1))
 	}

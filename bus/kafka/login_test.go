@@ -128,14 +128,14 @@ func TestConnectionsAreEncryptedAndRefusalsAreSaidInWords(t *testing.T) {
 		tls    *TLS
 		want   string
 	}{
-		"good":                    {plain, &TLS{CAFile: a.file}, ""},
-		"another name":            {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file, ServerName: "kafka.example.org"}, ""},
-		"for another host":        {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file}, "for another host"},
-		"expired":                 {serve(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, false), &TLS{CAFile: a.file}, "has expired"},
-		"unknown authority":       {plain, &TLS{CAFile: other.file}, "tls.ca_file"},
-		"client certificate":      {strict, &TLS{CAFile: a.file, CertFile: certFile, KeyFile: keyFile}, ""},
-		"no client certificate":   {strict, &TLS{CAFile: a.file}, "tls.cert_file"},
-		"a stranger's":            {strict, &TLS{CAFile: a.file, CertFile: strangeCert, KeyFile: strangeKey}, "tls.cert_file"},
+		"good":                  {plain, &TLS{CAFile: a.file}, ""},
+		"another name":          {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file, ServerName: "kafka.example.org"}, ""},
+		"for another host":      {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file}, "for another host"},
+		"expired":               {serve(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, false), &TLS{CAFile: a.file}, "has expired"},
+		"unknown authority":     {plain, &TLS{CAFile: other.file}, "tls.ca_file"},
+		"client certificate":    {strict, &TLS{CAFile: a.file, CertFile: certFile, KeyFile: keyFile}, ""},
+		"no client certificate": {strict, &TLS{CAFile: a.file}, "tls.cert_file"},
+		"a stranger's":          {strict, &TLS{CAFile: a.file, CertFile: strangeCert, KeyFile: strangeKey}, "tls.cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

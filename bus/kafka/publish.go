@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"sync"
@@ -77,7 +78,7 @@ func (d *Driver) pack(ctx context.Context, records []driver.Record, fence *drive
 		p := open[at]
 		if p == nil {
 			p = &parcel{t: t, partition: partition}
-			p.bodies = make([]byte, 0, min(len(r.Value)+256, 1<<16))
+			p.bodies = d.buffers.get(room(t, records[i:]))
 			open[at], parcels = p, append(parcels, p)
 		}
 		if err := p.add(r, t, epoch); err != nil {
@@ -93,6 +94,20 @@ func (d *Driver) pack(ctx context.Context, records []driver.Record, fence *drive
 		open[at], parcels = last, append(parcels, last)
 	}
 	return parcels, d.admit(ctx, records)
+}
+
+// room is about how many bytes the records take that go to the partition of the first one.
+func room(t *topic, records []driver.Record) int {
+	var n int64
+	for i := range records {
+		switch {
+		case t.Kind == driver.Work && i == workRun || records[i].Topic != t.Name || n > int64(t.maxBatch):
+			return int(n)
+		case t.Kind == driver.Work || records[i].Partition == records[0].Partition:
+			n += weigh(&records[i]) + recordFrame
+		}
+	}
+	return int(n)
 }
 
 // spread is the partition for the nth record of work in a call.
@@ -130,14 +145,54 @@ func (d *Driver) store(ctx context.Context, parcels []*parcel) error {
 			return fmt.Errorf("publish %d to %s: %w", l.parcel.count(), l.parcel.t.Name, explain(kind(err)))
 		}
 	}
+	for _, p := range parcels {
+		d.buffers.put(p.bodies)
+	}
 	return nil
 }
 
-// batch is one record batch for one partition.
+// batch is one record batch for one partition: in bytes, or what it is to be made of.
 type batch struct {
 	topic     *topic
 	partition int
 	data      []byte
+
+	as    producer
+	at    int64 // Unix milliseconds.
+	parts []*sealed
+}
+
+func (b *batch) size() int {
+	n := len(b.data)
+	for _, s := range b.parts {
+		n += s.size()
+	}
+	return n
+}
+
+func (b *batch) appendTo(dst []byte) []byte {
+	if b.data != nil {
+		return append(dst, b.data...)
+	}
+	return appendBatch(dst, b.as, b.at, b.parts...)
+}
+
+// buffers are bytes that were used and can be used again.
+type buffers struct{ pool sync.Pool }
+
+// get returns an empty buffer for about so many bytes.
+func (b *buffers) get(size int) []byte {
+	if had, _ := b.pool.Get().(*[]byte); had != nil && cap(*had) >= size {
+		return (*had)[:0]
+	}
+	return make([]byte, 0, size)
+}
+
+// put takes back a buffer that nobody has any more.
+func (b *buffers) put(data []byte) {
+	if cap(data) >= 1<<10 {
+		b.pool.Put(&data)
+	}
 }
 
 // produce sends batches to those who lead their partitions, once, and returns the first refusal. transaction is the id of
@@ -175,23 +230,27 @@ func (d *Driver) produceTo(ctx context.Context, node int32, transaction string, 
 	ctx, cancel := context.WithTimeout(ctx, d.tuning.answer)
 	defer cancel()
 	size := 256
-	for _, b := range batches {
-		size += len(b.data) + len(b.topic.name) + 32
+	for i := range batches {
+		size += batches[i].size() + len(batches[i].topic.name) + 32
 	}
-	m := d.link.newMessage(protocol.Produce, versionProduce, node, size)
+	m := d.link.messageIn(d.buffers.get(size), protocol.Produce, versionProduce, node)
 	m.nullable(transaction)
 	m.int16(acksAll)
 	m.int32(int32(d.tuning.answer.Milliseconds() * 3 / 4)) // It says that replicas are late before the answer is.
 	m.length(len(batches))
-	for _, b := range batches {
+	for i := range batches {
+		b := &batches[i]
 		m.text(b.topic.name)
 		m.length(1)
 		m.int32(int32(b.partition))
-		m.length(len(b.data))
-		m.data = append(m.data, b.data...)
+		m.length(0)
+		begin := len(m.data)
+		m.data = b.appendTo(m.data)
+		binary.BigEndian.PutUint32(m.data[begin-4:], uint32(len(m.data)-begin))
 	}
 	answer, err := d.link.send(ctx, m)
 	if err == nil {
+		d.buffers.put(m.data) // It was sent whole: there is an answer.
 		err = parseProduce(answer, len(batches))
 	}
 	if err != nil {

@@ -126,7 +126,7 @@ func (d *Driver) used(ctx context.Context, t *topic) (int64, error) {
 func (d *Driver) usedAt(ctx context.Context, node int32, t *topic, partitions []int) (int64, error) {
 	ctx, cancel := context.WithTimeout(ctx, d.tuning.answer)
 	defer cancel()
-	m := d.link.newMessage(protocol.DescribeLogDirs, versionLogDirs, node, 64+4*len(partitions))
+	m := d.link.newMessage(protocol.DescribeLogDirs, versionLogDirs, node, 4*len(partitions))
 	m.length(1)
 	m.text(t.name)
 	m.length(len(partitions))

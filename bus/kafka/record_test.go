@@ -125,7 +125,8 @@ func TestBatchesAreThoseOfOthers(t *testing.T) {
 	epoch := protocol.Header{Key: headerEpoch, Value: []byte("9")}
 	want := []row{
 		{"a", "1", []protocol.Header{{Key: "n", Value: []byte("v")}, {Key: headerID, Value: []byte("an id")}, epoch}},
-		{"b", "(none)", []protocol.Header{epoch}}, {"c", "", []protocol.Header{epoch}},
+		{"b", "(none)", []protocol.Header{epoch}},
+		{"c", "", []protocol.Header{epoch}},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -37,9 +37,14 @@ type answerBytes struct {
 	data []byte
 }
 
-// newMessage begins a request, with the header of version 1.
+// newMessage begins a request of about so many bytes.
 func (l *link) newMessage(api protocol.ApiKey, version int16, node int32, size int) *message {
-	m := &message{api: api, node: node, data: make([]byte, 4, size+64)}
+	return l.messageIn(make([]byte, 0, size+64), api, version, node)
+}
+
+// messageIn begins a request, with the header of version 1, in an empty buffer.
+func (l *link) messageIn(buffer []byte, api protocol.ApiKey, version int16, node int32) *message {
+	m := &message{api: api, node: node, data: append(buffer, 0, 0, 0, 0)}
 	m.int16(int16(api))
 	m.int16(version)
 	m.int32(1) // A connection carries one request at a time.
