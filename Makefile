@@ -39,10 +39,11 @@ $(TOOLS)/staticcheck: tools/go.mod
 $(TOOLS)/protoc-gen-go: tools/go.mod
 	$(GO) build -C tools -o ../$@ google.golang.org/protobuf/cmd/protoc-gen-go
 
-generate: $(TOOLS)/protoc-gen-go ## the protobuf code from its .proto (needs protoc)
+generate: $(TOOLS)/protoc-gen-go ## the protobuf code (needs protoc) and the description of the events
 	protoc --plugin=$(TOOLS)/protoc-gen-go --go_out=. --go_opt=module=kemi.dev/kemi bus/event/eventpb/event.proto
+	$(GO) run ./cmd/kemi/asyncapi
 
-integration: ## tests against real servers and devices: snmpd, InfluxDB, Grafana, Chromium
+integration: ## tests against real servers and devices: NATS, Kafka, snmpd, InfluxDB, Grafana, Chromium
 	KEMI_INTEGRATION=1 $(GO) test -run Integration -timeout 20m ./...
 
 chaos: bin/kemi ## kill -9 of the real binary, CHAOS_ROUNDS times
