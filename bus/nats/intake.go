@@ -279,6 +279,16 @@ func (t *topic) end(ctx context.Context) (int64, error) {
 	return end, err
 }
 
+// latest is the position and the time of the newest record.
+func (t *topic) latest(ctx context.Context) (end int64, at time.Time, err error) {
+	s, err := t.link.js.Stream(ctx, t.stream)
+	if err != nil {
+		return 0, at, fmt.Errorf("look up stream %s: %w", t.stream, err)
+	}
+	state := s.CachedInfo().State
+	return int64(state.LastSeq), state.LastTime, nil
+}
+
 // birth is when the stream was made, and the position of its newest record. A stream that was made again has other
 // records at the same positions.
 func (t *topic) birth(ctx context.Context) (born, end int64, err error) {

@@ -126,14 +126,20 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 	}
 	at := r.next
 	r.mu.Unlock()
-	c, err := r.t.reading(ctx, r.filters, at)
-	if err == nil && at.position == 0 && !at.time.IsZero() {
-		// A time is looked up once: one that is still to come would be behind what is stored meanwhile.
-		r.mu.Lock()
-		r.next = from{position: int64(c.CachedInfo().Delivered.Stream) + 1}
-		r.mu.Unlock()
+	if at.position == 0 && !at.time.IsZero() {
+		// Where a time leads to after the newest record is looked up once: it would be behind what is stored meanwhile.
+		end, newest, err := r.t.latest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if at.time.After(newest) {
+			at = from{position: end + 1}
+			r.mu.Lock()
+			r.next = at
+			r.mu.Unlock()
+		}
 	}
-	return c, err
+	return r.t.reading(ctx, r.filters, at)
 }
 
 // catchUp is called with the mutex held, or before anything runs.
