@@ -120,13 +120,15 @@ type job struct {
 	given []given
 	acked int64 // When its first accepted acknowledgement ended; 0 is never.
 	by    *reader
-	try   int // The attempt that was acknowledged.
+	try   int // The attempt that was acknowledged, and the epoch it was in.
+	epoch uint64
 }
 
 type given struct {
-	at  int64
-	to  *reader
-	try int
+	at    int64
+	to    *reader
+	try   int
+	epoch uint64 // Where work has owners who count the attempts; 0 where the broker does.
 }
 
 // seen is a delivery.

@@ -85,7 +85,7 @@ func (c *Checker) data(r *reader, e *Event) {
 		if len(j.given) > 0 {
 			c.counts.Redelivered++
 		}
-		j.given = append(j.given, given{e.At, r, e.Attempt})
+		j.given = append(j.given, given{e.At, r, e.Attempt, e.Epoch})
 	default:
 		c.counts.Delivered++
 		c.inEpoch(r, e, s)
@@ -143,7 +143,7 @@ func (c *Checker) ack(r *reader, e *Event) {
 			j.it.handled |= 1 << r.g.n
 		}
 		if e.Outcome == OK && (j.acked == 0 || e.Ended < j.acked) {
-			j.acked, j.by, j.try = e.Ended, r, e.Attempt
+			j.acked, j.by, j.try, j.epoch = e.Ended, r, e.Attempt, e.Epoch
 		}
 		return
 	}

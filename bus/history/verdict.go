@@ -261,10 +261,11 @@ func (j *judgement) work(g *group) {
 			if again.to.process == w.by.process {
 				skew = 0
 			}
-			// A feed notes a delivery after it came: of an attempt before the acknowledged one that may be late.
-			before := again.at <= w.acked+skew || again.try != 0 && again.try < w.try
-			// Where the members count and not the broker, a new owner begins anew.
-			next := again.try == w.try+1 || again.try <= 1
+			// A feed notes a delivery after it came: of an attempt before the acknowledged one that may be late. Where owners
+			// count the attempts, a new one may not know of the last.
+			same := again.epoch == w.epoch
+			before := again.at <= w.acked+skew || same && again.try != 0 && again.try < w.try
+			next := !same || again.try == w.try+1 || again.try == 0
 			if before || next && j.c.faulty(w.acked, delay) {
 				continue
 			}
