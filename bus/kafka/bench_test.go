@@ -173,7 +173,9 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	}
+	before := cpu(b)
 	b.ResetTimer()
+	defer func() { b.ReportMetric((cpu(b)-before).Seconds()/float64(b.N), "cpu-s/op") }()
 	for b.Loop() {
 		f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}})
 		if err != nil {

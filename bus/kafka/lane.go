@@ -121,8 +121,13 @@ func waiting(loads []*load) []*load {
 	return out
 }
 
+// unknowns is how often a broker may say that there is no such topic before it is believed: one that was just started, or
+// just became the leader, may not know yet.
+const unknowns = 20
+
 // send stores loads in one batch, and again until it is stored, refused, or nobody waits for it.
 func (l *lane) send(loads []*load) {
+	unknown := 0
 	for fresh := true; ; {
 		still := waiting(loads)
 		if len(still) == 0 {
@@ -141,6 +146,8 @@ func (l *lane) send(loads []*load) {
 			return
 		case errors.As(err, &said) && (said == kafkago.OutOfOrderSequenceNumber || said == kafkago.UnknownProducerId || said == kafkago.InvalidProducerEpoch || said == kafkago.InvalidProducerIDMapping):
 			l.known = false // The broker has forgotten who we are.
+		case said == kafkago.UnknownTopicOrPartition && unknown < unknowns && !l.d.isClosed():
+			unknown++
 		case !passing(err) || l.d.isClosed():
 			l.known = false
 			answer(loads, err)

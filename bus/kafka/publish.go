@@ -139,8 +139,11 @@ func (d *Driver) store(ctx context.Context, parcels []*parcel) error {
 			}
 		}
 		if err != nil {
-			if d.isClosed() {
+			switch {
+			case d.isClosed():
 				err = errors.Join(driver.ErrClosed, err)
+			case errors.Is(err, kafkago.UnknownTopicOrPartition):
+				d.unknow(l.parcel.t)
 			}
 			return fmt.Errorf("publish %d to %s: %w", l.parcel.count(), l.parcel.t.Name, explain(kind(err)))
 		}

@@ -12,10 +12,9 @@ import (
 // replay reads without a group, each partition by itself.
 type replay struct {
 	feed
-	more     chan struct{} // Told when the buffer was emptied.
-	behind   int           // Partitions that have not caught up.
-	buf      buffer
-	starters []func()
+	more   chan struct{} // Told when the buffer was emptied.
+	behind int           // Partitions that have not caught up.
+	buf    buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
