@@ -43,11 +43,7 @@ const Group = "scheduler"
 // Run publishes what is due until ctx ends, and then returns nil. Several processes share the targets by partition. An
 // error means that the bus can no longer be used.
 func (r *Room) Run(ctx context.Context) error {
-	writes := make([]event.Topic, 0, len(r.zones))
-	for _, zone := range r.zones {
-		writes = append(writes, event.JobsTopic(zone))
-	}
-	return bus.Own(ctx, r.bus, Group, bus.Options{Start: bus.From{Snapshot: true}, Writes: writes}, r.open)
+	return bus.Own(ctx, r.bus, Group, bus.Options{Start: bus.From{Snapshot: true}}, r.open)
 }
 
 // partition is the plan of one partition's targets, for one epoch.
@@ -272,7 +268,12 @@ func (o *outbox) publish(ctx context.Context, jobs []*event.Job) error {
 	for i, j := range jobs {
 		events[i] = j
 	}
-	if err := o.own.Publish(ctx, events...); err != nil {
+	// Not under the fence, which costs a transaction on some brokers: a job that two owners said is one job, and a late one
+	// is not run. Who has lost the partition for certain says nothing.
+	if err := o.own.Held(ctx); err != nil {
+		return err
+	}
+	if err := o.room.bus.Publish(ctx, events...); err != nil {
 		return err
 	}
 	o.room.jobs.WithLabelValues().Add(float64(len(jobs)))

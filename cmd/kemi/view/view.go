@@ -45,9 +45,8 @@ func (m *Model) write(f func(*State)) {
 	f(m.state)
 }
 
-// reachability is how far back verdicts are looked for at the start. The rules say whether a target answers when that
-// changes, to who verifies, and at its first reading after they were started: a process of all parts hears of every target
-// again, a view that is started alone has those waiting of which nothing was said for so long.
+// reachability is how far back verdicts are looked for at the start: the rules say twice as often whether a target
+// answers, though nothing changed.
 const reachability = time.Hour
 
 // Run follows the bus until ctx ends.
