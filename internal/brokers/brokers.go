@@ -23,8 +23,9 @@ import (
 	"time"
 )
 
-// patience is how long a node may take to be ready: a Java process beside a full test run on two cores needs it.
-const patience = 90 * time.Second
+// patience is how long a node may take to be ready: three Java processes that start beside a full test run on two cores take
+// more than a minute and a half (measured). One that ends is not waited for.
+const patience = 4 * time.Minute
 
 // Node is one broker process. Its methods may be called from any goroutine; what goes wrong fails the test.
 type Node struct {
