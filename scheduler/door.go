@@ -158,39 +158,82 @@ func (r *Room) begin(s *shared, last progress) {
 	log.Info("schedule", "stopped_for", s.start.Sub(last.Tick).Round(time.Millisecond), "missed_while_stopped", n)
 }
 
-// loop asks the plan what is due and publishes it.
+// loop asks the plan what is due and has it published, until ctx ends. It never waits for the bus: what is due while that
+// is slow waits its turn, and is dropped when it is late.
 func (r *Room) loop(ctx context.Context, p *partition) {
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
-	var pending []*event.Job
-	s, out := p.plan, outbox{room: r, own: p.own}
-	count, saved := r.targets.WithLabelValues(strconv.Itoa(p.own.Partition)), s.start
+	var (
+		pending []*event.Job
+		// One batch is under way at a time, in it everything that was due up to a time.
+		upTo  time.Time
+		under = make(chan []*event.Job, 1) // what is left of it
+		saves = make(chan struct{}, 1)     // a save came to its end
+		busy  bool
+		saved = p.plan.start
+		out   = outbox{room: r, own: p.own}
+		count = r.targets.WithLabelValues(strconv.Itoa(p.own.Partition))
+		tasks sync.WaitGroup
+	)
+	saves <- struct{}{}
+	back := func(left []*event.Job) {
+		if busy = false; len(left) == 0 {
+			p.last.reach(upTo)
+		}
+		pending = append(left, pending...)
+	}
+	defer func() {
+		if tasks.Wait(); busy {
+			back(<-under)
+		}
+	}()
 	for {
 		now := r.now()
-		s.mu.Lock()
-		jobs, skipped := s.plan.Due(now)
-		count.Set(float64(s.plan.Len()))
-		s.mu.Unlock()
+		p.plan.mu.Lock()
+		jobs, skipped := p.plan.plan.Due(now)
+		count.Set(float64(p.plan.plan.Len()))
+		p.plan.mu.Unlock()
 		if skipped > 0 {
 			r.missed.WithLabelValues(missedPause).Add(float64(skipped))
 			r.scope.Log().Warn("skip what was due while nobody looked at the clock", "slots", skipped)
 		}
-		pending = out.send(ctx, r.dropLate(append(pending, jobs...), now), now)
-		if len(pending) == 0 && ctx.Err() == nil {
-			p.last.Tick = now
-			if now.After(p.last.Reached) {
-				p.last.Reached = now
-			}
+		pending = r.dropLate(append(pending, jobs...), now)
+		switch {
+		case busy || ctx.Err() != nil:
+		case len(pending) == 0:
+			p.last.reach(now)
+		case !out.waits(now):
+			batch := pending
+			pending, upTo, busy = nil, now, true
+			tasks.Go(func() { under <- out.send(ctx, batch, now) })
 		}
-		if len(pending) == 0 && (now.Sub(saved) >= noteEvery || now.Before(saved)) {
-			saved = now
-			r.save(ctx, p.own, p.last)
+		if now.Sub(saved) >= noteEvery || now.Before(saved) {
+			select {
+			case <-saves: // The one before has come to its end.
+				saved = now
+				last := p.last
+				tasks.Go(func() {
+					r.save(ctx, p.own, last)
+					saves <- struct{}{}
+				})
+			default:
+			}
 		}
 		select {
 		case <-clock.C:
+		case left := <-under:
+			back(left)
 		case <-ctx.Done():
 			return
 		}
+	}
+}
+
+// reach notes that every slot up to now was published or counted as missed.
+func (p *progress) reach(now time.Time) {
+	p.Tick = now
+	if now.After(p.Reached) {
+		p.Reached = now
 	}
 }
 
@@ -218,11 +261,13 @@ type outbox struct {
 	again time.Time
 }
 
+// waits says that it is too early for another attempt.
+func (o *outbox) waits(now time.Time) bool {
+	return now.Before(o.again) && o.again.Sub(now) <= longestWait
+}
+
 // send returns the jobs that are left to be published later.
 func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*event.Job {
-	if len(jobs) == 0 || now.Before(o.again) && o.again.Sub(now) <= longestWait {
-		return jobs
-	}
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	err := o.publish(ctx, jobs)
