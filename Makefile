@@ -45,7 +45,7 @@ generate: $(TOOLS)/protoc-gen-go ## the protobuf code (needs protoc) and the des
 	$(GO) run ./cmd/kemi/asyncapi
 
 integration: ## tests against real servers and devices: NATS, Kafka, snmpd, InfluxDB, Grafana, Chromium
-	$(GO) test -p 1 -run Integration -timeout 30m ./...
+	KEMI_INTEGRATION=1 $(GO) test -p 1 -run Integration -timeout 30m ./...
 
 chaos: ## processes and brokers killed, paused, cut off: CHAOS_ROUNDS outages, CHAOS_SECONDS of broken brokers (empty: a short form)
 	KEMI_CHAOS_ROUNDS=$(CHAOS_ROUNDS) KEMI_CHAOS_SECONDS=$(CHAOS_SECONDS) $(GO) test -p 1 -run Chaos -timeout 120m -v ./cmd/kemi ./bus/faults
