@@ -53,6 +53,18 @@ func (p *process) resident() (int64, error) {
 	return 0, fmt.Errorf("no VmRSS in %q", status)
 }
 
+// duration is what an environment variable says, or something shorter.
+func duration(t *testing.T, name string, otherwise time.Duration) time.Duration {
+	t.Helper()
+	s := os.Getenv(name)
+	if s == "" {
+		return otherwise
+	}
+	d, err := time.ParseDuration(s)
+	must(t, err)
+	return d
+}
+
 // The broker is gone for a while (KEMI_TEST_AWAY, 40 s by default): the process stays, says what is wrong, takes no more
 // memory than it had and some, tells nobody anything, and goes on by itself when the broker is back. What was due
 // meanwhile is counted and not run.
@@ -60,12 +72,7 @@ func TestIntegrationTheBrokerIsAwayForAWhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: needs real brokers; make integration runs it")
 	}
-	away := 40 * time.Second
-	if s := os.Getenv("KEMI_TEST_AWAY"); s != "" {
-		var err error
-		away, err = time.ParseDuration(s)
-		must(t, err)
-	}
+	away := duration(t, "KEMI_TEST_AWAY", 40*time.Second)
 	for _, broker := range []struct {
 		name  string
 		start func(t *testing.T) (bus string, node *brokers.Node)
