@@ -2,6 +2,8 @@ package nats
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -133,4 +135,78 @@ func TestIntegrationALeaderIsKilled(t *testing.T) {
 	publish(t, d, topicThings.Name, "k", "company")
 	owner.value("company")
 	tail.value("company")
+}
+
+// A keep-latest topic of a cluster that is full takes what is newer of each of its keys, and that a key is gone, after
+// which there is room for others.
+func TestIntegrationAFullTopicOfAClusterTakesTheNewerOfEachKey(t *testing.T) {
+	if testing.Short() {
+		t.Skip("real servers are not for -short")
+	}
+	t.Parallel()
+	c := brokers.NATS(t, 3)
+	d, err := New(Config{URLs: c.URLs, Replicas: 3}, "", obs.Scope{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.tuning = patient()
+	defer d.Close()
+	if err := d.Ensure(t.Context(), []driver.Topic{fencedInput, {Name: "states.v1", Kind: driver.Latest, Partitions: 1, MaxBytes: 512 << 10}}); err != nil {
+		t.Fatal(err)
+	}
+	s := driver.Subscription{Topic: fencedInput.Name, Group: "g", Writes: []string{"states.v1"}}
+	got, err := follow(t, d, s).Next(t.Context())
+	if err != nil || got[0].Event != driver.Assigned {
+		t.Fatal(got, err)
+	}
+	fence := &driver.Fence{Topic: s.Topic, Group: s.Group, Epoch: got[0].Epoch}
+	put := func(f *driver.Fence, keys ...string) error {
+		var all []driver.Record
+		for _, k := range keys {
+			all = append(all, driver.Record{Topic: "states.v1", Key: k, Value: make([]byte, 4<<10)})
+		}
+		return d.Publish(t.Context(), all, f)
+	}
+	var keys []string
+	for {
+		k := fmt.Sprint("key", len(keys))
+		if err := put(nil, k); errors.Is(err, driver.ErrFull) {
+			break
+		} else if err != nil || len(keys) > 200 {
+			t.Fatal(len(keys), err)
+		}
+		keys = append(keys, k)
+	}
+	used, limit, err := d.Size(t.Context(), "states.v1")
+	if err != nil || used > limit || used < limit*9/10 || len(keys) < 80 {
+		t.Fatalf("%d keys, %d of %d bytes, %v", len(keys), used, limit, err)
+	}
+	var all sync.WaitGroup
+	for range 4 { // Several at once, with and without a fence, all keys together and one by one.
+		all.Go(func() {
+			if err := put(nil, keys...); err != nil {
+				t.Error("together:", err)
+			}
+			for _, k := range keys {
+				if err := put(fence, k); err != nil {
+					t.Error(k, "under a fence:", err)
+				}
+			}
+		})
+	}
+	all.Wait()
+	if err := put(nil, "another"); !errors.Is(err, driver.ErrFull) {
+		t.Errorf("a new key in a full topic: %v", err)
+	}
+	if now, _, err := d.Size(t.Context(), "states.v1"); err != nil || now > limit+32<<10 { // The headers of a fence came on top.
+		t.Errorf("%d bytes are used after %d, %v", now, used, err)
+	}
+	for _, k := range keys {
+		if err := d.Publish(t.Context(), []driver.Record{{Topic: "states.v1", Key: k}}, fence); err != nil {
+			t.Fatal("remove", k, err)
+		}
+	}
+	if err := put(fence, "another"); err != nil {
+		t.Error(err)
+	}
 }

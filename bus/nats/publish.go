@@ -112,18 +112,29 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 	}
 	for len(p.msgs) > 0 {
 		some := p.msgs[:min(len(p.msgs), atOnce)]
-		for {
+		for refused := 0; ; {
 			if err := p.t.link.connected(ctx); err != nil {
 				return err
 			}
-			l, err := d.guard(ctx, fence)
-			if err != nil {
-				return err
+			n, err := p.t.admit(ctx, some)
+			l, over := d.guard(ctx, fence)
+			if over != nil {
+				return over
 			}
-			if l != nil && p.t.fences {
-				err = l.fence(p.t).store(ctx, some, batch)
-			} else {
-				err = p.t.link.send(ctx, some, batch, p.t.PerKey() > 0)
+			if err == nil {
+				some = some[:n]
+				if l != nil && p.t.fences {
+					err = l.fence(p.t).store(ctx, some, batch)
+				} else {
+					err = p.t.link.send(ctx, some, batch, p.t.PerKey() > 0)
+				}
+				if errors.Is(full(err), driver.ErrFull) && p.t.reserves() {
+					p.t.reserve.credit.Store(0)
+					// What others have under way may fill the reserve for a moment.
+					if refused++; refused < 10 && pause(ctx, time.Duration(refused)*time.Millisecond) {
+						continue
+					}
+				}
 			}
 			if err == nil {
 				break

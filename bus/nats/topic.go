@@ -39,6 +39,7 @@ type topic struct {
 	fences bool
 	// replicated streams take one conditional message at a time; atomic ones take a batch.
 	replicated, atomic bool
+	reserve            *reserve
 	handle             jetstream.Stream
 }
 
@@ -48,7 +49,7 @@ func (d *Driver) named(t driver.Topic, l *link, at int) *topic {
 		parts[i] = token(parts[i])
 	}
 	return &topic{
-		Topic: t, link: l, at: at,
+		Topic: t, link: l, at: at, reserve: &reserve{turn: make(chan struct{}, 1)},
 		stream: d.config.Prefix + "_" + strings.Join(parts, "_"),
 		before: d.config.Prefix + "." + strings.Join(parts, ".") + ".",
 	}
@@ -265,5 +266,5 @@ func (d *Driver) Size(ctx context.Context, name string) (used, limit int64, err 
 		return 0, 0, t.link.explain(fmt.Errorf("size of %s: look up stream %s: %w", name, t.stream, d.put(err)))
 	}
 	info := s.CachedInfo()
-	return int64(info.State.Bytes), max(info.Config.MaxBytes, 0), nil
+	return int64(info.State.Bytes), t.capacity(), nil
 }
