@@ -36,6 +36,21 @@ func TestIntegrationNATSClusterKeepsTheContract(t *testing.T) {
 			t.Cleanup(func() { d.Close() })
 			return d
 		}
+		stop := func() (start func()) {
+			for _, n := range c.Nodes {
+				n.Kill()
+			}
+			return func() {
+				var all sync.WaitGroup
+				for _, n := range c.Nodes {
+					all.Go(n.Start)
+				}
+				all.Wait()
+				for _, n := range c.Nodes {
+					n.Ready()
+				}
+			}
+		}
 		return bustest.Harness{
 			Open: one,
 			Reopen: func() driver.Driver {
@@ -46,20 +61,9 @@ func TestIntegrationNATSClusterKeepsTheContract(t *testing.T) {
 				mu.Unlock()
 				return one()
 			},
-			Lose: func(d driver.Driver) { d.(*Driver).silence() },
-			Restart: func() {
-				for _, n := range c.Nodes {
-					n.Kill()
-				}
-				var all sync.WaitGroup
-				for _, n := range c.Nodes {
-					all.Go(n.Start)
-				}
-				all.Wait()
-				for _, n := range c.Nodes {
-					n.Ready()
-				}
-			},
+			Lose:     func(d driver.Driver) { d.(*Driver).silence() },
+			Restart:  func() { stop()() },
+			Away:     stop,
 			Dedupes:  true,
 			Patience: time.Minute,
 			Quiet:    500 * time.Millisecond,

@@ -99,6 +99,28 @@ func TestEmbeddedKeepsTheContract(t *testing.T) {
 				root.host.restart(process)
 				root.host.restart(power)
 			},
+			Away: func() func() {
+				h := root.host
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				for i, s := range h.servers {
+					s.Shutdown()
+					s.WaitForShutdown()
+					h.servers[i] = nil
+				}
+				return func() {
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					for i := range h.servers {
+						s, err := h.serve(i)
+						if err != nil {
+							t.Error(err)
+							return
+						}
+						h.servers[i] = s
+					}
+				}
+			},
 			Dedupes: true,
 		}
 	})
@@ -143,6 +165,12 @@ func TestExternalKeepsTheContract(t *testing.T) {
 			t.Cleanup(func() { d.Close() })
 			return d
 		}
+		stop := func() (start func()) {
+			port := s.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
+			s.Shutdown()
+			s.WaitForShutdown()
+			return func() { s = external(t, dir, int(port)) }
+		}
 		return bustest.Harness{
 			Open: one,
 			Reopen: func() driver.Driver {
@@ -151,13 +179,9 @@ func TestExternalKeepsTheContract(t *testing.T) {
 				}
 				return one()
 			},
-			Lose: func(d driver.Driver) { d.(*Driver).silence() },
-			Restart: func() {
-				port := s.Addr().(interface{ AddrPort() netip.AddrPort }).AddrPort().Port()
-				s.Shutdown()
-				s.WaitForShutdown()
-				s = external(t, dir, int(port))
-			},
+			Lose:    func(d driver.Driver) { d.(*Driver).silence() },
+			Restart: func() { stop()() },
+			Away:    stop,
 			Dedupes: true,
 		}
 	})

@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
 )
 
 // options are those of every connection.
@@ -123,20 +125,26 @@ func (d *Driver) dial(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-// diagnose says of each address why it cannot be used. What nats.Connect says is about one of them only.
+// diagnose says of each address why it cannot be used. What nats.Connect says is about one of them only. It is ErrAway when
+// nobody answered at any.
 func (d *Driver) diagnose(err error, who []nats.Option) error {
 	var all []error
+	away := true
 	for _, u := range d.config.URLs {
 		at := err
 		if len(d.config.URLs) > 1 || errors.Is(err, nats.ErrNoServers) || hungUp(err) {
 			at = d.config.probe(u, who)
 		}
 		if at != nil {
+			away = away && unreachable(at)
 			all = append(all, fmt.Errorf("connect to nats at %s: %w", redact(u), d.config.why(u, at)))
 		}
 	}
 	if len(all) == 0 { // They answer by now.
-		return fmt.Errorf("connect to nats at %s: %w: try again", redacted(d.config.URLs), err)
+		all = []error{fmt.Errorf("connect to nats at %s: %w: try again", redacted(d.config.URLs), err)}
+	}
+	if away {
+		return fmt.Errorf("%w: %w", driver.ErrAway, errors.Join(all...))
 	}
 	return errors.Join(all...)
 }

@@ -196,28 +196,35 @@ func (l *link) once(ctx context.Context, stream string, ask func(context.Context
 	return err
 }
 
-// explain adds to a timeout what the server said meanwhile: a refused permission looks like a timeout. It has the driver
-// look whether a stream is gone when none answered.
+// explain adds to a timeout what the server said meanwhile: a refused permission looks like a timeout. Where nobody said
+// anything it is ErrAway. It has the driver look whether a stream is gone when none answered.
 func (l *link) explain(err error) error {
-	if err == nil || errors.As(err, new(*refusal)) {
+	if err == nil || errors.As(err, new(*refusal)) || errors.Is(err, driver.ErrAway) {
 		return err
 	}
 	if isMissing(err) {
 		l.suspect()
 	}
-	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, nats.ErrTimeout) && !errors.Is(err, errSilent) {
-		return err
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, errSilent) {
+		if rs := l.refusals.now(time.Now()); len(rs) > 0 {
+			return fmt.Errorf("%w (%w)", err, rs[0])
+		}
+		l.mu.Lock()
+		said, at := l.said, l.saidAt
+		l.mu.Unlock()
+		if said != nil && time.Since(at) < recent {
+			return fmt.Errorf("%w (the server said: %w)", err, said)
+		}
 	}
-	if rs := l.refusals.now(time.Now()); len(rs) > 0 {
-		return fmt.Errorf("%w (%w)", err, rs[0])
+	var api *jetstream.APIError
+	if passing(err) && !(errors.As(err, &api) && api.ErrorCode == errResources) {
+		return fmt.Errorf("%w: %w", driver.ErrAway, err)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.said == nil || time.Since(l.saidAt) > recent {
-		return err
-	}
-	return fmt.Errorf("%w (the server said: %w)", err, l.said)
+	return err
 }
+
+// errResources: passing when a server starts, and else for somebody to give it more.
+const errResources jetstream.ErrorCode = 10023
 
 // names begins the names of this driver's members: of which process they are, for people. Of an embedded server's the
 // run comes first, for owner.lives.

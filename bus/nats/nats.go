@@ -107,7 +107,8 @@ func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
 }
 
 // Open starts the embedded servers, or connects. Ensure, Publish and Subscribe do it too when it was not done; it
-// fails when the data directory cannot be used or no server answers, and may be tried again.
+// fails when the data directory cannot be used or no server can, and may be tried again: with ErrAway nobody answered, or
+// who did is only starting.
 func (d *Driver) Open(ctx context.Context) error {
 	d.opening.Lock()
 	defer d.opening.Unlock()

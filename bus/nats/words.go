@@ -147,6 +147,20 @@ func passing(err error) bool {
 	return errors.As(err, &api) && passingCodes[api.ErrorCode]
 }
 
+// unreachable says that an attempt to connect came upon nobody, or upon a server that starts, stops or takes no more: it is
+// worth another. What a server refused, or what does not speak as expected, stays so until somebody changes it.
+func unreachable(err error) bool {
+	for _, e := range []error{
+		syscall.ECONNREFUSED, syscall.EHOSTUNREACH, syscall.ENETUNREACH, syscall.EADDRNOTAVAIL, os.ErrDeadlineExceeded,
+		context.DeadlineExceeded, nats.ErrTimeout, nats.ErrNoServers, nats.ErrMaxConnectionsExceeded,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return errors.As(err, new(*net.DNSError)) || isTimeout(err) || hungUp(err) || strings.Contains(strings.ToLower(err.Error()), "connections exceeded")
+}
+
 // passingCodes: 10005 no peer with room, 10008 temporarily unavailable, 10009 cannot handle the request, 10023
 // insufficient resources, 10118 and 10194 the stream is offline, 10119 and 10195 the consumer is offline.
 var passingCodes = map[jetstream.ErrorCode]bool{10005: true, 10008: true, 10009: true, 10023: true, 10118: true, 10119: true, 10194: true, 10195: true}

@@ -86,6 +86,10 @@ func TestWhyACertificateIsNotAcceptedIsSaid(t *testing.T) {
 				return
 			}
 			wants(t, err, c.url, c.want)
+			// One that waits for another way to begin and says nothing looks like one that is away.
+			if got := errors.Is(err, driver.ErrAway); got && c.url != first {
+				t.Errorf("what is refused is not away: %v", err)
+			}
 		})
 	}
 }
