@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -50,11 +51,18 @@ type Harness struct {
 	Hold time.Duration
 }
 
-// Run holds the broker that open makes to the contract.
-func Run(t *testing.T, open func(t *testing.T) Harness) {
+// Run holds the broker that open makes to the contract; to the clauses whose names have one of the words in them when there
+// are words.
+func Run(t *testing.T, open func(t *testing.T) Harness, words ...string) {
 	t.Helper()
+	wanted := func(c clause) bool {
+		return len(words) == 0 || slices.ContainsFunc(words, func(word string) bool { return strings.Contains(c.name, word) })
+	}
 	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, using, whole} {
 		for _, c := range group {
+			if !wanted(c) {
+				continue
+			}
 			t.Run(c.name, func(t *testing.T) {
 				t.Parallel()
 				c.hold(start(t, open(t)))

@@ -69,6 +69,15 @@ func certificate(err error) string {
 	return ""
 }
 
+// away marks an error that may pass, and that no broker has said: nobody is there, or nobody answers.
+func away(err error) error {
+	var said kafkago.Error
+	if !passing(err) || errors.As(err, &said) && said != kafkago.BrokerNotAvailable { // It is what the transport says of one that is gone.
+		return err
+	}
+	return fmt.Errorf("%w: %w", driver.ErrAway, err)
+}
+
 // explain says in words what to do about an error, where that is known.
 func explain(err error) error {
 	if err == nil {

@@ -30,6 +30,7 @@ type reader struct {
 	said    string // What was last said about an error, not to say it again and again.
 	damaged int    // How often the batch that is next was not what was written.
 	hole    int64  // Up to where the last answer should have had something, and had nothing.
+	strict  bool   // Who is refused is told; else it is logged, and may change.
 }
 
 // page is what one fetch brought.
@@ -45,7 +46,7 @@ func newReader(d *Driver, t *topic, partition int, from int64) *reader {
 }
 
 // fetch reads what is next: something, or nothing after a while. While the brokers are away it waits for them; its only
-// error is that of ctx.
+// error is that of ctx, and of a strict reader a refusal.
 func (r *reader) fetch(ctx context.Context) (page, error) {
 	for {
 		p, err := r.once(ctx)
@@ -55,6 +56,8 @@ func (r *reader) fetch(ctx context.Context) (page, error) {
 			return p, nil
 		case ctx.Err() != nil:
 			return page{}, ctx.Err()
+		case r.strict && refused(err):
+			return page{}, err
 		}
 		var said kafkago.Error
 		if errors.As(err, &said) {
@@ -321,7 +324,8 @@ func (d *Driver) listOffsets(ctx context.Context, t *topic, partitions []int, at
 	return out, nil
 }
 
-// insist does something until it succeeds, what is wrong does not pass, or ctx ends.
+// insist does something until it succeeds, what is wrong does not pass, or ctx ends; driver.ErrAway is that until then no
+// broker said a word.
 func (d *Driver) insist(ctx context.Context, do func() error) error {
 	var last error
 	for {
@@ -333,7 +337,7 @@ func (d *Driver) insist(ctx context.Context, do func() error) error {
 			last = err
 		}
 		if !pause(ctx, d.tuning.again) {
-			return explain(errors.Join(ctx.Err(), last))
+			return explain(fmt.Errorf("%w: %w", away(last), ctx.Err()))
 		}
 	}
 }

@@ -52,6 +52,8 @@ type Driver struct {
 	opening sync.Mutex
 	opened  bool
 
+	recalled sync.Once // It was looked how long the cluster remembers groups.
+
 	link   *link           // Set by Open; every request goes through it.
 	client *kafkago.Client // Requests in the words of kafka-go, through the link.
 
@@ -99,6 +101,9 @@ func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.F
 	t, err := d.topic(ctx, s.Topic)
 	if err == nil {
 		err = s.Check(t.Topic)
+	}
+	if err == nil {
+		err = d.readable(ctx, t)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("subscribe to %s: %w", s.Topic, err)

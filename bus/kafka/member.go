@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -76,7 +77,18 @@ func newMember(d *Driver, t *topic, s driver.Subscription) *member {
 	return m
 }
 
-func (m *member) begin(context.Context) error {
+// begin asks for the coordinators, so that whoever may not use the group, or may not fence what it writes, is told at
+// once. Everything else may pass, and is waited for.
+func (m *member) begin(ctx context.Context) error {
+	if _, err := m.home.find(ctx); refused(err) {
+		return fmt.Errorf("find the coordinator of %s: %w", m.group, err)
+	}
+	if len(m.s.Writes) > 0 {
+		w := newWriter(m.d, &lease{m: m, place: place{m.s.Topic, m.s.Group, 0}})
+		if _, err := w.home.find(ctx); refused(err) {
+			return fmt.Errorf("find the coordinator of %s: %w", w.id, err)
+		}
+	}
 	m.tasks.Go(m.run)
 	m.tasks.Go(m.keep)
 	return nil
@@ -90,10 +102,16 @@ func signal(c chan struct{}) {
 	}
 }
 
+// usual is how long a cluster may need to find a group's coordinator, be it a new one or the first ever, without anybody
+// being told.
+const usual = 5 * time.Second
+
 // run makes the feed a member and keeps it one, until it has left.
 func (m *member) run() {
 	defer m.quit()
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group)
+	var since time.Time // When the first of the attempts ended that failed one after the other.
+	warned := false
 	for attempt := 0; m.life.Err() == nil; attempt++ {
 		if m.isClosed() != nil {
 			if m.leave() {
@@ -103,8 +121,11 @@ func (m *member) run() {
 		}
 		err := m.join()
 		if err == nil {
-			attempt = 0
+			begun := time.Now()
 			err = m.stay()
+			if err == nil || errors.Is(err, kafkago.RebalanceInProgress) || time.Since(begun) > usual {
+				attempt, since, warned = 0, time.Time{}, false
+			}
 		}
 		switch {
 		case err == nil:
@@ -115,7 +136,14 @@ func (m *member) run() {
 		case m.isClosed() != nil, errors.Is(err, kafkago.RebalanceInProgress):
 		default:
 			m.home.forget()
-			if attempt&(attempt-1) == 0 { // Ever more rarely.
+			if since.IsZero() {
+				since = time.Now()
+			}
+			switch {
+			case passing(err) && time.Since(since) < usual:
+				log.Debug("join the group again", "err", err, "attempt", attempt)
+			case !warned || attempt&(attempt-1) == 0: // Ever more rarely.
+				warned = true
 				log.Warn("join the group again", "err", explain(err), "attempt", attempt)
 			}
 		}

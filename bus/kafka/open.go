@@ -58,7 +58,7 @@ func missing(have []apiversions.ApiKeyResponse) error {
 }
 
 // Open connects. Ensure, Publish and Subscribe do it too when it was not done. While no broker answers it waits until ctx
-// ends; who is refused is told at once. It may be tried again.
+// ends, which is driver.ErrAway; who is refused is told at once. It may be tried again.
 func (d *Driver) Open(ctx context.Context) error {
 	d.opening.Lock()
 	defer d.opening.Unlock()
@@ -77,6 +77,10 @@ func (d *Driver) Open(ctx context.Context) error {
 		d.client, d.link = &kafkago.Client{Addr: l.addr, Transport: l}, l
 		d.mu.Unlock()
 	}
+	waits := time.AfterFunc(usual, func() {
+		d.scope.Log().Warn("wait for a broker", "brokers", d.where(), "err", d.link.health())
+	})
+	defer waits.Stop()
 	err := d.insist(ctx, func() error { return d.greet(ctx) })
 	if err != nil {
 		return fmt.Errorf("connect to kafka at %s: %w", d.where(), err)

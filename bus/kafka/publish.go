@@ -135,7 +135,10 @@ func (d *Driver) store(ctx context.Context, parcels []*parcel) error {
 			select {
 			case err = <-l.done:
 			default:
-				err = errors.Join(ctx.Err(), l.why())
+				err = ctx.Err()
+				if why := l.why(); why != nil {
+					err = fmt.Errorf("%w: %w", away(why), err)
+				}
 			}
 		}
 		if err != nil {

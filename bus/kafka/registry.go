@@ -86,7 +86,9 @@ func (d *Driver) entries(ctx context.Context) (map[string]*driver.Topic, error) 
 		return nil, fmt.Errorf("read %s: %w", t.name, err)
 	}
 	out := map[string]*driver.Topic{}
-	for r := newReader(d, t, 0, 0); r.next < end[0]; {
+	r := newReader(d, t, 0, 0)
+	r.strict = true
+	for r.next < end[0] {
 		p, err := r.fetch(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("read %s: %w", t.name, err)

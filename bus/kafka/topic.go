@@ -24,6 +24,7 @@ type topic struct {
 	maxBatch int // Bytes that a record batch may have.
 	quota    quota
 	turn     atomic.Uint32 // Where work goes next.
+	readable atomic.Bool   // The brokers said that it may be read.
 }
 
 // defaultBatch is what a broker takes that says nothing else.
@@ -66,6 +67,7 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 			return fmt.Errorf("ensure topic %s: %w", want.Name, explain(err))
 		}
 	}
+	d.recalled.Do(func() { d.recall(ctx) })
 	return nil
 }
 
@@ -161,7 +163,7 @@ func (d *Driver) await(ctx context.Context, name string) (kept, error) {
 			return have, err
 		}
 		if !pause(ctx, d.tuning.again) {
-			return have, errors.Join(ctx.Err(), err)
+			return have, fmt.Errorf("%w: %w", away(err), ctx.Err())
 		}
 	}
 }
