@@ -166,7 +166,7 @@ func (l *Letter) stuck(topics map[string]event.Topic) string {
 		return "it was never stored, and would not be now: " + l.Reason
 	case strings.IndexByte(l.Key, 0) >= 0:
 		return "its key has a NUL, which no broker carries"
-	case l.Partition < 0 || l.Partition >= t.Partitions:
+	case l.Partition < 0 || l.Partition >= t.Partitions && t.Kind != event.Work:
 		return "the topic has " + strconv.Itoa(t.Partitions) + " partitions, it was in number " + strconv.Itoa(l.Partition)
 	}
 	return ""

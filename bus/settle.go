@@ -147,7 +147,7 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 		case newer[l.ID]:
 			s.why(l.ID, "there is a newer record of this key by now, which it would replace: drop the letter")
 		default:
-			records = append(records, l.Record)
+			records = append(records, anywhere(l.Record, s.bus.topics[l.Topic]))
 			ids[&records[len(records)-1]] = l.ID
 		}
 	}
@@ -185,6 +185,14 @@ func (s *settling) write(ctx context.Context, ids []int64) error {
 	}
 	s.bus.scope.Log().Info("dead letters are done", "how", s.done.How, "by", s.done.By, "letters", len(ids), "first", ids[0], "last", ids[len(ids)-1], "comment", s.done.Comment)
 	return nil
+}
+
+// anywhere is a record with a partition that its topic has: those of work are the broker's own, which may have more of them.
+func anywhere(r driver.Record, t event.Topic) driver.Record {
+	if t.Kind == event.Work {
+		r.Partition %= t.Partitions
+	}
+	return r
 }
 
 // newer says of which letters the keep-latest topic has something newer of the same key, or had it removed.

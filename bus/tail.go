@@ -96,7 +96,7 @@ func (b *Bus) read(ctx context.Context, s Span, handle func([]driver.Delivery) e
 			case d.Event != driver.Data || over:
 			case !s.To.IsZero() && !d.Stored.Before(s.To):
 				past[d.Partition] = true
-				over = len(past) == left
+				over = len(past) == left && t.Kind != event.Work // Of work the broker may have more partitions than the topic.
 			case s.Key == "" || d.Record.Key == s.Key:
 				chosen = append(chosen, d)
 			}
