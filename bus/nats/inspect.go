@@ -67,7 +67,7 @@ func each(n int, ask func(i int) error) error {
 func (t *topic) inspect(ctx context.Context, p int) (driver.PartitionInfo, error) {
 	end := int64(t.handle.CachedInfo().State.LastSeq) + 1
 	info := driver.PartitionInfo{Partition: p, First: end, End: end}
-	last, err := t.lastOf(ctx, t.filter(p))
+	last, _, err := t.lastOf(ctx, t.filter(p))
 	if err != nil || last == 0 {
 		return info, err
 	}

@@ -37,8 +37,9 @@ type intake struct {
 	more chan struct{}
 	// take gets each message, in order.
 	take func(m *nats.Msg, meta *nats.MsgMetadata) error
-	// idle, when given, is told once a second that the consumer had nothing for us and that nothing is on its way.
-	idle func()
+	// idle, when given, is told once a second that the consumer had nothing for us and that nothing is on its way. In a
+	// cluster the consumer may be with a server that has not heard of everything yet.
+	idle func(ctx context.Context) error
 	// own: the consumer is nobody else's. It goes with the session, and a gap in its messages ends the session.
 	own bool
 }
@@ -108,7 +109,9 @@ func (i *intake) session(ctx context.Context) error {
 	asked, got := 0, uint64(0)
 	heard, last := time.Now(), time.Now()
 	if i.idle != nil && info.NumPending == 0 {
-		i.idle()
+		if err := i.link.once(ctx, i.stream, i.idle); err != nil {
+			return err
+		}
 	}
 	clock := time.NewTicker(time.Second)
 	defer clock.Stop()
@@ -176,7 +179,9 @@ func (i *intake) session(ctx context.Context) error {
 				return errStuck
 			}
 			if i.idle != nil && info.NumPending == 0 && info.Delivered.Consumer == got && len(messages) == 0 {
-				i.idle()
+				if err := i.link.once(ctx, i.stream, i.idle); err != nil {
+					return err
+				}
 			}
 			if stuck {
 				last = now
@@ -257,20 +262,20 @@ type from struct {
 	time     time.Time
 }
 
-// lastOf is the position of the newest record in a filter, 0 when there is none.
-func (t *topic) lastOf(ctx context.Context, filter string) (int64, error) {
+// lastOf is the position and the time of the newest record in a filter, 0 when there is none.
+func (t *topic) lastOf(ctx context.Context, filter string) (position int64, at time.Time, err error) {
 	s, err := t.link.js.Stream(ctx, t.stream)
 	if err != nil {
-		return 0, fmt.Errorf("look up stream %s: %w", t.stream, err)
+		return 0, at, fmt.Errorf("look up stream %s: %w", t.stream, err)
 	}
 	m, err := s.GetLastMsgForSubject(ctx, filter)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
+		return 0, at, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read last record: %w", err)
+		return 0, at, fmt.Errorf("read last record: %w", err)
 	}
-	return int64(m.Sequence), nil
+	return int64(m.Sequence), m.Time, nil
 }
 
 // end is the position of the newest record of the whole topic.

@@ -130,7 +130,7 @@ func (l *lease) write(ctx context.Context, release bool) error {
 // isMismatch says that a compare-and-swap found another revision.
 func isMismatch(err error) bool {
 	var api *jetstream.APIError
-	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == 10164)
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && (api.ErrorCode == errNotLast || api.ErrorCode == errUnderWay)
 }
 
 // hold makes sure that the lease is still this member's: by the clock, or by renewing it.
@@ -215,7 +215,7 @@ func (l *lease) reader(start driver.Start, position int64) {
 				return nil, err
 			}
 			if l.next.snapshot && l.target == 0 {
-				last, err := l.o.t.lastOf(ctx, l.o.t.filter(l.partition))
+				last, _, err := l.o.t.lastOf(ctx, l.o.t.filter(l.partition))
 				if err != nil {
 					return nil, err
 				}
@@ -250,12 +250,8 @@ func (l *lease) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 		l.next.snapshot = false
 	}
 	d, err := l.o.t.delivered(m, meta)
-	switch {
-	case err != nil:
-		l.o.d.scope.Log().Error("skip a record that is not Kemi's", "topic", l.place.topic, "position", position, "err", err)
-		return nil
-	case l.next.snapshot && d.Record.Value == nil:
-		return nil
+	if err != nil || l.next.snapshot && d.Record.Value == nil {
+		return err
 	}
 	d.Epoch = l.epoch
 	l.o.mu.Lock()

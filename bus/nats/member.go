@@ -115,27 +115,30 @@ func (t *topic) resolve(ctx context.Context, p int, s driver.Start) (int64, erro
 	if !s.End && s.Time.IsZero() {
 		return max(s.Position, 1), nil
 	}
-	if !s.End {
-		consumer, err := t.reading(ctx, []string{t.filter(p)}, from{time: s.Time})
-		if err != nil {
-			return 0, err
-		}
-		info := consumer.CachedInfo()
-		defer func() { _ = t.link.js.DeleteConsumer(ctx, info.Stream, info.Name) }()
-		if info.NumPending > 0 {
-			m, err := consumer.Next(jetstream.FetchContext(ctx))
-			if err != nil {
-				return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
-			}
-			meta, err := m.Metadata()
-			if err != nil {
-				return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
-			}
-			return int64(meta.Sequence.Stream), nil
-		}
+	end, err := t.end(ctx)
+	if err != nil || s.End {
+		return end + 1, err
 	}
-	last, err := t.end(ctx)
-	return last + 1, err
+	last, at, err := t.lastOf(ctx, t.filter(p))
+	if err != nil || last == 0 || at.Before(s.Time) {
+		return end + 1, err
+	}
+	// There is one, though in a cluster the consumer may be with a server that has not heard of it yet.
+	consumer, err := t.reading(ctx, []string{t.filter(p)}, from{time: s.Time})
+	if err != nil {
+		return 0, err
+	}
+	info := consumer.CachedInfo()
+	defer func() { _ = t.link.js.DeleteConsumer(ctx, info.Stream, info.Name) }()
+	m, err := consumer.Next(jetstream.FetchContext(ctx))
+	if err != nil {
+		return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
+	}
+	meta, err := m.Metadata()
+	if err != nil {
+		return 0, fmt.Errorf("look for the first record after %s: %w", s.Time, err)
+	}
+	return int64(meta.Sequence.Stream), nil
 }
 
 // Next implements driver.Feed.

@@ -28,7 +28,7 @@ type tuning struct {
 	commit   time.Duration // How often a position is written at most.
 	patience time.Duration // How long one Publish waits when its context has no deadline.
 	window   int           // Default of Subscription.Window.
-	ackWait  time.Duration // Default of Subscription.Redeliver.
+	ackWait  time.Duration // After which work of a silent member goes to another, when Subscription.Redeliver is 0.
 	bulkFrom int64         // Bytes of free disk below which an embedded server takes nothing that comes in bulk.
 	minFree  int64         // And below which it takes nothing at all.
 }

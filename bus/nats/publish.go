@@ -357,7 +357,7 @@ func full(err error) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
 		switch api.ErrorCode {
-		case errFull, 10002, 10023, 10028, 10047:
+		case errFull, 10002, errResources, 10028, 10047:
 			return fmt.Errorf("%w: %w", driver.ErrFull, err)
 		case 10054:
 			return fmt.Errorf("%w: %w", driver.ErrTooLarge, err)

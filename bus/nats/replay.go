@@ -69,11 +69,7 @@ func (r *replay) begin(ctx context.Context) error {
 			defer r.mu.Unlock()
 			return r.buf.room()
 		},
-		idle: func() {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			r.catchUp()
-		},
+		idle: r.idle,
 	}
 	if len(r.filters) > 0 {
 		r.tasks.Go(func() { r.in.run(r.ctx) })
@@ -89,7 +85,7 @@ func (r *replay) aim(ctx context.Context) error {
 	}
 	r.born, r.target = born, 0
 	for _, f := range r.filters {
-		last, err := r.t.lastOf(ctx, f)
+		last, _, err := r.t.lastOf(ctx, f)
 		if err != nil {
 			return err
 		}
@@ -142,6 +138,29 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 	return r.t.reading(ctx, r.filters, at)
 }
 
+// idle has caught up when the newest record that is there has come: what was aimed at may have gone.
+func (r *replay) idle(ctx context.Context) error {
+	r.mu.Lock()
+	done, next := r.caughtUp, r.next
+	r.mu.Unlock()
+	if done {
+		return nil
+	}
+	for _, f := range r.filters {
+		last, at, err := r.t.lastOf(ctx, f)
+		if err != nil {
+			return err
+		}
+		if last >= max(next.position, 1) && (next.position > 0 || !at.Before(next.time)) {
+			return nil // It is on its way.
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.catchUp()
+	return nil
+}
+
 // catchUp is called with the mutex held, or before anything runs.
 func (r *replay) catchUp() {
 	if !r.caughtUp {
@@ -154,8 +173,8 @@ func (r *replay) catchUp() {
 // take runs in the intake's goroutine, as does open; next, came and missing are theirs alone.
 func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	position := int64(meta.Sequence.Stream)
-	if position < r.next.position { // A snapshot that had to begin anew.
-		return nil
+	if position < r.next.position || r.next.position == 0 && meta.Timestamp.Before(r.next.time) {
+		return nil // A snapshot had to begin anew, or the consumer is with a server that did not know where to begin.
 	}
 	all, err := r.complete(m.Subject, position)
 	if err != nil {
@@ -204,7 +223,7 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 		}
 		if !r.s.Start.Snapshot && r.t.PerKey() > 1 {
 			for _, f := range r.filters {
-				last, err := r.t.lastOf(ctx, f)
+				last, _, err := r.t.lastOf(ctx, f)
 				if err != nil {
 					return false, err
 				}

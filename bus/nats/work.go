@@ -20,7 +20,8 @@ import (
 // all members share: there, slow records of one member would hold up the others. Acknowledgements are sent and not
 // awaited; one that is lost means that the record comes again.
 //
-// When work is to stay with its member, the member says every third of the consumer's time that it has it in hand.
+// When work is to stay with its member, the member says every third of the consumer's time (AckWait, 6 s: every 2 s) that it
+// has it in hand. What a silent member had goes to others after that time, as its partitions do.
 type worker struct {
 	feed
 	in      intake
@@ -168,6 +169,7 @@ func (w *worker) room() int {
 func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	d, err := w.t.delivered(m, meta)
 	if err != nil {
+		// A stream that is wider than it should be has room for partitions that the topic has not.
 		w.d.scope.Log().Error("skip a record that is not Kemi's", "topic", w.t.Name, "position", meta.Sequence.Stream, "err", err)
 		return w.t.link.nc.Publish(m.Reply, []byte("+TERM"))
 	}
