@@ -150,11 +150,15 @@ func (b *Bus) belongs(ctx context.Context) error {
 		return nil
 	}
 	name, err := b.LoadNote(ctx, note)
+	if err == nil && len(name) == 0 {
+		if err := b.SaveNote(ctx, note, []byte(mine)); err != nil {
+			return fmt.Errorf("write down whose topics these are: %w", err)
+		}
+		name, err = b.LoadNote(ctx, note) // Another may have come first.
+	}
 	switch {
 	case err != nil:
 		return fmt.Errorf("ask whose topics these are: %w", err)
-	case len(name) == 0:
-		return b.SaveNote(ctx, note, []byte(mine))
 	case string(name) != mine:
 		return fmt.Errorf("the topics belong to the installation %q, this one is %q: give each a prefix of its own on the broker, or both the same installation: if they are one", name, mine)
 	}

@@ -6,41 +6,52 @@ import (
 	"kemi.dev/kemi/bus/driver"
 )
 
-// A note is a small piece of state of a room that owns no partition, such as when the scheduler last looked at the
-// clock. Notes are kept with the state of the desks, newest per name, and are not fenced: the last writer wins.
+// A note is a small piece of state of a room that owns no partition, or that others are to see, such as how the sources
+// of targets are. Notes are kept with the state of the desks, newest per name, and are not fenced: the last writer wins.
 
 const notePrefix = "note/"
 
-// SaveNote keeps data under a name, which begins with the room's; nil forgets it. It survives what event.Process does.
-func (b *Bus) SaveNote(ctx context.Context, name string, data []byte) error {
-	key := notePrefix + name
-	return b.store(ctx, []driver.Record{{
-		Topic: topicState.Name, Partition: Partition(key, topicState.Partitions), Key: key, Value: data,
-	}}, nil)
+// noteAt is the key and the partition of a note.
+func noteAt(name string) (key string, partition int) {
+	key = notePrefix + name
+	return key, Partition(key, topicState.Partitions)
 }
 
-// LoadNote returns what was saved last under a name, nil when there is nothing.
-func (b *Bus) LoadNote(ctx context.Context, name string) ([]byte, error) {
-	key := notePrefix + name
-	feed, err := b.subscribe(ctx, driver.Subscription{
-		Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{Partition(key, topicState.Partitions)},
+// SaveNote keeps data under a name, which begins with the room's; nil forgets it. It survives what event.Process does.
+func (b *Bus) SaveNote(ctx context.Context, name string, data []byte) error {
+	key, partition := noteAt(name)
+	return b.store(ctx, []driver.Record{{Topic: topicState.Name, Partition: partition, Key: key, Value: data}}, nil)
+}
+
+// LoadNote returns what was saved last under a name, nil when there is nothing. It reads the partition that the note is
+// in: who wants to know again and again follows it.
+func (b *Bus) LoadNote(ctx context.Context, name string) (data []byte, err error) {
+	key, partition := noteAt(name)
+	err = b.readStored(ctx, topicState.Name, partition, From{Snapshot: true}, func(d *driver.Delivery) error {
+		if d.Record.Key == key {
+			data = d.Record.Value
+		}
+		return nil
 	})
+	return data, err
+}
+
+// FollowNote hands over what is saved under a name, now and whenever it changes, nil when it was forgotten, until ctx ends.
+func (b *Bus) FollowNote(ctx context.Context, name string, handle func(data []byte)) error {
+	key, partition := noteAt(name)
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{partition}})
 	if err != nil {
-		return nil, err
+		return ended(ctx, err)
 	}
 	defer feed.Close()
-	var data []byte
 	for {
 		batch, err := feed.Next(ctx)
 		if err != nil {
-			return nil, err
+			return ended(ctx, err)
 		}
-		for _, d := range batch {
-			switch {
-			case d.Event == driver.CaughtUp:
-				return data, nil
-			case d.Event == driver.Data && d.Record.Key == key:
-				data = d.Record.Value
+		for i := range batch {
+			if batch[i].Event == driver.Data && batch[i].Record.Key == key {
+				handle(batch[i].Record.Value)
 			}
 		}
 	}

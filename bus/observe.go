@@ -69,11 +69,29 @@ func (b *Bus) lags(ctx context.Context, topic string, open *openLetters) map[str
 	}
 	all := map[string]int64{}
 	for _, g := range info.Groups {
+		if abandoned(g, info.Partitions) {
+			continue
+		}
 		for _, p := range g.Partitions {
 			all[g.Name] += p.Lag
 		}
 	}
 	return all
+}
+
+// abandoned says that nobody is in a group any more, and not since what it would read next went: such as that of a store
+// that was taken away.
+func abandoned(g driver.GroupInfo, partitions []driver.PartitionInfo) bool {
+	first := map[int]int64{}
+	for _, p := range partitions {
+		first[p.Partition] = p.First
+	}
+	for _, p := range g.Partitions {
+		if p.Owner != "" || p.Partition < 0 || p.Next >= first[p.Partition] {
+			return false
+		}
+	}
+	return len(g.Partitions) > 0
 }
 
 // countLetters follows dead.v1 for ever.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -90,38 +91,22 @@ func (o *Ownership) SaveState(ctx context.Context, name string, data []byte) err
 
 // LoadState returns what former owners of the partition saved, by name.
 func (o *Ownership) LoadState(ctx context.Context) (map[string][]byte, error) {
-	feed, err := o.bus.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{o.statePartition()}})
+	prefix, pieces := o.stateKey(""), map[string][]byte{}
+	err := o.bus.readStored(ctx, topicState.Name, o.statePartition(), From{Snapshot: true}, func(d *driver.Delivery) error {
+		name, ours := strings.CutPrefix(d.Record.Key, prefix)
+		switch {
+		case !ours:
+		case d.Record.Value == nil:
+			delete(pieces, name)
+		default:
+			pieces[name] = d.Record.Value
+		}
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	defer feed.Close()
-	prefix, pieces := o.stateKey(""), map[string][]byte{}
-	for {
-		batch, err := feed.Next(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, d := range batch {
-			if d.Event == driver.CaughtUp {
-				return pieces, nil
-			}
-			name, ours := cutPrefix(d.Record.Key, prefix)
-			switch {
-			case d.Event != driver.Data || !ours:
-			case d.Record.Value == nil:
-				delete(pieces, name)
-			default:
-				pieces[name] = d.Record.Value
-			}
-		}
-	}
-}
-
-func cutPrefix(s, prefix string) (string, bool) {
-	if len(s) < len(prefix) || s[:len(prefix)] != prefix {
-		return "", false
-	}
-	return s[len(prefix):], true
+	return pieces, nil
 }
 
 // Replay hands over again what this partition stored since a time, up to From and without it: to warm up what

@@ -63,6 +63,7 @@ type Room struct {
 	mu      sync.Mutex
 	status  []SourceStatus
 	leading bool
+	heard   []SourceStatus // By Follow.
 }
 
 // New makes the room, or returns what is wrong with the configuration of its sources. It reads nothing yet.

@@ -227,6 +227,49 @@ func TestAShrinkingFileIsHeldUntilACommand(t *testing.T) {
 	}
 }
 
+// A process that does not read the sources hears how they are from the one that does.
+func TestOthersHearHowTheSourcesAre(t *testing.T) {
+	s := newSite(t)
+	s.save("a", "b")
+	stop := s.start()
+	defer stop()
+	o := options(t, s.dir, "- file: {path: targets.yaml}")
+	o.Bus = s.bus
+	other, problems := cmdb.New(o)
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- other.Follow(ctx) }()
+	hears := func(want cmdb.State) {
+		t.Helper()
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		deadline := time.After(5 * time.Second)
+		for {
+			if heard := other.Shown(); len(heard) == 1 && heard[0].State == want && heard[0].Targets == 2 {
+				return
+			}
+			select {
+			case <-tick.C:
+			case <-deadline:
+				t.Fatalf("heard %+v, want %s", other.Shown(), want)
+			}
+		}
+	}
+	hears(cmdb.StateOK)
+	save(t, filepath.Join(s.dir, "targets.yaml"), "targets: [")
+	hears(cmdb.StateInvalid)
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if len(s.room.Shown()) != 1 {
+		t.Errorf("the one that reads them shows %+v", s.room.Shown())
+	}
+}
+
 func TestRunSaysWhenTheBusIsGone(t *testing.T) {
 	s := newSite(t)
 	s.save("a")

@@ -3,7 +3,6 @@ package cmdb
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -27,22 +26,27 @@ func (l *leader) note(ctx context.Context, changed bool) {
 	}
 }
 
-// Shown returns the state of every source as the process that reads them wrote it down last; of that process it is
-// Status. Nothing is there before the first process read a source.
-func (r *Room) Shown(ctx context.Context) ([]SourceStatus, error) {
+// Follow hears how the sources are from the process that reads them, until ctx ends.
+func (r *Room) Follow(ctx context.Context) error {
+	return r.bus.FollowNote(ctx, noteName, func(data []byte) {
+		var all []SourceStatus
+		if err := json.Unmarshal(data, &all); err != nil && len(data) > 0 {
+			r.scope.Log().Warn("read the state of the sources", "err", err)
+			return
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.heard = all
+	})
+}
+
+// Shown returns the state of every source: in the process that reads them its own, else what Follow heard.
+func (r *Room) Shown() []SourceStatus {
 	r.mu.Lock()
-	leading := r.leading
+	leading, heard := r.leading, r.heard
 	r.mu.Unlock()
 	if leading {
-		return r.Status(), nil
+		return r.Status()
 	}
-	data, err := r.bus.LoadNote(ctx, noteName)
-	if err != nil || data == nil {
-		return nil, err
-	}
-	var all []SourceStatus
-	if err := json.Unmarshal(data, &all); err != nil {
-		return nil, fmt.Errorf("read the state of the sources: %w", err)
-	}
-	return all, nil
+	return heard
 }

@@ -88,7 +88,7 @@ func TestIntegrationTheBrokerIsAwayForAWhile(t *testing.T) {
 	} {
 		t.Run(broker.name, func(t *testing.T) {
 			bus, node := broker.start(t)
-			m := newTeam(t, bus, 60)
+			m := newTeam(t, bus, 60, time.Second)
 			p := m.join()
 			within(t, 90*time.Second, "everything is up", func() error { return allUp(p, m.devices) })
 			within(t, 30*time.Second, "ready", p.ready)

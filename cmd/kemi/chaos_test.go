@@ -91,7 +91,7 @@ func TestChaosKillDuringAnOutage(t *testing.T) {
 	if err := toldOnce(hook.list(), rounds); err != nil {
 		t.Error(err)
 	}
-	checked, lost, twice, missed := slots(t, p, began, dead)
+	checked, lost, twice, missed := slots(t, p, began, dead, time.Second)
 	t.Logf("%d rounds in %s: %d deliveries; %d slots: lost %d, with two outcomes %d, missed while nobody ran %d",
 		rounds, time.Since(began).Round(time.Second), len(hook.list()), checked, lost, twice, missed)
 	if lost > 0 || twice > 0 {
@@ -151,7 +151,7 @@ func toldOnce(all []delivery, outages int) error {
 
 // slots looks every slot of every target up among the readings. A slot without one counts as missed when nobody ran
 // around it, else as lost; then, too, one may have been polled, and polled again because nobody was told.
-func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (checked, lost, twice, missed int) {
+func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every time.Duration) (checked, lost, twice, missed int) {
 	t.Helper()
 	outcomes := map[string]map[int64]int{}
 	for _, l := range p.everything("readings.v1") {
@@ -187,7 +187,7 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time) (chec
 		if phase < 0 {
 			continue
 		}
-		for slot := phase; slot < until; slot += 1000 {
+		for slot := phase; slot < until; slot += every.Milliseconds() {
 			checked++
 			if bySlot[slot] > 0 {
 				continue

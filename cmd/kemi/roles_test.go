@@ -62,7 +62,7 @@ type team struct {
 	members []*process
 }
 
-func newTeam(t *testing.T, bus string, devices int) *team {
+func newTeam(t *testing.T, bus string, devices int, every time.Duration) *team {
 	t.Helper()
 	listen, err := simulate.ParseListen("127.76.0.0/16:0")
 	must(t, err)
@@ -73,8 +73,9 @@ func newTeam(t *testing.T, bus string, devices int) *team {
 	yaml := fmt.Sprintf(chaosYAML, "127.0.0.1:7070", m.hook.URL)
 	// As patient as a team has to be: a fail-over takes some seconds, and what is asked meanwhile is answered after it.
 	yaml = strings.Replace(yaml, "group_wait: 1s, verify_timeout: 3s, settle: 4s", "group_wait: 3s, verify_timeout: 20s, settle: 20s", 1)
+	yaml = strings.Replace(yaml, "timeout: 300ms", "timeout: 1s", 1)
 	yaml = strings.Replace(yaml, "data: data", "data: ${KEMI_TEST_DATA}\nbus: "+bus, 1)
-	dir := files(t, map[string]string{"kemi.yaml": yaml, "rules.yaml": downRule, "targets.yaml": targetsYAML(m.fleet.Devices(), time.Second)})
+	dir := files(t, map[string]string{"kemi.yaml": yaml, "rules.yaml": downRule, "targets.yaml": targetsYAML(m.fleet.Devices(), every)})
 	m.config = filepath.Join(dir, "kemi.yaml")
 	return m
 }
@@ -123,7 +124,7 @@ func deliveriesOnce(all []delivery, outages int) error {
 // around which all roles ran has one outcome.
 func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 	eachBroker(t, func(t *testing.T, bus string, _ []*brokers.Node) {
-		m := newTeam(t, bus, 60)
+		m := newTeam(t, bus, 60, time.Second)
 		byRole := map[string]*process{}
 		for _, role := range []string{"scheduler", "collector", "processors", "alerting", "api"} {
 			byRole[role] = m.join(role)
@@ -143,7 +144,7 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 			at := time.Now()
 			byRole[role].kill()
 			byRole[role].start()
-			dead = append(dead, [2]time.Time{at, at.Add(12 * time.Second)}) // A silent member keeps its share for 6 s, or what it had in hand for half a minute.
+			dead = append(dead, [2]time.Time{at, at.Add(10 * time.Second)}) // A silent member keeps its share, and what it had in hand, for 6 s.
 		}
 		within(t, 60*time.Second, "a page that it fires", func() error {
 			if all := m.hook.list(); len(all) != 1 || all[0].Status != "firing" {
@@ -162,7 +163,7 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 			}
 			return nil
 		})
-		checked, lost, twice, missed := slots(t, apis[0], began, dead)
+		checked, lost, twice, missed := slots(t, apis[0], began, dead, time.Second)
 		t.Logf("%d slots: lost %d, with two outcomes %d, missed during fail-over %d", checked, lost, twice, missed)
 		if lost > 0 || twice > 0 || checked == 0 {
 			t.Errorf("%d of %d slots without outcome, %d with two", lost, checked, twice)
@@ -181,7 +182,7 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 func TestIntegrationAPausedProcessSaysNothingMore(t *testing.T) {
 	pause := duration(t, "KEMI_TEST_PAUSE", 20*time.Second)
 	eachBroker(t, func(t *testing.T, bus string, _ []*brokers.Node) {
-		m := newTeam(t, bus, 40)
+		m := newTeam(t, bus, 40, time.Second)
 		paused := m.join()
 		within(t, 60*time.Second, "everything is up", func() error { return allUp(paused, m.devices) })
 		must(t, m.fleet.Fault("core-1", simulate.Fault{Kind: simulate.Down}))

@@ -57,7 +57,6 @@ type App struct {
 	bus      *bus.Bus
 	model    *view.Model
 	roles    []Role
-	sourced  sourcesHeard
 	guard    *web.Guard
 	cert     atomic.Pointer[tls.Certificate]
 	open     atomic.Bool // The bus is.
@@ -284,6 +283,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		run  func(context.Context) error
 	}{
 		{RoleAPI, "view", a.model.Run},
+		{RoleAPI, "sources", a.cmdb.Follow},
 		{RoleAPI, "topics", a.bus.Observe},
 		{RoleAPI, "store", a.processors.RunStore},
 		{RoleAlerting, "alerting", a.alerting.Run},

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -122,37 +121,12 @@ func (a *App) Status() Status {
 	return s
 }
 
-// sourcesHeard is what was last heard of the sources.
-type sourcesHeard struct {
-	mu     sync.Mutex
-	at     time.Time
-	status []cmdb.SourceStatus
-}
-
-// askSources is how often the process that reads the sources is asked about them, which costs a look into the bus.
-const askSources = 5 * time.Second
-
 // sourceStatus is how the sources are, whichever process reads them.
 func (a *App) sourceStatus() []cmdb.SourceStatus {
 	if a.alone {
 		return a.cmdb.Status()
 	}
-	s := &a.sourced
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !a.open.Load() || time.Since(s.at) < askSources {
-		return s.status
-	}
-	s.at = time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	status, err := a.cmdb.Shown(ctx)
-	if err != nil {
-		a.scope.Log().Warn("ask how the sources are", "err", err)
-		return s.status
-	}
-	s.status = status
-	return status
+	return a.cmdb.Shown()
 }
 
 // serve answers HTTP on ln until ctx ends.

@@ -33,7 +33,7 @@ type Config struct {
 	Zones    []string `yaml:"zones"`
 	// Installation names this Kemi among those on one broker: one of another name that meets its topics stops.
 	Installation string `yaml:"installation"`
-	Bus      conf.Node
+	Bus          conf.Node
 	// CMDB lists sources, each a mapping of one kind to its settings.
 	CMDB        []conf.Node          `yaml:"cmdb"`
 	Credentials map[string]conf.Node `yaml:"credentials"`
