@@ -115,7 +115,7 @@ func (e explained) Unwrap() error { return e.err }
 // kind turns what a broker says about records into the driver's words.
 func kind(err error) error {
 	var said kafkago.Error
-	if !errors.As(err, &said) {
+	if !errors.As(err, &said) || errors.Is(err, driver.ErrNoTopic) {
 		return err
 	}
 	switch said {

@@ -324,13 +324,21 @@ func (d *Driver) listOffsets(ctx context.Context, t *topic, partitions []int, at
 	return out, nil
 }
 
+// unaware says that a leader does not know its topic: one that was just made, or the leader just became it.
+func unaware(err error) bool {
+	return errors.Is(err, kafkago.UnknownTopicOrPartition) && !errors.Is(err, driver.ErrNoTopic)
+}
+
 // insist does something until it succeeds, what is wrong does not pass, or ctx ends; driver.ErrAway is that until then no
 // broker said a word.
 func (d *Driver) insist(ctx context.Context, do func() error) error {
 	var last error
+	unknown := 0
 	for {
 		err := do()
-		if err == nil || !passing(err) || d.isClosed() {
+		if unaware(err) && unknown < unknowns {
+			unknown++
+		} else if err == nil || !passing(err) || d.isClosed() {
 			return explain(err)
 		}
 		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // What the attempt before said tells more than that time is up.

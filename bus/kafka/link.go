@@ -209,7 +209,7 @@ func (l *link) look(ctx context.Context, topic string) (*layout, error) {
 	l.brokers, l.boss = brokers, m.ControllerID
 	l.mu.Unlock()
 	if t.ErrorCode != 0 {
-		return nil, fmt.Errorf("ask about %s: %w", topic, kafkago.Error(t.ErrorCode))
+		return nil, fmt.Errorf("ask about %s: %w", topic, kind(kafkago.Error(t.ErrorCode)))
 	}
 	found := &layout{leaders: make([]int32, len(t.Partitions))}
 	for _, p := range t.Partitions {

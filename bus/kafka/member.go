@@ -80,13 +80,19 @@ func newMember(d *Driver, t *topic, s driver.Subscription) *member {
 // begin asks for the coordinators, so that whoever may not use the group, or may not fence what it writes, is told at
 // once. Everything else may pass, and is waited for.
 func (m *member) begin(ctx context.Context) error {
-	if _, err := m.home.find(ctx); refused(err) {
-		return fmt.Errorf("find the coordinator of %s: %w", m.group, err)
-	}
+	homes := []*coordinator{m.home}
 	if len(m.s.Writes) > 0 {
-		w := newWriter(m.d, &lease{m: m, place: place{m.s.Topic, m.s.Group, 0}})
-		if _, err := w.home.find(ctx); refused(err) {
-			return fmt.Errorf("find the coordinator of %s: %w", w.id, err)
+		homes = append(homes, newWriter(m.d, &lease{m: m, place: place{m.s.Topic, m.s.Group, 0}}).home)
+	}
+	for _, home := range homes {
+		ask, cancel := context.WithTimeout(ctx, m.d.tuning.lease/3)
+		_, err := home.find(ask)
+		cancel()
+		switch {
+		case refused(err):
+			return fmt.Errorf("find the coordinator of %s: %w", home.key, err)
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
 		}
 	}
 	m.tasks.Go(m.run)

@@ -79,7 +79,7 @@ func (d *Driver) openRegistry(ctx context.Context) (map[string]*driver.Topic, er
 func (d *Driver) entries(ctx context.Context) (map[string]*driver.Topic, error) {
 	t := d.registryTopic()
 	end, err := d.offsets(ctx, t, []int{0}, kafkago.LastOffset)
-	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
+	if errors.Is(err, driver.ErrNoTopic) {
 		return nil, nil
 	}
 	if err != nil {

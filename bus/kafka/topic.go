@@ -12,6 +12,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/createtopics"
 	"github.com/segmentio/kafka-go/protocol/describeconfigs"
+	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"kemi.dev/kemi/bus/driver"
 )
@@ -148,7 +149,7 @@ func (d *Driver) create(ctx context.Context, t *topic) error {
 	})
 }
 
-// await waits until a topic that was made is known everywhere.
+// await waits until a topic that was made is known to all brokers that answer, and has leaders.
 func (d *Driver) await(ctx context.Context, name string) (kept, error) {
 	for {
 		have, err := d.describe(ctx, name)
@@ -159,6 +160,12 @@ func (d *Driver) await(ctx context.Context, name string) (kept, error) {
 				}
 			}
 		}
+		for _, node := range d.link.nodes() {
+			if err != nil {
+				break
+			}
+			err = d.knows(ctx, node, name)
+		}
 		if err == nil || !passing(err) && !errors.Is(err, driver.ErrNoTopic) {
 			return have, err
 		}
@@ -166,6 +173,22 @@ func (d *Driver) await(ctx context.Context, name string) (kept, error) {
 			return have, fmt.Errorf("%w: %w", away(err), ctx.Err())
 		}
 	}
+}
+
+// knows is an error while a broker does not know of a topic. One that is away learns of it before it serves.
+func (d *Driver) knows(ctx context.Context, node int32, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	res, err := d.link.ask(ctx, node, &metadata.Request{TopicNames: []string{name}})
+	if err != nil {
+		return nil
+	}
+	for _, t := range res.(*metadata.Response).Topics {
+		if t.ErrorCode != 0 {
+			return fmt.Errorf("ask broker %d about %s: %w", node, name, kind(kafkago.Error(t.ErrorCode)))
+		}
+	}
+	return nil
 }
 
 // kept is how Kafka keeps a topic.

@@ -1,0 +1,204 @@
+package kafka
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// listening is where somebody accepts connections and does something with them.
+func listening(t *testing.T, do func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go do(c)
+		}
+	}()
+	return l.Addr().String()
+}
+
+func TestABrokerThatDoesNotAnswerIsAway(t *testing.T) {
+	t.Parallel()
+	silent := listening(t, func(net.Conn) {})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuses := l.Addr().String()
+	l.Close()
+	for name, broker := range map[string]string{
+		"refuses connections": refuses, "has no address": "kafka.invalid:9092", "says nothing": silent,
+		"hangs up": listening(t, func(c net.Conn) { c.Close() }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := dialled(t, Config{Brokers: []string{broker}})
+			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+			defer cancel()
+			err := d.Ensure(ctx, []driver.Topic{{Name: "t", Partitions: 1}})
+			if !errors.Is(err, driver.ErrAway) || !strings.Contains(err.Error(), broker) || strings.Contains(err.Error(), "\n") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+// A broker that was there and went is away, too.
+func TestABrokerThatWentIsAway(t *testing.T) {
+	t.Parallel()
+	c := fake(t, "")
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	some := []driver.Topic{{Name: "t", Partitions: 1}}
+	if err := d.Ensure(t.Context(), some); err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	for name, do := range map[string]func(context.Context) error{
+		"ensure":  func(ctx context.Context) error { return d.Ensure(ctx, some) },
+		"publish": func(ctx context.Context) error { return d.Publish(ctx, []driver.Record{{Topic: "t"}}, nil) },
+	} {
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		if err := do(ctx); !errors.Is(err, driver.ErrAway) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// What speaks no Kafka, or a Kafka that is too old, is not away: waiting does not help.
+func TestABrokerThatIsTooOldIsNotAway(t *testing.T) {
+	t.Parallel()
+	c := fake(t, "")
+	c.ControlKey(int16(kmsg.ApiVersions), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.ApiVersionsResponse)
+		for _, key := range []kmsg.Key{kmsg.ApiVersions, kmsg.Metadata, kmsg.Produce, kmsg.Fetch} {
+			one := kmsg.NewApiVersionsResponseApiKey()
+			one.ApiKey, one.MaxVersion = int16(key), 4
+			res.ApiKeys = append(res.ApiKeys, one)
+		}
+		return res, nil, true
+	})
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := d.Open(ctx); err == nil || errors.Is(err, driver.ErrAway) || !strings.Contains(err.Error(), "upgrade the brokers") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// journal is what a driver says in its log, from a level on.
+type journal struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (w *journal) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(p)
+}
+
+func (w *journal) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+func logging(w io.Writer) obs.Scope { return obs.New(slog.New(slog.NewTextHandler(w, nil)), nil) }
+
+// A cluster that was just started does not know yet who looks after groups, and its brokers learn of topics one after the
+// other: that is waited for, and nobody is told.
+func TestAClusterThatIsJustStartingIsWaitedForQuietly(t *testing.T) {
+	t.Parallel()
+	c := fake(t, "")
+	times := func(n int, answer func(kmsg.Request) kmsg.Response) func(kmsg.Request) (kmsg.Response, error, bool) {
+		return func(req kmsg.Request) (kmsg.Response, error, bool) {
+			if n--; n < 0 {
+				return nil, nil, false
+			}
+			c.KeepControl()
+			return answer(req), nil, true
+		}
+	}
+	c.ControlKey(int16(kmsg.FindCoordinator), times(5, func(req kmsg.Request) kmsg.Response {
+		res := req.ResponseKind().(*kmsg.FindCoordinatorResponse)
+		res.ErrorCode = 15 // The coordinator is not available.
+		return res
+	}))
+	c.ControlKey(int16(kmsg.Produce), times(3, func(req kmsg.Request) kmsg.Response {
+		r, res := req.(*kmsg.ProduceRequest), req.ResponseKind().(*kmsg.ProduceResponse)
+		for _, t := range r.Topics {
+			rt := kmsg.NewProduceResponseTopic()
+			rt.Topic = t.Topic
+			for _, p := range t.Partitions {
+				rp := kmsg.NewProduceResponseTopicPartition()
+				rp.Partition, rp.ErrorCode = p.Partition, 3 // There is no such topic.
+				rt.Partitions = append(rt.Partitions, rp)
+			}
+			res.Topics = append(res.Topics, rt)
+		}
+		return res
+	}))
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	var log journal
+	d.scope = logging(&log)
+	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Publish(t.Context(), []driver.Record{{Topic: "t", Key: "k"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	next(t, f, 1)
+	if text := log.String(); text != "" {
+		t.Errorf("it says %s", text)
+	}
+}
+
+func TestAClusterThatForgetsGroupsSoonIsWarnedOf(t *testing.T) {
+	t.Parallel()
+	for minutes, warned := range map[string]bool{"60": true, "10080": false} {
+		c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.BrokerConfigs(map[string]string{"offsets.retention.minutes": minutes}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		d := dialled(t, Config{Brokers: c.ListenAddrs()})
+		var log journal
+		d.scope = logging(&log)
+		for range 2 {
+			if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := strings.Count(log.String(), "offsets.retention.minutes"); n > 1 || warned != (n == 1) {
+			t.Errorf("%s minutes: it says %s", minutes, log.String())
+		}
+	}
+}
