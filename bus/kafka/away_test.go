@@ -202,3 +202,47 @@ func TestAClusterThatForgetsGroupsSoonIsWarnedOf(t *testing.T) {
 		}
 	}
 }
+
+// A coordinator that is slow when a partition is taken over is waited for: the members neither join again nor lose what
+// they have, however often it has no answer in time.
+func TestATakeOverThatIsSlowDisturbsNobody(t *testing.T) {
+	t.Parallel()
+	c := fake(t, "")
+	var mu sync.Mutex
+	fetched, joined := 0, 0
+	c.ControlKey(int16(kmsg.OffsetFetch), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if fetched++; fetched > 5 {
+			return nil, nil, false
+		}
+		c.KeepControl()
+		res := req.ResponseKind().(*kmsg.OffsetFetchResponse)
+		res.ErrorCode = 14 // The coordinator is loading.
+		return res, nil, true
+	})
+	c.ControlKey(int16(kmsg.JoinGroup), func(kmsg.Request) (kmsg.Response, error, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		c.KeepControl()
+		joined++
+		return nil, nil, false
+	})
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Publish(t.Context(), []driver.Record{{Topic: "t", Key: "k"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	next(t, f, 1)
+	mu.Lock()
+	defer mu.Unlock()
+	if fetched <= 5 || joined > 2 { // The first time a member is only given its name.
+		t.Errorf("after %d attempts to take over it joined %d times", fetched, joined)
+	}
+}

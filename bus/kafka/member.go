@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -112,13 +113,38 @@ func signal(c chan struct{}) {
 // being told.
 const usual = 5 * time.Second
 
+// trouble is what goes wrong several times in a row. What passes soon is not told; what stays is, ever more rarely.
+type trouble struct {
+	since   time.Time // When it began; zero while there is none.
+	attempt int
+	told    bool
+}
+
+func (t *trouble) tell(log *slog.Logger, what string, err error) {
+	if t.since.IsZero() {
+		t.since = time.Now()
+	}
+	switch {
+	case passing(err) && time.Since(t.since) < usual:
+		log.Debug(what, "err", err, "attempt", t.attempt)
+	case !t.told || t.attempt&(t.attempt-1) == 0:
+		t.told = true
+		log.Warn(what, "err", explain(err), "attempt", t.attempt)
+	}
+	t.attempt++
+}
+
+// pause is how long to wait before the next attempt.
+func (t *trouble) pause(again time.Duration) time.Duration {
+	return min(again<<min(t.attempt, 5), 2*time.Second)
+}
+
 // run makes the feed a member and keeps it one, until it has left.
 func (m *member) run() {
 	defer m.quit()
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group)
-	var since time.Time // When the first of the attempts ended that failed one after the other.
-	warned := false
-	for attempt := 0; m.life.Err() == nil; attempt++ {
+	var had trouble
+	for m.life.Err() == nil {
 		if m.isClosed() != nil {
 			if m.leave() {
 				return
@@ -128,13 +154,14 @@ func (m *member) run() {
 		err := m.join()
 		if err == nil {
 			begun := time.Now()
-			err = m.stay()
+			err = m.stay(log)
 			if err == nil || errors.Is(err, kafkago.RebalanceInProgress) || time.Since(begun) > usual {
-				attempt, since, warned = 0, time.Time{}, false
+				had = trouble{}
 			}
 		}
 		switch {
 		case err == nil:
+			continue
 		case isOut(err) || m.isOut():
 			m.lose()
 			log.Warn("the group goes on without this member: join anew", "err", err)
@@ -142,20 +169,9 @@ func (m *member) run() {
 		case m.isClosed() != nil, errors.Is(err, kafkago.RebalanceInProgress):
 		default:
 			m.home.forget()
-			if since.IsZero() {
-				since = time.Now()
-			}
-			switch {
-			case passing(err) && time.Since(since) < usual:
-				log.Debug("join the group again", "err", err, "attempt", attempt)
-			case !warned || attempt&(attempt-1) == 0: // Ever more rarely.
-				warned = true
-				log.Warn("join the group again", "err", explain(err), "attempt", attempt)
-			}
+			had.tell(log, "join the group again", err)
 		}
-		if err != nil {
-			pause(m.ctx, min(m.d.tuning.again<<min(attempt, 5), 2*time.Second))
-		}
+		pause(m.ctx, had.pause(m.d.tuning.again))
 	}
 }
 
@@ -208,9 +224,18 @@ func (m *member) call() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(m.life, m.d.tuning.lease/3)
 }
 
+// patient gives a request to the coordinator more time than that, for what others need not wait for.
+func (m *member) patient() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(m.life, m.d.tuning.lease*2/3)
+}
+
 // stay holds the share of a generation: it takes over what is fresh and gives back what is asked for. Nil is to join
 // again.
-func (m *member) stay() error {
+//
+// A coordinator that is slow or moves does not end the generation while the heartbeats go on: joining again would disturb
+// all the others, and begin from the start what is nearly done.
+func (m *member) stay(log *slog.Logger) error {
+	var had trouble
 	clock := time.NewTicker(m.d.tuning.commit)
 	defer clock.Stop()
 	for {
@@ -223,7 +248,12 @@ func (m *member) stay() error {
 		case m.isClosed() != nil:
 			return nil
 		case len(fresh) > 0:
-			if err := m.takeOver(fresh); err != nil {
+			switch err := m.takeOver(fresh); {
+			case passing(err):
+				m.home.forget()
+				had.tell(log, "take over again", err)
+				pause(m.ctx, had.pause(m.d.tuning.again))
+			case err != nil:
 				return err
 			}
 		}

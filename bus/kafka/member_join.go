@@ -191,9 +191,13 @@ func (m *member) keep() {
 		if now := time.Now(); now.Sub(committed) >= m.d.tuning.commit {
 			committed = now
 			m.desks.tick(now)
-			if err := m.commit(m.due()); err != nil {
+			if !m.commits.TryLock() {
+				continue // Heartbeats do not wait for somebody else's commit that takes its time.
+			}
+			if err := m.commitNow(m.due()); err != nil {
 				m.d.scope.Log().Debug("commit again", "group", m.s.Group, "topic", m.t.Name, "err", err)
 			}
+			m.commits.Unlock()
 		}
 	}
 }

@@ -122,6 +122,11 @@ func (m *member) commit(leases []*lease) error {
 	}
 	m.commits.Lock()
 	defer m.commits.Unlock()
+	return m.commitNow(leases)
+}
+
+// commitNow does that with the commits locked.
+func (m *member) commitNow(leases []*lease) error {
 	m.mu.Lock()
 	var all []kafkago.OffsetCommit
 	wrote := map[*lease]string{}
@@ -135,7 +140,9 @@ func (m *member) commit(leases []*lease) error {
 		l.unsure = true
 	}
 	m.mu.Unlock()
-	if err := m.write(all); err != nil {
+	ctx, cancel := m.call()
+	defer cancel()
+	if err := m.write(ctx, all); err != nil {
 		return err
 	}
 	m.mu.Lock()
@@ -147,7 +154,7 @@ func (m *member) commit(leases []*lease) error {
 }
 
 // write commits offsets in the member's name.
-func (m *member) write(all []kafkago.OffsetCommit) error {
+func (m *member) write(ctx context.Context, all []kafkago.OffsetCommit) error {
 	if len(all) == 0 {
 		return nil
 	}
@@ -157,8 +164,6 @@ func (m *member) write(all []kafkago.OffsetCommit) error {
 	if generation < 0 {
 		return fmt.Errorf("commit for group %s: %w", m.group, kafkago.UnknownMemberId)
 	}
-	ctx, cancel := m.call()
-	defer cancel()
 	r, err := m.client.OffsetCommit(ctx, &kafkago.OffsetCommitRequest{
 		GroupID: m.group, GenerationID: generation, MemberID: id, Topics: map[string][]kafkago.OffsetCommit{m.t.name: all},
 	})

@@ -45,7 +45,9 @@ func (m *member) takeOver(fresh []int) error {
 		leases = append(leases, l)
 	}
 	m.commits.Lock()
-	err = m.write(all)
+	ctx, cancel := m.patient()
+	err = m.write(ctx, all)
+	cancel()
 	m.commits.Unlock()
 	if err != nil {
 		return err
@@ -80,7 +82,7 @@ type beginning struct {
 
 // beginnings reads what is committed of the partitions; where nothing is, it is where the subscription begins.
 func (m *member) beginnings(partitions []int) (map[int]beginning, error) {
-	ctx, cancel := m.call()
+	ctx, cancel := m.patient()
 	defer cancel()
 	r, err := m.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: m.group, Topics: map[string][]int{m.t.name: partitions}})
 	if err == nil {

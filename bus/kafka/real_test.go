@@ -17,7 +17,7 @@ func keeps(t *testing.T, cluster *brokers.KafkaCluster, restart func(), words ..
 	in := func(restart func()) func(*testing.T) bustest.Harness {
 		return func(t *testing.T) bustest.Harness {
 			h := harness(t, Config{Brokers: cluster.Addrs, Prefix: fmt.Sprint("clause", clauses.Add(1))}, restart)
-			h.Patience, h.Quiet = 60*time.Second, 500*time.Millisecond
+			h.Quiet = 500 * time.Millisecond
 			return h
 		}
 	}
