@@ -63,8 +63,8 @@ func TestAnotherTimeForWorkIsTakenUp(t *testing.T) {
 			got[string(x.Record.Value)]++
 		}
 	}
-	// All is in hand now, and stays there for longer than it would be another's.
-	ctx, cancel = context.WithTimeout(t.Context(), 3*d.tuning.ackWait)
+	// All is in hand now, and stays there for longer than the time.
+	ctx, cancel = context.WithTimeout(t.Context(), d.tuning.ackWait*3/2)
 	defer cancel()
 	if ds, err := f.Next(ctx); !errors.Is(err, context.DeadlineExceeded) || got["under way"] != 1 || got["to come"] != 1 {
 		t.Errorf("got %v, and %v, %v", got, ds, err)
