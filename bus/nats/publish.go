@@ -139,10 +139,10 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			if err == nil {
 				break
 			}
-			if !errors.Is(err, nats.ErrNoResponders) && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, errUnanswered) {
+			if !unheard(err) {
 				return full(err)
 			}
-			// No stream answered: it is gone, its server is just starting, or its cluster is choosing a leader.
+			// No stream answered: it is gone, its server is just starting or away, or its cluster is choosing a leader.
 			p.t.link.note(p.t.stream, err, time.Now())
 			err = fmt.Errorf("nobody answers for stream %s (its server is away, or more than half of the cluster's are): %w", p.t.stream, err)
 			d.unknow(p.t)
@@ -156,6 +156,12 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 		p.msgs = p.msgs[len(some):]
 	}
 	return nil
+}
+
+// unheard says that nobody took what was sent, as far as one can tell, and that it is to be sent again.
+func unheard(err error) bool {
+	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errUnanswered) ||
+		errors.Is(err, nats.ErrReconnectBufExceeded) // The connection was lost just now.
 }
 
 // pause waits, or returns false when ctx ended.
