@@ -17,9 +17,9 @@ import (
 
 	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/config"
+	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/collector/snmp"
 	"kemi.dev/kemi/dashboards"
-	"kemi.dev/kemi/internal/conf"
 )
 
 var update = flag.Bool("update", false, "write the provisioned dashboards anew")
@@ -52,26 +52,31 @@ func TestTheExamplesCommentedKeysAreValid(t *testing.T) {
 	}
 	for name, content := range map[string]string{
 		"influx.token": "0123456789abcdef", "hook.token": "0123456789abcdef", "grafana.token": "0123456789abcdef", "tokens": "jo 0123456789abcdef",
+		"nats.password": "0123456789abcdef",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	given := regexp.MustCompile(`(?m)^(listen|bus): .*\n`).ReplaceAllString(string(text), "")
-	commented := regexp.MustCompile(`(?m)^( *)# ((listen|auth|insecure|external_url|bus|network-hook|grafana|- influxdb): ?.*)$`)
-	if n := len(commented.FindAllString(given, -1)); n != 8 {
-		t.Fatalf("found %d commented keys", n)
+	buses := regexp.MustCompile(`(?m)^# (bus: .*)$`).FindAllStringSubmatch(given, -1)
+	commented := regexp.MustCompile(`(?m)^( *)# ((listen|auth|insecure|external_url|installation|network-hook|grafana|- influxdb): ?.*)$`)
+	if n := len(commented.FindAllString(given, -1)); n != 8 || len(buses) != 3 {
+		t.Fatalf("found %d commented keys, %d of buses", n, len(buses))
 	}
 	path := filepath.Join(dir, "kemi.yaml")
-	if err := os.WriteFile(path, []byte(commented.ReplaceAllString(given, "$1$2")), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cfg, problems := config.Load(path, false)
-	if len(problems) > 0 {
-		t.Fatal(problems.Err())
-	}
-	if _, _, problems := app.Check(t.Context(), cfg); len(problems) > 0 {
-		t.Error(problems.Err())
+	var cfg *config.Config
+	for _, bus := range buses {
+		if err := os.WriteFile(path, []byte(commented.ReplaceAllString(given, "$1$2")+bus[1]+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var problems conf.Problems
+		if cfg, problems = config.Load(path, false); len(problems) > 0 {
+			t.Fatal(problems.Err())
+		}
+		if _, _, problems := app.Check(t.Context(), cfg); len(problems) > 0 {
+			t.Error(problems.Err())
+		}
 	}
 	if cfg.Listen != "0.0.0.0:7070" || cfg.Grafana == nil || cfg.Auth == nil || !cfg.Insecure {
 		t.Errorf("not everything was read: %+v", cfg)

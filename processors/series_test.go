@@ -66,7 +66,7 @@ func TestWithoutConfigurationSeriesAreStoredAndServed(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
-	go func() { ran <- room.Run(ctx) }()
+	go func() { ran <- room.RunStore(ctx) }()
 	now := time.Now()
 	if err := b.Publish(t.Context(), &event.Reading{
 		JobID: "job", Target: "core-1", Check: "snmp", Status: event.StatusTimeout, Slot: now, Started: now,
