@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
 
@@ -245,4 +246,46 @@ func TestATakeOverThatIsSlowDisturbsNobody(t *testing.T) {
 	if fetched <= 5 || joined > 2 { // The first time a member is only given its name.
 		t.Errorf("after %d attempts to take over it joined %d times", fetched, joined)
 	}
+}
+
+// A member that the broker knows and that never joins again holds up the others for as long as the broker waits for it, and no
+// longer: who waits does not give up before.
+func TestAMemberThatNeverJoinsAgainIsWaitedForOnce(t *testing.T) {
+	t.Parallel()
+	c := fake(t, "")
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	// It says that it lives, and does nothing else.
+	client := &kafkago.Client{Addr: kafkago.TCP(c.ListenAddrs()...), Timeout: 10 * time.Second}
+	join := &kafkago.JoinGroupRequest{
+		GroupID: groupID("kemi", "g", "t"), SessionTimeout: d.tuning.lease, RebalanceTimeout: 2 * d.tuning.lease, ProtocolType: "consumer",
+		Protocols: []kafkago.GroupProtocol{{Name: dividing, Metadata: kafkago.GroupProtocolSubscription{Topics: []string{"kemi.t"}, UserData: encodeClaim(nil)}}},
+	}
+	joined, err := client.JoinGroup(t.Context(), join)
+	if err == nil && errors.Is(joined.Error, kafkago.MemberIDRequired) {
+		join.MemberID = joined.MemberID
+		joined, err = client.JoinGroup(t.Context(), join)
+	}
+	if err != nil || joined.Error != nil {
+		t.Fatal(err, joined)
+	}
+	lives, cancel := context.WithCancel(t.Context())
+	var beating sync.WaitGroup
+	beating.Go(func() {
+		for pause(lives, d.tuning.lease/6) {
+			_, _ = client.Heartbeat(lives, &kafkago.HeartbeatRequest{GroupID: join.GroupID, GenerationID: int32(joined.GenerationID), MemberID: joined.MemberID})
+		}
+	})
+	defer beating.Wait()
+	defer cancel()
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: "t", Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Publish(t.Context(), []driver.Record{{Topic: "t", Key: "k"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	next(t, f, 1)
 }

@@ -15,10 +15,11 @@ import (
 
 // rebalance is how long the group waits for a member that is alive and does not join again. It is longer than the
 // lease: whoever is dead goes when its session ends, which is earlier.
-func (m *member) rebalance() time.Duration { return 3 * m.d.tuning.lease }
+func (m *member) rebalance() time.Duration { return 2 * m.d.tuning.lease }
 
-// join makes this a member of the group's next generation, as what it is already if the broker knows it. It waits as long
-// as the session of a member may take to end that died, twice; then it asks again, who knows whom.
+// join makes this a member of the group's next generation, as what it is already if the broker knows it. It waits for longer
+// than the broker waits for others: who gives up before and asks again may have the broker wait anew, and so for ever.
+// A coordinator that says nothing is found out by the heartbeats.
 func (m *member) join() error {
 	m.mu.Lock()
 	id := m.id
@@ -26,7 +27,7 @@ func (m *member) join() error {
 	for p, l := range m.leases {
 		owned[p] = l.epoch
 	}
-	ctx, cancel := context.WithTimeout(m.life, 2*m.d.tuning.lease)
+	ctx, cancel := context.WithTimeout(m.life, m.rebalance()+m.d.tuning.lease)
 	defer cancel()
 	m.joining, m.fresh, m.abort = true, nil, cancel
 	m.mu.Unlock()
@@ -247,5 +248,8 @@ func (m *member) beat() {
 		signal(m.kick)
 	case m.life.Err() == nil:
 		m.home.forget()
+		if m.joining && m.abort != nil && time.Since(m.heard) > m.d.tuning.lease {
+			m.abort()
+		}
 	}
 }
