@@ -17,9 +17,9 @@ import (
 
 	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/config"
-	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/collector/snmp"
 	"kemi.dev/kemi/dashboards"
+	"kemi.dev/kemi/internal/conf"
 )
 
 var update = flag.Bool("update", false, "write the provisioned dashboards anew")
