@@ -172,7 +172,7 @@ func TestAnExternalServerRefusesAFormerOwner(t *testing.T) {
 	zombies(t, func() *Driver { return client(t, 1, s.ClientURL()) })
 }
 
-func TestAClusterRefusesAFormerOwner(t *testing.T) {
+func TestIntegrationAClusterRefusesAFormerOwner(t *testing.T) {
 	if testing.Short() {
 		t.Skip("three servers take their time")
 	}
