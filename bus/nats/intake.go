@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"kemi.dev/kemi/bus/driver"
 )
 
 const (
@@ -259,7 +261,47 @@ func (t *topic) reading(ctx context.Context, filters []string, at from) (jetstre
 type from struct {
 	snapshot bool
 	position int64
+	after    int64 // When the record before position was stored, in nanoseconds; 0 when nobody knows.
 	time     time.Time
+}
+
+// resume is where a reader goes on in a stream that may have lost its newest records: a server whose machine lost power
+// may not have had them on its disk. Their positions go to others then, which the reader is to have. So it goes back when
+// the stream ends before its position; or, when enough was stored meanwhile, when the record before is not the one that
+// it had. What was stored after that one is new. Where the record before is gone nobody can tell, and it stays where it is.
+func (t *topic) resume(ctx context.Context, at from, end int64) (from, error) {
+	lost := at.position > end+1
+	switch {
+	case lost && at.after == 0:
+		return from{snapshot: at.snapshot, position: end + 1}, nil
+	case !lost && (at.after == 0 || at.position <= 1):
+		return at, nil
+	case !lost:
+		m, err := t.handle.GetMsg(ctx, uint64(at.position-1))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return at, nil
+		}
+		if err != nil {
+			return at, fmt.Errorf("read the record before position %d: %w", at.position, err)
+		}
+		switch stored := m.Time.UnixNano(); {
+		case stored == at.after:
+			return at, nil
+		case stored < at.after: // The server's clock went back too: times say nothing.
+			return from{snapshot: at.snapshot, position: 1}, nil
+		}
+	}
+	return from{snapshot: at.snapshot, time: time.Unix(0, at.after+1)}, nil
+}
+
+// resumeAt is the position where the reader of one partition goes on.
+func (t *topic) resumeAt(ctx context.Context, p int, at from, end int64) (int64, error) {
+	to, err := t.resume(ctx, at, end)
+	if err != nil || to.time.IsZero() {
+		return to.position, err
+	}
+	next, err := t.resolve(ctx, p, driver.Start{Time: to.time})
+	return min(next, at.position), err
 }
 
 // lastOf is the position and the time of the newest record in a filter, 0 when there is none.

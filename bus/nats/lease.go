@@ -30,6 +30,8 @@ type entry struct {
 	Epoch uint64 `json:"epoch"`
 	// Next is the position after the last commit; 0 when the group never began here.
 	Next int64 `json:"next"`
+	// At is when the record before Next was stored, in nanoseconds; 0 when nobody knows. See topic.resume.
+	At int64 `json:"at,omitempty"`
 	// Born is when the stream was made that Next is a position of, in nanoseconds: one that was made again has other
 	// records there.
 	Born int64 `json:"born,omitempty"`
@@ -60,6 +62,8 @@ type lease struct {
 	written time.Time // When the entry was last replaced.
 	wrote   int64     // The position in it.
 	acked   int64     // The position after the last acknowledged record.
+	ackedAt int64     // When that record was stored, in nanoseconds; 0 when nobody knows.
+	most    int64     // No later position is written: the stream lost what was there. 0 when it lost nothing.
 	// leaving: the partition is to move. Nothing more is handed out; it moves when all is acknowledged, or then.
 	leaving bool
 	leaveBy time.Time
@@ -81,7 +85,10 @@ func (l *lease) write(ctx context.Context, release bool) error {
 			l.o.mu.Unlock()
 			return driver.ErrFenced
 		}
-		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked, Born: l.born}
+		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked, At: l.ackedAt, Born: l.born}
+		if l.most > 0 && e.Next > l.most {
+			e.Next, e.At = l.most, 0
+		}
 		l.o.mu.Unlock()
 		if release {
 			e.Owner = ""
@@ -194,8 +201,8 @@ func (l *lease) begin(ctx context.Context, position int64) {
 }
 
 // reader prepares to fetch records from the position of the lease.
-func (l *lease) reader(start driver.Start, position int64) {
-	l.next = from{position: position}
+func (l *lease) reader(start driver.Start, position, after int64) {
+	l.next = from{position: position, after: after}
 	if position == 0 && start.Snapshot {
 		l.next.snapshot = true
 	}
@@ -228,15 +235,29 @@ func (l *lease) reader(start driver.Start, position int64) {
 }
 
 // same gives the partition back when its stream was made again: whoever takes it next begins with the new one's records.
+// So it does when the stream lost its newest records: whoever takes it next begins with those that took their place.
 func (l *lease) same(ctx context.Context) error {
-	born, _, err := l.o.t.birth(ctx)
-	if err != nil || born == l.born {
+	born, end, err := l.o.t.birth(ctx)
+	if err != nil {
 		return err
+	}
+	what := "was made again"
+	if born == l.born {
+		next, err := l.o.t.resumeAt(ctx, l.partition, l.next, end)
+		if err != nil || next == l.next.position {
+			return err
+		}
+		l.o.mu.Lock()
+		if l.most == 0 || next < l.most {
+			l.most = next
+		}
+		l.o.mu.Unlock()
+		what = fmt.Sprintf("lost its newest records, it is read again from position %d instead of %d", next, l.next.position)
 	}
 	if err := l.write(ctx, true); err != nil {
 		return err
 	}
-	return fmt.Errorf("go on with %s/%d: the stream was made again", l.place.topic, l.partition)
+	return fmt.Errorf("go on with %s/%d: the stream %s", l.place.topic, l.partition, what)
 }
 
 // take runs in the intake's goroutine.
@@ -245,7 +266,7 @@ func (l *lease) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if position < l.next.position {
 		return nil
 	}
-	l.next.position = position + 1
+	l.next.position, l.next.after = position+1, meta.Timestamp.UnixNano()
 	if position > l.target {
 		l.next.snapshot = false
 	}

@@ -30,7 +30,12 @@ func (o *owner) claim(ctx context.Context, p int) error {
 		e.Epoch = max(e.Epoch, have.Epoch+1)
 		switch {
 		case have.Born == born:
-			e.Next = min(have.Next, end+1) // A server that lost power may have lost the newest records.
+			if e.Next, err = o.t.resumeAt(ctx, p, from{position: have.Next, after: have.At}, end); err != nil {
+				return err
+			}
+			if e.Next == have.Next {
+				e.At = have.At
+			}
 		case have.Born == 0 && have.Next <= end+1: // An older Kemi's.
 			e.Next = have.Next
 		default:
@@ -71,12 +76,12 @@ func (o *owner) claim(ctx context.Context, p int) error {
 	o.view[p], o.epochs[p] = &seen{entry: e, revision: revision, at: time.Now()}, e.Epoch
 	l := &lease{
 		o: o, key: key, born: born, place: place{o.t.Name, o.s.Group, p}, partition: p, epoch: e.Epoch, revision: revision,
-		valid: sent.Add(o.d.tuning.lease * 3 / 4), written: sent, wrote: e.Next, acked: e.Next,
+		valid: sent.Add(o.d.tuning.lease * 3 / 4), written: sent, wrote: e.Next, acked: e.Next, ackedAt: e.At,
 	}
 	o.d.mu.Lock()
 	o.d.leases[l.place] = l
 	o.d.mu.Unlock()
-	l.reader(o.s.Start, e.Next)
+	l.reader(o.s.Start, e.Next, e.At)
 	reading, cancel := context.WithCancel(o.ctx)
 	l.cancel = cancel
 	o.mu.Lock()
@@ -194,7 +199,10 @@ func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
 	if d.Position < l.acked {
 		return nil
 	}
-	l.acked = d.Position + 1
+	l.acked, l.ackedAt = d.Position+1, 0
+	if !d.Stored.IsZero() {
+		l.ackedAt = d.Stored.UnixNano()
+	}
 	done := 0
 	for done < len(l.open) && l.open[done] <= d.Position {
 		done++

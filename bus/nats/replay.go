@@ -117,11 +117,16 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		r.mu.Unlock()
 	}
 	r.mu.Lock()
-	if r.next.position > end+1 && (r.moved || r.s.Start.Position == 0) {
-		r.next.position = end + 1
-	}
 	at := r.next
 	r.mu.Unlock()
+	if r.moved || r.s.Start.Position == 0 {
+		if at, err = r.t.resume(ctx, at, end); err != nil {
+			return nil, err
+		}
+		r.mu.Lock()
+		r.next = at
+		r.mu.Unlock()
+	}
 	if at.position == 0 && !at.time.IsZero() {
 		// Where a time leads to after the newest record is looked up once: it would be behind what is stored meanwhile.
 		end, newest, err := r.t.latest(ctx)
@@ -194,7 +199,7 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if all {
 		r.catchUp()
 	}
-	r.next.position, r.moved = position+1, true
+	r.next.position, r.next.after, r.moved = position+1, meta.Timestamp.UnixNano(), true
 	r.mu.Unlock()
 	r.nudge()
 	return nil
