@@ -132,7 +132,7 @@ func (d *Driver) publishFenced(ctx context.Context, parcels []*parcel, f *driver
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("epoch %d of %s/%d for %s: %w", f.Epoch, f.Topic, f.Partition, f.Group, explain(err))
+		return fmt.Errorf("epoch %d of %s/%d for %s: %w", f.Epoch, f.Topic, f.Partition, f.Group, explain(kind(err)))
 	}
 	return nil
 }

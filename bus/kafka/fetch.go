@@ -31,6 +31,7 @@ type reader struct {
 	damaged int    // How often the batch that is next was not what was written.
 	hole    int64  // Up to where the last answer should have had something, and had nothing.
 	strict  bool   // Who is refused is told; else it is logged, and may change.
+	near    *int32 // The replica that the leader would rather have us read from; nil is the leader itself. Source: KIP-392.
 }
 
 // page is what one fetch brought.
@@ -64,6 +65,7 @@ func (r *reader) fetch(ctx context.Context) (page, error) {
 			r.trouble(explain(err))
 		}
 		r.d.link.stale(r.t.name)
+		r.near = nil
 		if !pause(ctx, r.d.tuning.again) {
 			return page{}, ctx.Err()
 		}
@@ -90,6 +92,9 @@ func (r *reader) once(ctx context.Context) (page, error) {
 	if err != nil {
 		return page{}, err
 	}
+	if r.near != nil {
+		node = *r.near
+	}
 	answer, err := r.d.link.send(ctx, r.request(node))
 	if err != nil {
 		return page{}, fmt.Errorf("fetch: %w", err)
@@ -106,8 +111,17 @@ func (r *reader) once(ctx context.Context) (page, error) {
 		pause(ctx, a.throttle)
 		return page{next: r.next}, ctx.Err()
 	}
+	return r.turn(a, node)
+}
+
+// turn takes in the answer of a broker, or turns to the one that it would rather have us read from: it gives nothing itself.
+func (r *reader) turn(a fetched, node int32) (page, error) {
+	if a.near >= 0 && a.near != node {
+		r.near = &a.near
+		return page{next: r.next, start: a.start, stable: a.stable, high: a.high}, nil
+	}
 	p, err := r.read(a)
-	if err == nil {
+	if err == nil && r.near == nil { // Only the leader knows that there is nothing.
 		r.leap(&p, len(a.records))
 	}
 	return p, err
@@ -156,11 +170,12 @@ type fetched struct {
 	code                kafkago.Error
 	high, stable, start int64
 	aborted             []aborted
+	near                int32 // The replica that the broker would rather have read from; -1 is itself.
 	records             []byte
 }
 
 func parseFetch(p *parser) (fetched, error) {
-	a := fetched{throttle: time.Duration(p.int32()) * time.Millisecond, code: kafkago.Error(p.int16())}
+	a := fetched{near: -1, throttle: time.Duration(p.int32()) * time.Millisecond, code: kafkago.Error(p.int16())}
 	_ = p.int32() // The session.
 	if n := p.length(6); n != 1 {
 		return a, p.err()
@@ -176,7 +191,7 @@ func parseFetch(p *parser) (fetched, error) {
 	for range p.length(16) {
 		a.aborted = append(a.aborted, aborted{p.int64(), p.int64()})
 	}
-	_ = p.int32() // The replica that the broker would rather have read from.
+	a.near = p.int32()
 	if n := p.int32(); n > 0 {
 		a.records = p.take(int(n))
 	}

@@ -137,6 +137,36 @@ func TestABatchThatCannotBeReadIsAskedForAgainAndThenPassedOver(t *testing.T) {
 	}
 }
 
+// A leader in another rack gives nothing and names a replica: that is no hole, and the replica is asked.
+func TestANearerReplicaIsReadFromAndNothingPassedOver(t *testing.T) {
+	r := newReader(quiet(), latest(), 0, 5)
+	for range 3 {
+		p, err := r.turn(fetched{near: 2, stable: 1000, high: 1000}, 1)
+		if err != nil || p.next != 5 || r.next != 5 || r.near == nil || *r.near != 2 {
+			t.Fatalf("at %d of %d, near %v: %v", r.next, p.next, r.near, err)
+		}
+	}
+	for range 3 { // The replica may not have it yet.
+		p, err := r.turn(fetched{near: -1, stable: 1000, high: 1000}, 2)
+		if err != nil || p.next != 5 || r.next != 5 {
+			t.Fatalf("at %d of %d: %v", r.next, p.next, err)
+		}
+	}
+}
+
+func TestAnOwnerOfALogThatGotShorterGoesOn(t *testing.T) {
+	s := line{acked: 1000}
+	for i := range int64(3) {
+		s.held = append(s.held, 5+i)
+	}
+	for i := range int64(3) {
+		s.ack(5 + i)
+	}
+	if !s.idle() || s.acked != 1000 {
+		t.Errorf("%d are held, acknowledged up to %d", len(s.held), s.acked)
+	}
+}
+
 func TestAHoleAtTheEndIsPassedOverWhenItWasSeenTwice(t *testing.T) {
 	r := newReader(quiet(), latest(), 0, 5)
 	for i, want := range []int64{5, 9, 9} {

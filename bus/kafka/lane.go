@@ -148,6 +148,13 @@ func (l *lane) send(loads []*load) {
 			l.known = false // The broker has forgotten who we are.
 		case said == kafkago.UnknownTopicOrPartition && unknown < unknowns && !l.d.isClosed():
 			unknown++
+		case errors.As(err, &said) && said == kafkago.MessageSizeTooLarge && len(loads) > 1:
+			// The limit is another than it was: each is judged by itself.
+			l.known = false
+			for i := range loads {
+				l.send(loads[i : i+1])
+			}
+			return
 		case !passing(err) || l.d.isClosed():
 			l.known = false
 			answer(loads, err)

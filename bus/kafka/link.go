@@ -111,11 +111,14 @@ func (l *link) note(err error) {
 	l.why = err
 }
 
+// lately is how long ago a broker may have answered for one that does not to be no matter: of several one may be down.
+const lately = 3 * time.Second
+
 // health is what note noted: nil, or since when no broker answered, and why.
 func (l *link) health() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ill.IsZero() {
+	if l.ill.IsZero() || time.Since(l.well) < lately {
 		return nil
 	}
 	return fmt.Errorf("no broker answers since %s: %w", l.ill.UTC().Format(time.RFC3339), explain(l.why))

@@ -48,15 +48,12 @@ func (s *line) take(window, most int) []driver.Delivery {
 
 // ack takes everything up to and with a position as done; one that comes late takes nothing back.
 func (s *line) ack(position int64) {
-	if position < s.acked {
-		return
-	}
-	s.acked = position + 1
 	done := 0
 	for done < len(s.held) && s.held[done] <= position {
 		done++
 	}
 	s.held = s.held[done:]
+	s.acked = max(s.acked, position+1)
 }
 
 func newOwner(d *Driver, t *topic, s driver.Subscription) *owner {

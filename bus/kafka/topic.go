@@ -115,8 +115,6 @@ func (d *Driver) configs(t *topic) map[string]string {
 	c := topicConfigs(t)
 	if in := d.config.MinInSync; in > 0 {
 		c["min.insync.replicas"] = strconv.Itoa(in)
-	} else if d.config.Replicas >= 3 || d.config.Replicas == 0 && d.link.size() >= 3 {
-		c["min.insync.replicas"] = "2"
 	}
 	return c
 }
@@ -127,7 +125,11 @@ func (d *Driver) create(ctx context.Context, t *topic) error {
 	if req.ReplicationFactor == 0 {
 		req.ReplicationFactor = int16(min(3, d.link.size()))
 	}
-	for name, value := range d.configs(t) {
+	configs := d.configs(t)
+	if req.ReplicationFactor >= 3 && d.config.MinInSync == 0 {
+		configs["min.insync.replicas"] = "2" // Not advised of a topic that is there: one with fewer replicas would take nothing.
+	}
+	for name, value := range configs {
 		req.Configs = append(req.Configs, createtopics.RequestConfig{Name: name, Value: value})
 	}
 	return d.insist(ctx, func() error {
