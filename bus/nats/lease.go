@@ -79,7 +79,7 @@ type lease struct {
 func (l *lease) write(ctx context.Context, release bool) error {
 	l.cas.Lock()
 	defer l.cas.Unlock()
-	for range 3 {
+	for tries := 0; tries < 3; {
 		l.o.mu.Lock()
 		if l.lost {
 			l.o.mu.Unlock()
@@ -115,7 +115,13 @@ func (l *lease) write(ctx context.Context, release bool) error {
 			}
 			return nil
 		}
-		if !isMismatch(err) {
+		var api *jetstream.APIError
+		if errors.As(err, &api) && api.ErrorCode == errUnderWay {
+			// A replica has not stored what was written before. It will have soon.
+			if !pause(ctx, 10*time.Millisecond) {
+				return l.o.t.link.explain(fmt.Errorf("write lease %s: %w", l.key, err))
+			}
+		} else if tries++; !isMismatch(err) {
 			return l.o.t.link.explain(fmt.Errorf("write lease %s: %w", l.key, err))
 		}
 		// Somebody wrote it: another member, or this one with an answer that was lost.
