@@ -23,7 +23,23 @@ type quota struct {
 	used   int64 // As the brokers said.
 	since  int64 // What was published here after that.
 	blind  bool  // The brokers do not say.
-	latest *census
+
+	// asking is held by whoever asks the brokers; nobody who has room waits for the answer.
+	asking chan struct{}
+	latest *census // The asker's.
+}
+
+// book notes bytes that are about to be published, when there is room for them; stale says that it is time to ask again.
+func (q *quota) book(bytes, most int64) (booked, stale bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.blind {
+		return true, false
+	}
+	if booked = q.used+q.since+bytes <= most; booked {
+		q.since += bytes
+	}
+	return booked, time.Since(q.looked) > lookEvery
 }
 
 // weigh is about how many bytes a record takes.
@@ -61,39 +77,76 @@ func (d *Driver) fits(ctx context.Context, t *topic, records []driver.Record) er
 		bytes += weigh(&records[i])
 	}
 	q := &t.quota
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.blind {
+	booked, stale := q.book(bytes, t.MaxBytes)
+	if booked {
+		if stale {
+			d.askAside(t)
+		}
 		return nil
 	}
-	if time.Since(q.looked) > lookEvery || q.used+q.since+bytes > t.MaxBytes {
-		used, err := d.used(ctx, t)
-		switch {
-		case errors.Is(err, kafkago.ClusterAuthorizationFailed):
-			q.blind = true
-			d.scope.Log().Warn("the brokers do not say how large topics are, so that none refuses when it is full: allow Describe on the cluster", "topic", t.Name)
+	select {
+	case q.asking <- struct{}{}:
+		defer func() { <-q.asking }()
+	case <-ctx.Done():
+		return fmt.Errorf("ask how full it is: %w", ctx.Err())
+	}
+	if err := d.ask(ctx, t); err != nil {
+		return explain(err)
+	}
+	if booked, _ := q.book(bytes, t.MaxBytes); booked {
+		return nil
+	}
+	if t.Kind == driver.Latest {
+		if q.latest == nil {
+			q.latest = newCensus(d, t)
+		}
+		if err := q.latest.follow(ctx); err != nil {
+			return err
+		}
+		if q.latest.admits(records, t.MaxBytes) {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			q.since += bytes
 			return nil
-		case err != nil:
-			return explain(err)
-		}
-		q.used, q.since, q.looked = used, 0, time.Now()
-	}
-	if q.used+q.since+bytes > t.MaxBytes {
-		full := true
-		if t.Kind == driver.Latest {
-			if q.latest == nil {
-				q.latest = newCensus(d, t)
-			}
-			if err := q.latest.follow(ctx); err != nil {
-				return err
-			}
-			full = !q.latest.admits(records, t.MaxBytes)
-		}
-		if full {
-			return fmt.Errorf("%d bytes more than the %d of %d that are used: %w", bytes, q.used+q.since, t.MaxBytes, driver.ErrFull)
 		}
 	}
-	q.since += bytes
+	return fmt.Errorf("%d bytes more than there is room for in %d: %w", bytes, t.MaxBytes, driver.ErrFull)
+}
+
+// askAside asks the brokers how full a topic is while publishing goes on, unless somebody is asking already.
+func (d *Driver) askAside(t *topic) {
+	q := &t.quota
+	select {
+	case q.asking <- struct{}{}:
+	default:
+		return
+	}
+	go func() {
+		defer func() { <-q.asking }()
+		ctx, cancel := context.WithTimeout(context.Background(), d.tuning.answer)
+		defer cancel()
+		if err := d.ask(ctx, t); err != nil && !d.isClosed() {
+			d.scope.Log().Debug("ask how full a topic is", "topic", t.Name, "err", explain(err))
+		}
+	}()
+}
+
+// ask asks the brokers how full a topic is.
+func (d *Driver) ask(ctx context.Context, t *topic) error {
+	q := &t.quota
+	used, err := d.used(ctx, t)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case errors.Is(err, kafkago.ClusterAuthorizationFailed):
+		q.blind = true
+		d.scope.Log().Warn("the brokers do not say how large topics are, so that none refuses when it is full: allow Describe on the cluster", "topic", t.Name)
+		return nil
+	case err != nil:
+		q.looked = time.Now() // Not again at once.
+		return err
+	}
+	q.used, q.since, q.looked = used, 0, time.Now()
 	return nil
 }
 

@@ -29,7 +29,7 @@ func (d *Driver) registry() string { return d.config.Prefix + "-topics" }
 
 func (d *Driver) registryTopic() *topic {
 	t := driver.Topic{Name: d.registry(), Kind: driver.Latest, Partitions: 1}
-	return &topic{Topic: t, name: t.Name, parts: 1, maxBatch: defaultBatch}
+	return &topic{Topic: t, name: t.Name, parts: 1, maxBatch: defaultBatch, quota: quota{asking: make(chan struct{}, 1)}}
 }
 
 func writeEntry(t driver.Topic) ([]byte, error) {

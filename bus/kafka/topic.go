@@ -36,7 +36,7 @@ func (d *Driver) named(t driver.Topic) *topic {
 	if t.Kind == driver.Work {
 		parts = max(parts, workPartitions)
 	}
-	return &topic{Topic: t, name: d.config.Prefix + "." + t.Name, parts: parts, maxBatch: defaultBatch}
+	return &topic{Topic: t, name: d.config.Prefix + "." + t.Name, parts: parts, maxBatch: defaultBatch, quota: quota{asking: make(chan struct{}, 1)}}
 }
 
 // legal says whether Kafka takes the name.
