@@ -91,13 +91,25 @@ func (l *lease) fenceAll(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// last is the sequence of the record, which is published when there is none.
-func (f *fence) last(ctx context.Context) (uint64, error) {
+// last is the sequence of the record, which is published when there is none. As others wait for it meanwhile, an answer
+// that is lost is not waited for long: it is errUnanswered then, and whoever asks again finds what became of it.
+func (f *fence) last(ctx context.Context) (seq uint64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.seq != 0 {
 		return f.seq, nil
 	}
+	stream := concerns(f.t.stream)
+	about := func(subject string) bool { return subject == f.subject || stream(subject) }
+	err = f.t.link.briefly(ctx, f.l.o.d.tuning.lease/2, about, func(ctx context.Context) error {
+		seq, err = f.put(ctx)
+		return err
+	})
+	return seq, err
+}
+
+// put publishes the record, with mu held.
+func (f *fence) put(ctx context.Context) (uint64, error) {
 	value, err := json.Marshal(fencing{Epoch: fmt.Sprintf("%020d", f.l.epoch), Owner: fmt.Sprintf("%-64.64s", f.l.o.name)})
 	if err != nil {
 		return 0, fmt.Errorf("encode fence: %w", err)

@@ -79,6 +79,19 @@ type lease struct {
 func (l *lease) write(ctx context.Context, release bool) error {
 	l.cas.Lock()
 	defer l.cas.Unlock()
+	return l.put(ctx, release)
+}
+
+// put is write with cas held. An answer that is lost is not waited for long, for all leases of the feed are renewed one
+// after the other: it is errUnanswered then.
+func (l *lease) put(ctx context.Context, release bool) error {
+	d := l.o.d
+	return d.links[process].briefly(ctx, d.tuning.lease/2, concerns("KV_"+d.config.Prefix+"_groups"), func(ctx context.Context) error {
+		return l.replace(ctx, release)
+	})
+}
+
+func (l *lease) replace(ctx context.Context, release bool) error {
 	for tries := 0; tries < 3; {
 		l.o.mu.Lock()
 		if l.lost {
@@ -146,18 +159,23 @@ func isMismatch(err error) bool {
 	return errors.Is(err, jetstream.ErrKeyExists) || errors.As(err, &api) && (api.ErrorCode == errNotLast || api.ErrorCode == errUnderWay)
 }
 
-// hold makes sure that the lease is still this member's: by the clock, or by renewing it.
+// hold makes sure that the lease is still this member's: by the clock, or by renewing it, until ctx ends.
 func (l *lease) hold(ctx context.Context) error {
-	l.o.mu.Lock()
-	lost, valid := l.lost, time.Now().Before(l.valid)
-	l.o.mu.Unlock()
-	switch {
-	case lost:
-		return driver.ErrFenced
-	case valid:
-		return nil
+	for {
+		l.o.mu.Lock()
+		lost, valid := l.lost, time.Now().Before(l.valid)
+		l.o.mu.Unlock()
+		switch {
+		case lost:
+			return driver.ErrFenced
+		case valid:
+			return nil
+		}
+		err := l.write(ctx, false)
+		if !errors.Is(err, errUnanswered) || !pause(ctx, tryPeriod) || l.o.d.links[process].connected(ctx) != nil {
+			return err
+		}
 	}
-	return l.write(ctx, false)
 }
 
 // guard refuses what is said under an epoch that is over.

@@ -3,11 +3,13 @@ package nats
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/cutter"
 )
 
 // busy is a bucket of which the replicas take their time: so many writes meet another that is under way.
@@ -50,9 +52,72 @@ func TestALeaseIsWrittenAfterWhatIsUnderWay(t *testing.T) {
 	o.silent.Store(true)
 	l := leases[0]
 	l.cas.Lock() // Nobody writes meanwhile.
-	d.groups = &busy{d.groups, 20}
+	d.groups = &busy{d.groups, 5}
 	l.cas.Unlock()
 	if err := l.write(t.Context(), false); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An answer that is lost with a connection, or with a server of a cluster, is not waited for: whoever asks again learns what
+// became of it. Meanwhile the other leases are renewed, and others wait for none of it longer than a lease may be silent.
+func TestALostAnswerCostsNobodyALease(t *testing.T) {
+	t.Parallel()
+	topic := driver.Topic{Name: "things.v1", Partitions: 4, MaxBytes: 1 << 20}
+	for name, c := range map[string]struct {
+		expired bool // The answer that is lost is of the lease; else of the record that keeps former owners out.
+	}{"of the lease": {true}, "of the fence": {false}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d, cut := frozen(t)
+			o, leases := holding(t, d, topic)
+			l := leases[0]
+			if c.expired {
+				o.silent.Store(true)
+				await(t, "the lease to be in doubt", func() bool {
+					o.mu.Lock()
+					defer o.mu.Unlock()
+					return !time.Now().Before(l.valid)
+				})
+			}
+			cut.Swallow(cutter.Down)
+			published := make(chan error, 1)
+			go func() {
+				r := driver.Record{Topic: topic.Name, Key: "k", Value: []byte("v")}
+				published <- d.Publish(t.Context(), []driver.Record{r}, &driver.Fence{Topic: topic.Name, Group: "g", Epoch: l.epoch})
+			}()
+			await(t, "the question", func() bool {
+				lock := &l.cas
+				if !c.expired {
+					lock = &l.fence(o.t).mu
+				}
+				if lock.TryLock() {
+					lock.Unlock()
+					return false
+				}
+				return true
+			})
+			if err := cut.Heal(); err != nil {
+				t.Fatal(err)
+			}
+			healed := time.Now()
+			o.silent.Store(false)
+			await(t, "every lease to be renewed", func() bool {
+				o.mu.Lock()
+				defer o.mu.Unlock()
+				for _, l := range leases {
+					if l.lost || !l.written.After(healed) {
+						return false
+					}
+				}
+				return true
+			})
+			if err := <-published; err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(healed); took > 20*time.Second {
+				t.Errorf("it took %s", took)
+			}
+		})
 	}
 }

@@ -160,6 +160,23 @@ func (l *link) answering(ctx context.Context) (_ context.Context, heard, done fu
 	}
 }
 
+// briefly asks something while others wait to ask: for so long at most, and only as long as the connection lasts. Then it is
+// errUnanswered, and to be asked again, unless ctx is over too.
+func (l *link) briefly(ctx context.Context, most time.Duration, about func(subject string) bool, ask func(context.Context) error) error {
+	brief, cancel := context.WithTimeoutCause(ctx, most, errUnanswered)
+	defer cancel()
+	brief, done := l.during(brief, about)
+	defer done()
+	err := ask(brief)
+	if err == nil || ctx.Err() != nil || brief.Err() == nil || errors.Is(err, driver.ErrFenced) {
+		return err
+	}
+	if cause := context.Cause(brief); errors.As(cause, new(*refusal)) {
+		return cause
+	}
+	return fmt.Errorf("%w: %w", errUnanswered, err)
+}
+
 // tryFor is how long one question to the server may take before it is asked again.
 const tryFor = 5 * time.Second
 

@@ -197,8 +197,11 @@ func (o *owner) step(now time.Time, complete bool) error {
 		release := l.leaving && (len(l.open) == 0 || now.After(l.leaveBy))
 		due := l.acked > l.wrote && now.Sub(l.written) >= o.d.tuning.commit || now.Sub(l.written) >= o.d.tuning.lease/3
 		o.mu.Unlock()
-		if release || due {
-			if err := l.write(ctx, release); err != nil && !errors.Is(err, driver.ErrFenced) {
+		// What somebody else is just writing is not waited for, the other leases are to be renewed meanwhile.
+		if (release || due) && l.cas.TryLock() {
+			err := l.put(ctx, release)
+			l.cas.Unlock()
+			if err != nil && !errors.Is(err, driver.ErrFenced) {
 				return err
 			}
 		}
