@@ -31,6 +31,7 @@ type reader struct {
 	damaged int    // How often the batch that is next was not what was written.
 	hole    int64  // Up to where the last answer should have had something, and had nothing.
 	strict  bool   // Who is refused is told; else it is logged, and may change.
+	shorter func() // Is told, when given, that the log got shorter: next is its beginning.
 	near    *int32 // The replica that the leader would rather have us read from; nil is the leader itself. Source: KIP-392.
 }
 
@@ -260,7 +261,9 @@ func (r *reader) outOfRange(ctx context.Context) error {
 		r.next = from
 	case r.next > to:
 		r.d.scope.Log().Warn("the partition is shorter than it was: read all that is there", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
-		r.next = from
+		if r.next = from; r.shorter != nil {
+			r.shorter()
+		}
 	}
 	return fmt.Errorf("fetch: %w", kafkago.OffsetNotAvailable) // Not for long: the next fetch finds something.
 }

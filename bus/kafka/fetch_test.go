@@ -155,15 +155,17 @@ func TestANearerReplicaIsReadFromAndNothingPassedOver(t *testing.T) {
 }
 
 func TestAnOwnerOfALogThatGotShorterGoesOn(t *testing.T) {
-	s := line{acked: 1000}
-	for i := range int64(3) {
-		s.held = append(s.held, 5+i)
+	s := line{acked: 1000, held: []int64{1000, 1001}}
+	s.again(5)
+	s.held = []int64{5, 6, 7}
+	s.ack(1001) // Of the log before.
+	if s.acked != 5 || len(s.held) != 3 {
+		t.Errorf("%v are held, acknowledged up to %d", s.held, s.acked)
 	}
-	for i := range int64(3) {
-		s.ack(5 + i)
-	}
-	if !s.idle() || s.acked != 1000 {
-		t.Errorf("%d are held, acknowledged up to %d", len(s.held), s.acked)
+	s.ack(6)
+	s.ack(5)
+	if s.acked != 7 || len(s.held) != 1 {
+		t.Errorf("%v are held, acknowledged up to %d", s.held, s.acked)
 	}
 }
 

@@ -215,6 +215,13 @@ func (l *lease) read() {
 	m := l.m
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group, "partition", l.partition)
 	r := newReader(m.d, m.t, l.partition, max(0, offsetOf(l.begin)))
+	r.shorter = func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if s, ordered := l.desk.(*line); ordered { // Of work that is gone nobody waits for anything.
+			s.again(positionOf(r.next))
+		}
+	}
 	put := func(ds []driver.Delivery) error {
 		m.mu.Lock()
 		l.desk.put(ds, positionOf(r.next), time.Now())

@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -46,15 +47,15 @@ func (s *line) take(window, most int) []driver.Delivery {
 	return out
 }
 
-// ack takes everything up to and with a position as done; one that comes late takes nothing back.
+// ack takes everything up to and with a position as done, if that is held: one that comes late takes nothing back.
 func (s *line) ack(position int64) {
-	done := 0
-	for done < len(s.held) && s.held[done] <= position {
-		done++
+	if at, held := slices.BinarySearch(s.held, position); held {
+		s.held, s.acked = s.held[at+1:], position+1
 	}
-	s.held = s.held[done:]
-	s.acked = max(s.acked, position+1)
 }
+
+// again begins anew at a position: the log is shorter than it was, and what is in hand is of the log before.
+func (s *line) again(position int64) { *s = line{acked: position} }
 
 func newOwner(d *Driver, t *topic, s driver.Subscription) *owner {
 	o := &owner{member: newMember(d, t, s)}
