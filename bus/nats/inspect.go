@@ -19,8 +19,15 @@ import (
 // asking is how many questions of one Inspect are under way at a time.
 const asking = 8
 
+// countable is how many keys are listed at most to count what the partitions of a cluster hold: some 60 bytes each.
+const countable = 10000
+
 // Inspect implements driver.Inspector. What a partition holds nobody counts, for partitions are subjects; the server counts
 // for a consumer what lies before it, so one is made for a moment wherever a number is asked for: two round trips each.
+//
+// In a cluster all servers would have to agree on each such consumer. There the records are counted by their keys, in two
+// questions, or not at all where there are too many; and a lag is the positions between, of other partitions too, though
+// never more than the partition holds.
 func (d *Driver) Inspect(ctx context.Context, name string) (driver.Info, error) {
 	ctx, cancel, err := d.ready(ctx)
 	defer cancel()
@@ -32,10 +39,16 @@ func (d *Driver) Inspect(ctx context.Context, name string) (driver.Info, error) 
 		return driver.Info{}, fmt.Errorf("inspect %s: %w", name, err)
 	}
 	info := driver.Info{Topic: t.Topic, Bytes: int64(t.handle.CachedInfo().State.Bytes), Partitions: make([]driver.PartitionInfo, t.Partitions)}
-	err = each(t.Partitions, func(p int) (err error) {
-		info.Partitions[p], err = t.inspect(ctx, p)
-		return err
-	})
+	var held []int64
+	if t.link.clustered {
+		held, err = t.held(ctx)
+	}
+	if err == nil {
+		err = each(t.Partitions, func(p int) (err error) {
+			info.Partitions[p], err = t.inspect(ctx, p, held)
+			return err
+		})
+	}
 	if err == nil && t.Kind == driver.Work {
 		info.Groups, err = t.workers(ctx)
 	} else if err == nil {
@@ -63,8 +76,41 @@ func each(n int, ask func(i int) error) error {
 	return cmp.Or(errs...)
 }
 
-// inspect says what a partition holds.
-func (t *topic) inspect(ctx context.Context, p int) (driver.PartitionInfo, error) {
+// held counts the records of each partition by their keys; -1 where these are too many to list.
+func (t *topic) held(ctx context.Context) ([]int64, error) {
+	held := make([]int64, t.Partitions)
+	if t.handle.CachedInfo().State.NumSubjects > countable {
+		for p := range held {
+			held[p] = -1
+		}
+		return held, nil
+	}
+	err := t.link.call(ctx, t.stream, func(ctx context.Context) error {
+		clear(held)
+		s, err := t.link.js.Stream(ctx, t.stream)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(t.before+"*.*"))
+		if err != nil {
+			return err
+		}
+		for subject, n := range info.State.Subjects {
+			partition, _, _ := strings.Cut(strings.TrimPrefix(subject, t.before), ".")
+			if p, err := strconv.Atoi(strings.TrimPrefix(partition, "p")); err == nil && p >= 0 && p < len(held) {
+				held[p] += int64(n)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count the records of stream %s: %w", t.stream, err)
+	}
+	return held, nil
+}
+
+// inspect says what a partition holds, of which somebody may have counted the records.
+func (t *topic) inspect(ctx context.Context, p int, held []int64) (driver.PartitionInfo, error) {
 	end := int64(t.handle.CachedInfo().State.LastSeq) + 1
 	info := driver.PartitionInfo{Partition: p, First: end, End: end}
 	last, _, err := t.lastOf(ctx, t.filter(p))
@@ -83,6 +129,10 @@ func (t *topic) inspect(ctx context.Context, p int) (driver.PartitionInfo, error
 		return info, fmt.Errorf("read the first record of partition %d: %w", p, err)
 	}
 	info.First, info.End, info.Oldest = int64(first.Sequence), last+1, first.Time
+	if held != nil {
+		info.Records = held[p]
+		return info, nil
+	}
 	info.Records, err = t.waiting(ctx, p, info.First)
 	return info, err
 }
@@ -141,6 +191,10 @@ func (d *Driver) groupsOf(ctx context.Context, t *topic, parts []driver.Partitio
 		g, p := all[i], parts[all[i].Partition]
 		switch {
 		case g.Next >= p.End:
+		case t.link.clustered:
+			if g.Lag = p.End - max(g.Next, p.First); p.Records >= 0 {
+				g.Lag = min(g.Lag, p.Records)
+			}
 		case g.Next <= p.First:
 			g.Lag = p.Records
 		default:

@@ -127,6 +127,112 @@ func TestATopicIsInspected(t *testing.T) {
 	}
 }
 
+// In a cluster nothing is made to find out: its servers would have to agree each time.
+func TestATopicOfAClusterIsInspectedByLooking(t *testing.T) {
+	t.Parallel()
+	s := external(t, t.TempDir(), server.RANDOM_PORT)
+	d := dialled(t, Config{}, s)
+	if err := d.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	d.links[process].clustered = true
+	looksAt(t, d)
+}
+
+func TestIntegrationATopicOfAClusterIsInspectedByLooking(t *testing.T) {
+	if testing.Short() {
+		t.Skip("three servers take their time")
+	}
+	t.Parallel()
+	looksAt(t, client(t, 3, cluster(t)...))
+}
+
+func looksAt(t *testing.T, d *Driver) {
+	topic := driver.Topic{Name: "things.v1", Partitions: 3, MaxBytes: 16 << 20}
+	if err := d.Ensure(t.Context(), []driver.Topic{topic}); err != nil {
+		t.Fatal(err)
+	}
+	var some []driver.Record
+	for i := range 30 { // Positions 1 to 30: partition 0 has 1, 3, 5, …, partition 1 the others.
+		some = append(some, driver.Record{Topic: topic.Name, Partition: i % 2, Key: fmt.Sprint(i), Value: []byte("v")})
+	}
+	if err := d.Publish(t.Context(), some, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: topic.Name, Group: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	upTo := map[int]int64{0: 25, 1: 30}
+	for n := 0; n < 30; {
+		ds, err := f.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range ds {
+			if x.Event != driver.Data {
+				continue
+			}
+			if n++; x.Position == upTo[x.Partition] {
+				if err := f.Ack(t.Context(), x); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	// The group has a consumer per partition.
+	stream := d.named(topic, nil, 0).stream
+	own := map[string]bool{}
+	await(t, "the group's consumers", func() bool {
+		s, err := d.links[process].js.Stream(t.Context(), stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		clear(own)
+		for name := range s.ConsumerNames(t.Context()).Name() {
+			own[name] = true
+		}
+		return len(own) == topic.Partitions
+	})
+	created := "$JS.EVENT.ADVISORY.CONSUMER.CREATED." + stream + "."
+	made, err := d.links[process].nc.SubscribeSync(created + ">")
+	if err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the positions", func() bool {
+		info, err := d.Inspect(t.Context(), topic.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for p := range info.Partitions {
+			info.Partitions[p].Oldest = time.Time{}
+		}
+		want := []driver.PartitionInfo{{Partition: 0, First: 1, End: 30, Records: 15}, {Partition: 1, First: 2, End: 31, Records: 15}, {Partition: 2, First: 31, End: 31}}
+		if diff := cmp.Diff(want, info.Partitions); diff != "" {
+			t.Fatal(diff)
+		}
+		if len(info.Groups) != 1 || len(info.Groups[0].Partitions) != 3 {
+			return false
+		}
+		// Two wait in partition 0, at 27 and 29; none in the others.
+		got := info.Groups[0].Partitions
+		return got[0].Next == 26 && got[0].Lag >= 2 && got[0].Lag <= 4 && got[1].Lag == 0 && got[2].Lag == 0
+	})
+	if err := d.links[process].nc.FlushTimeout(5 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	for n, _, _ := made.Pending(); n > 0; n-- {
+		m, err := made.NextMsg(time.Second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name := strings.TrimPrefix(m.Subject, created); !own[name] {
+			t.Errorf("consumer %s was made", name)
+		}
+	}
+}
+
 // Health says since when the server is away, and is well again when it is back.
 func TestHealthSaysWhatIsWrong(t *testing.T) {
 	t.Parallel()
