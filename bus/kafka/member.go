@@ -171,7 +171,11 @@ func (m *member) run() {
 			m.home.forget()
 			had.tell(log, "join the group again", err)
 		}
-		pause(m.ctx, had.pause(m.d.tuning.again))
+		waits := m.ctx
+		if m.isClosed() != nil { // It has ended: a member that is closing would not wait at all.
+			waits = m.life
+		}
+		pause(waits, had.pause(m.d.tuning.again))
 	}
 }
 
