@@ -21,6 +21,7 @@ import (
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/run"
 	"kemi.dev/kemi/processors"
 )
 
@@ -181,7 +182,12 @@ func TestIntegrationInfluxDBHoldsWhatWasReadAlsoAfterItWasDown(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	ran := make(chan error, 1)
-	go func() { ran <- room.Run(ctx) }()
+	go func() {
+		var g run.Group
+		g.Add("store", room.RunStore)
+		g.Add("shared", room.Run)
+		ran <- g.Run(ctx)
+	}()
 	defer func() {
 		cancel()
 		if err := <-ran; err != nil {

@@ -92,7 +92,8 @@ func TestIntegrationAKafkaNodeKeepsItsDataThroughKillAndRestart(t *testing.T) {
 func TestIntegrationAKafkaClusterLosesALeaderAndGoesOn(t *testing.T) {
 	short(t)
 	k := brokers.Kafka(t, 3, brokers.KafkaOptions{Paths: 1})
-	c := client(t, k.Addrs, &kafka.Transport{})
+	// Who leads is asked anew each second: the client does not ask by itself when the one it knows is gone.
+	c := client(t, k.Addrs, &kafka.Transport{MetadataTTL: time.Second, DialTimeout: 2 * time.Second})
 	does(t, c, "a topic is made", create)
 	does(t, c, "a record is stored", produce)
 	leader := k.Leader("s", 0)
