@@ -13,6 +13,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/pause"
 )
 
 const (
@@ -190,9 +191,7 @@ func (p *partition) followFindings(ctx context.Context, now time.Time, caughtUp 
 			return
 		}
 		p.room.scope.Log().Error("follow findings again", "partition", p.own.Partition, "err", err)
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+		if !pause.For(ctx, time.Second) {
 			return
 		}
 	}

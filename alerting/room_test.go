@@ -158,7 +158,7 @@ func (h *house) up(id, team string) {
 // jobs takes the verifying polls that were asked for and answers them.
 func (h *house) poll(answer func(target string) event.Verdict) {
 	go func() {
-		_ = bus.Work(h.t.Context(), h.b, event.JobsTopic(""), "pollers", 16, time.Minute, func(ctx context.Context, m bus.Message[event.Job]) error {
+		_ = bus.Work(h.t.Context(), h.b, event.JobsTopic(""), "pollers", 16, func(ctx context.Context, m bus.Message[event.Job]) error {
 			j := m.Event
 			if j.Cause != event.CauseVerify || j.AskedBy == "" || !j.Deadline.After(j.Slot) {
 				h.t.Errorf("job %+v", j)

@@ -8,6 +8,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Again is how far SayAgain has come.
@@ -125,7 +126,7 @@ func (b *Bus) storePatiently(ctx context.Context, records []driver.Record) error
 		if !errors.Is(err, driver.ErrFull) {
 			return err
 		}
-		if !pause(ctx, backoff(attempt)) {
+		if !pause.For(ctx, backoff(attempt)) {
 			return ctx.Err()
 		}
 	}

@@ -240,7 +240,7 @@ func TestWorkIsSharedAndASlowJobHoldsUpNobody(t *testing.T) {
 		var workers sync.WaitGroup
 		for range 2 {
 			workers.Go(func() {
-				err := bus.Work(ctx, b, event.JobsTopic(""), "pollers", 4, time.Minute, func(ctx context.Context, m bus.Message[event.Job]) error {
+				err := bus.Work(ctx, b, event.JobsTopic(""), "pollers", 4, func(ctx context.Context, m bus.Message[event.Job]) error {
 					if m.Event.Target == "t0" {
 						<-ctx.Done()
 						return ctx.Err()

@@ -9,6 +9,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Message is one event as it was delivered.
@@ -54,18 +55,6 @@ func backoff(attempt int) time.Duration {
 	return time.Duration(float64(d) * (0.8 + 0.4*rand.Float64()))
 }
 
-// pause waits or returns false when ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // subscribe opens a feed, trying until ctx ends: a broker that is away comes back.
 func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
 	for attempt := 0; ; attempt++ {
@@ -79,7 +68,7 @@ func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed
 			return nil, err
 		}
 		b.scope.Log().Warn("subscribe again", "topic", s.Topic, "group", s.Group, "err", err)
-		if !pause(ctx, backoff(attempt)) {
+		if !pause.For(ctx, backoff(attempt)) {
 			return nil, ctx.Err()
 		}
 	}
@@ -87,10 +76,10 @@ func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed
 
 // Work takes jobs of a topic, any of them, in no order, at most n at once, each acknowledged by itself when handle
 // returns nil. An error gives the job back, to be taken again after a backoff; Permanent or the fifth failure puts it
-// on dead.v1. redeliver is after how long a job whose worker died goes to another.
-func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic, group string, n int, redeliver time.Duration, handle func(context.Context, Message[T]) error) error {
+// on dead.v1. A job stays with its worker, however long it takes, while that lives; then it goes to another.
+func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic, group string, n int, handle func(context.Context, Message[T]) error) error {
 	const maxAttempts = 5
-	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Window: n, Redeliver: redeliver})
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Group: group, Window: n})
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Headers that a dead letter carries beside the record's own.
@@ -134,7 +135,7 @@ func (b *Bus) buryUntil(ctx context.Context, d *driver.Delivery, group string, a
 		if err == nil {
 			return nil
 		}
-		if !pause(ctx, backoff(attempt)) {
+		if !pause.For(ctx, backoff(attempt)) {
 			return ctx.Err()
 		}
 		b.scope.Log().Warn("put on dead.v1 again", "topic", d.Record.Topic, "group", group, "err", err)

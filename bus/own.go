@@ -11,6 +11,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Handler is what owns one partition for one epoch. All its methods are called by one goroutine.
@@ -112,7 +113,6 @@ func (o *Ownership) LoadState(ctx context.Context) (map[string][]byte, error) {
 // Replay hands over again what this partition stored since a time, up to From and without it: to warm up what
 // no state was saved of. It commits nothing.
 func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since time.Time, handle func(Message[T]) error) error {
-	errDone := errors.New("done")
 	s := driver.Subscription{Topic: o.topic.Name, Start: From{Time: since}, Partitions: []int{o.Partition}}
 	err := follow[T, W](ctx, o.bus, s, func(m Message[T]) error {
 		if m.Position >= o.From {
@@ -301,7 +301,7 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 			return
 		}
 		log.Error("open partition", "err", err)
-		if !pause(ctx, backoff(attempt)) {
+		if !pause.For(ctx, backoff(attempt)) {
 			return
 		}
 	}
@@ -372,7 +372,7 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced), errors.Is(err, driver.ErrClosed):
 			return false
 		}
-		if !pause(ctx, backoff(attempt)) {
+		if !pause.For(ctx, backoff(attempt)) {
 			return false
 		}
 	}
@@ -401,7 +401,7 @@ func (o *owner[T, W]) try(ctx context.Context, h Handler[T], msgs []Message[T], 
 		}
 		o.bus.retried.WithLabelValues(o.topic.Name, o.group).Inc()
 		o.bus.scope.Log().Warn("handle again", "topic", o.topic.Name, "group", o.group, "attempt", attempt, "err", err)
-		if !pause(ctx, backoff(attempt-1)) {
+		if !pause.For(ctx, backoff(attempt-1)) {
 			return false
 		}
 	}

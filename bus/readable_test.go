@@ -147,7 +147,7 @@ func TestBadJobsAreDeadLettersAndTheOthersAreDone(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done, ended := 0, make(chan error, 1)
 		go func() {
-			ended <- bus.Work(ctx, b, event.JobsTopic(""), "pollers", 1, 0, func(context.Context, bus.Message[event.Job]) error {
+			ended <- bus.Work(ctx, b, event.JobsTopic(""), "pollers", 1, func(context.Context, bus.Message[event.Job]) error {
 				done++
 				return nil
 			})

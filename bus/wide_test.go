@@ -62,7 +62,7 @@ func TestWorkOfABrokerWithMorePartitionsIsRetriedAndSaidAgain(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() {
-			done <- bus.Work(ctx, b, event.JobsTopic(""), "collector", 1, 0, func(context.Context, bus.Message[event.Job]) error {
+			done <- bus.Work(ctx, b, event.JobsTopic(""), "collector", 1, func(context.Context, bus.Message[event.Job]) error {
 				if broken {
 					return bus.Permanent(errors.New("not today"))
 				}

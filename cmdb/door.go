@@ -11,6 +11,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmdb/source"
 	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // ArgShrink is the argument of AcceptShrink that names the loss: SourceStatus.Shrink.
@@ -130,10 +131,7 @@ func (r *Room) listen(ctx context.Context, s source.Source, answers chan<- answe
 		for ctx.Err() == nil {
 			if err := s.Watch(ctx, changed); err != nil && ctx.Err() == nil {
 				r.scope.Log().Warn("watch a source again", "source", s.Name(), "err", err)
-				select {
-				case <-time.After(watchAgain):
-				case <-ctx.Done():
-				}
+				pause.For(ctx, watchAgain)
 			}
 		}
 	})
@@ -180,7 +178,9 @@ func (l *leader) carryOut(ctx context.Context) bool {
 	r, d := l.room, l.desk
 	out := d.settle(time.Now())
 	r.show(d, out.changed)
-	l.note(ctx, len(out.changed) > 0)
+	if len(out.changed) > 0 {
+		l.note(ctx)
+	}
 	for _, batch := range batches(out.publish) {
 		if !r.until(ctx, func() error { return l.own.Publish(ctx, asEvents(batch)...) }) {
 			return false
@@ -212,9 +212,7 @@ func (r *Room) until(ctx context.Context, do func() error) bool {
 			return false
 		}
 		r.scope.Log().Warn("publish targets again", "err", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return false
 		}
 	}

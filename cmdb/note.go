@@ -9,12 +9,9 @@ import (
 // noteName is where the process that reads the sources writes down how they are, for those that only show it.
 const noteName = "cmdb/sources"
 
-// note writes the state of the sources down when it changed. What cannot be written now is written with the next change:
-// people are shown something older meanwhile.
-func (l *leader) note(ctx context.Context, changed bool) {
-	if !changed {
-		return
-	}
+// note writes the state of the sources down. What cannot be written now is written with the next change: people are shown
+// something older meanwhile.
+func (l *leader) note(ctx context.Context) {
 	data, err := json.Marshal(l.room.Status())
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -40,12 +37,12 @@ func (r *Room) Follow(ctx context.Context) error {
 	})
 }
 
-// Shown returns the state of every source: in the process that reads them its own, else what Follow heard.
+// Shown returns the state of every source: what Follow heard, but in the process that reads them its own.
 func (r *Room) Shown() []SourceStatus {
 	r.mu.Lock()
 	leading, heard := r.leading, r.heard
 	r.mu.Unlock()
-	if leading {
+	if leading || heard == nil {
 		return r.Status()
 	}
 	return heard

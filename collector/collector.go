@@ -250,7 +250,7 @@ func (r *Room) Run(ctx context.Context) error {
 	for i, zone := range r.options.Zones {
 		group.Go(func() {
 			defer cancel() // One zone without work is an error of all: it is not to go unnoticed.
-			errs[i] = bus.Work(ctx, r.options.Bus, event.JobsTopic(zone), "collector", perPlace*r.options.MaxInFlight, redeliver, r.handle)
+			errs[i] = bus.Work(ctx, r.options.Bus, event.JobsTopic(zone), "collector", perPlace*r.options.MaxInFlight, r.handle)
 		})
 	}
 	group.Wait()

@@ -15,12 +15,10 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/collector/poller"
 	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/pause"
 )
 
 const (
-	// redeliver: a job stays with its collector, however long its poll takes, until the collector is gone; the bus sees
-	// that by itself, and gives the job to another.
-	redeliver = 0
 	// defaultDeadline is that of jobs which name none.
 	defaultDeadline = time.Minute
 	// tickEvery is how often polls that take long are looked for.
@@ -302,10 +300,7 @@ func (r *Room) publish(ctx context.Context, reading *event.Reading) error {
 			log.Warn("the bus takes no readings, polling is held back until it does", "target", reading.Target, "waiting", stuck, "err", err)
 		}
 		r.clogged()
-		select {
-		case <-time.After(min(50*time.Millisecond<<min(attempt, 6), time.Second)):
-		case <-ctx.Done():
-		}
+		pause.For(ctx, min(50*time.Millisecond<<min(attempt, 6), time.Second))
 	}
 }
 

@@ -281,7 +281,7 @@ func jobs(e *env) {
 	ctx, cancel := context.WithCancel(e.Context())
 	ended := make(chan error, 1)
 	go func() {
-		ended <- bus.Work(ctx, e.b, topic, "pollers", 4, time.Minute, func(_ context.Context, m bus.Message[event.Job]) error {
+		ended <- bus.Work(ctx, e.b, topic, "pollers", 4, func(_ context.Context, m bus.Message[event.Job]) error {
 			mu.Lock()
 			defer mu.Unlock()
 			tries[m.Event.Target]++

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Own is a member of the group that owns the log: for what it is given of a partition it writes a record to the output and
@@ -123,7 +124,7 @@ func (w Workload) ack(ctx context.Context, f driver.Feed, d driver.Delivery) boo
 		case errors.Is(err, driver.ErrFenced), errors.Is(err, driver.ErrClosed):
 			return false
 		}
-		pause(ctx, 20*time.Millisecond)
+		pause.For(ctx, 20*time.Millisecond)
 	}
 	return false
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Workload makes the load of a fault run: publishers with known identities, members of groups, owners that write under
@@ -140,7 +141,7 @@ func (w Workload) Publish(ctx context.Context, d driver.Driver, who string, n in
 		}
 		w.insist(ctx, d, records, nil)
 		if w.Pace > 0 {
-			pause(ctx, w.Pace)
+			pause.For(ctx, w.Pace)
 		}
 	}
 }
@@ -157,18 +158,9 @@ func (w Workload) insist(ctx context.Context, d driver.Driver, records []driver.
 		case errors.Is(err, driver.ErrFenced), errors.Is(err, driver.ErrClosed):
 			return false
 		}
-		pause(ctx, min(10*time.Millisecond<<min(attempt, 6), 500*time.Millisecond))
+		pause.For(ctx, min(10*time.Millisecond<<min(attempt, 6), 500*time.Millisecond))
 	}
 	return false
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // subscribe opens a feed, trying until ctx ends; nil then.
@@ -183,7 +175,7 @@ func (w Workload) subscribe(ctx context.Context, d driver.Driver, s driver.Subsc
 		if errors.Is(err, driver.ErrClosed) {
 			return nil
 		}
-		pause(ctx, 50*time.Millisecond)
+		pause.For(ctx, 50*time.Millisecond)
 	}
 	return nil
 }
@@ -201,7 +193,7 @@ func (w Workload) read(ctx context.Context, d driver.Driver, s driver.Subscripti
 			return
 		}
 		if err != nil {
-			pause(ctx, 50*time.Millisecond)
+			pause.For(ctx, 50*time.Millisecond)
 			continue
 		}
 		handle(f, got)

@@ -18,6 +18,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // listening is where somebody accepts connections and does something with them.
@@ -274,7 +275,7 @@ func TestAMemberThatNeverJoinsAgainIsWaitedForOnce(t *testing.T) {
 	lives, cancel := context.WithCancel(t.Context())
 	var beating sync.WaitGroup
 	beating.Go(func() {
-		for pause(lives, d.tuning.lease/6) {
+		for pause.For(lives, d.tuning.lease/6) {
 			_, _ = client.Heartbeat(lives, &kafkago.HeartbeatRequest{GroupID: join.GroupID, GenerationID: int32(joined.GenerationID), MemberID: joined.MemberID})
 		}
 	})

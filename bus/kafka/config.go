@@ -28,7 +28,7 @@ type Config struct {
 	Brokers []string `yaml:"brokers"`
 	// ClientID names this Kemi to the brokers, in their logs and quotas; "" is kemi.
 	ClientID string `yaml:"client_id"`
-	// Rack is where this process is; brokers that know of racks may spread work by it. "" is nowhere.
+	// Rack is where this process is: brokers that know of racks name a replica near it to read from. "" is nowhere.
 	Rack string `yaml:"rack"`
 	// Prefix begins the names of all topics, groups and transactions; "" is kemi.
 	Prefix string `yaml:"prefix"`

@@ -10,6 +10,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // writer publishes under the fence of a lease: each Publish is a Kafka transaction of the partition's own transactional
@@ -105,7 +106,7 @@ func (w *writer) insist(ctx context.Context, ask func() error) error {
 		case !passing(err):
 			return err
 		}
-		if !pause(ctx, wait) {
+		if !pause.For(ctx, wait) {
 			return errors.Join(err, ctx.Err())
 		}
 	}
@@ -168,7 +169,7 @@ func (w *writer) publish(ctx context.Context, parcels []*parcel) error {
 				return err
 			}
 		}
-		if !pause(ctx, w.d.tuning.again) {
+		if !pause.For(ctx, w.d.tuning.again) {
 			return err
 		}
 	}
@@ -267,7 +268,7 @@ func (w *writer) send(ctx context.Context, batches []batch) error {
 		if err == nil || !passing(err) {
 			return err
 		}
-		if !pause(ctx, w.d.tuning.again) {
+		if !pause.For(ctx, w.d.tuning.again) {
 			return errors.Join(err, ctx.Err())
 		}
 	}

@@ -68,9 +68,9 @@ func pausedOwner(t *testing.T, addrs []string) {
 	a.mu.Lock()
 	l := a.groups.leases[place{in.Name, "g", 0}]
 	a.mu.Unlock()
-	l.m.mu.Lock()
+	l.m.Mu.Lock()
 	id, generation := l.m.id, l.m.generation
-	l.m.mu.Unlock()
+	l.m.Mu.Unlock()
 
 	// It writes, and is paused before it ends the transaction.
 	w := *l.writer

@@ -11,6 +11,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/listoffsets"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // fetchBytes is how many bytes one fetch takes; a batch that is larger comes all the same.
@@ -67,7 +68,7 @@ func (r *reader) fetch(ctx context.Context) (page, error) {
 		}
 		r.d.link.stale(r.t.name)
 		r.near = nil
-		if !pause(ctx, r.d.tuning.again) {
+		if !pause.For(ctx, r.d.tuning.again) {
 			return page{}, ctx.Err()
 		}
 	}
@@ -109,7 +110,7 @@ func (r *reader) once(ctx context.Context) (page, error) {
 	case a.code != 0:
 		return page{}, fmt.Errorf("fetch: %w", a.code)
 	case !a.whole: // A quota is used up: the broker says when to come again.
-		pause(ctx, a.throttle)
+		pause.For(ctx, a.throttle)
 		return page{next: r.next}, ctx.Err()
 	}
 	return r.turn(a, node)
@@ -362,7 +363,7 @@ func (d *Driver) insist(ctx context.Context, do func() error) error {
 		if last == nil || !errors.Is(err, context.DeadlineExceeded) { // What the attempt before said tells more than that time is up.
 			last = err
 		}
-		if !pause(ctx, d.tuning.again) {
+		if !pause.For(ctx, d.tuning.again) {
 			return explain(fmt.Errorf("%w: %w", away(last), ctx.Err()))
 		}
 	}

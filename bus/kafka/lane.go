@@ -9,6 +9,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol/initproducerid"
+
+	"kemi.dev/kemi/internal/pause"
 )
 
 // address is one partition of one of Kafka's topics.
@@ -43,7 +45,6 @@ func (l *load) tried(err error) {
 // next, of all callers together. So the order holds when a batch has to be sent again.
 type lane struct {
 	d         *Driver
-	t         *topic
 	partition int
 
 	mu    sync.Mutex
@@ -61,7 +62,7 @@ func (d *Driver) lane(t *topic, partition int) *lane {
 	at := address{t.name, partition}
 	l := d.lanes[at]
 	if l == nil {
-		l = &lane{d: d, t: t, partition: partition}
+		l = &lane{d: d, partition: partition}
 		d.lanes[at] = l
 	}
 	return l
@@ -164,7 +165,7 @@ func (l *lane) send(loads []*load) {
 		for _, one := range loads {
 			one.tried(err)
 		}
-		pause(context.Background(), l.d.tuning.again)
+		pause.For(context.Background(), l.d.tuning.again)
 	}
 }
 

@@ -259,17 +259,5 @@ func passing(err error) bool {
 	return true
 }
 
-// pause waits, or returns false when ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // where names the brokers for people.
 func (d *Driver) where() string { return strings.Join(d.config.Brokers, ", ") }

@@ -12,6 +12,8 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // member is a feed's place in its group, by Kafka's classic group protocol. Two goroutines look after it: run joins,
@@ -96,8 +98,8 @@ func (m *member) begin(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
-	m.tasks.Go(m.run)
-	m.tasks.Go(m.keep)
+	m.Tasks.Go(m.run)
+	m.Tasks.Go(m.keep)
 	return nil
 }
 
@@ -145,7 +147,7 @@ func (m *member) run() {
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group)
 	var had trouble
 	for m.life.Err() == nil {
-		if m.isClosed() != nil {
+		if m.Open() != nil {
 			if m.leave() {
 				return
 			}
@@ -166,16 +168,16 @@ func (m *member) run() {
 			m.lose()
 			log.Warn("the group goes on without this member: join anew", "err", err)
 			continue
-		case m.isClosed() != nil, errors.Is(err, kafkago.RebalanceInProgress):
+		case m.Open() != nil, errors.Is(err, kafkago.RebalanceInProgress):
 		default:
 			m.home.forget()
 			had.tell(log, "join the group again", err)
 		}
-		waits := m.ctx
-		if m.isClosed() != nil { // It has ended: a member that is closing would not wait at all.
+		waits := m.Ctx
+		if m.Open() != nil { // It has ended: a member that is closing would not wait at all.
 			waits = m.life
 		}
-		pause(waits, had.pause(m.d.tuning.again))
+		pause.For(waits, had.pause(m.d.tuning.again))
 	}
 }
 
@@ -186,15 +188,15 @@ func isOut(err error) bool {
 
 // isOut says that the broker has told us so.
 func (m *member) isOut() bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	return m.out
 }
 
 // lose ends all leases: others may own the partitions already.
 func (m *member) lose() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	m.id, m.generation, m.out, m.joining, m.fresh = "", -1, false, false, nil
 	for _, l := range m.leases {
 		m.over(l)
@@ -214,7 +216,7 @@ func (m *member) over(l *lease) {
 	m.drop(l)
 	m.desks.over(l)
 	m.turn()
-	m.nudge()
+	m.Nudge()
 }
 
 // turn tells those who wait that something changed, with the feed locked.
@@ -243,20 +245,20 @@ func (m *member) stay(log *slog.Logger) error {
 	clock := time.NewTicker(m.d.tuning.commit)
 	defer clock.Stop()
 	for {
-		m.mu.Lock()
+		m.Mu.Lock()
 		fresh := slices.Clone(m.fresh)
-		m.mu.Unlock()
+		m.Mu.Unlock()
 		switch {
 		case m.isOut():
 			return kafkago.UnknownMemberId
-		case m.isClosed() != nil:
+		case m.Open() != nil:
 			return nil
 		case len(fresh) > 0:
 			switch err := m.takeOver(fresh); {
 			case passing(err):
 				m.home.forget()
 				had.tell(log, "take over again", err)
-				pause(m.ctx, had.pause(m.d.tuning.again))
+				pause.For(m.Ctx, had.pause(m.d.tuning.again))
 			case err != nil:
 				return err
 			}
@@ -279,7 +281,7 @@ func (m *member) stay(log *slog.Logger) error {
 // giveBack lets go of partitions that others should have: first those of which nothing is in hand, and when the time
 // for it is over, of an ordered topic, the others too.
 func (m *member) giveBack(now time.Time) (bool, error) {
-	m.mu.Lock()
+	m.Mu.Lock()
 	all := make([]*lease, 0, len(m.leases))
 	for _, l := range m.leases {
 		all = append(all, l)
@@ -305,13 +307,13 @@ func (m *member) giveBack(now time.Time) (bool, error) {
 		l.leaving = i < m.give
 		if was && !l.leaving { // Who should have it went away, or can have another.
 			l.nudge()
-			m.nudge()
+			m.Nudge()
 		}
 		if l.leaving && (l.desk.idle() || now.After(m.giveBy) && m.t.Kind != driver.Work) {
 			ready = append(ready, l)
 		}
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	if len(ready) == 0 {
 		return false, nil
 	}
@@ -319,8 +321,8 @@ func (m *member) giveBack(now time.Time) (bool, error) {
 	if err := m.commit(ready); err != nil {
 		return false, err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	m.give = max(0, m.give-len(ready))
 	for _, l := range ready {
 		m.over(l)
@@ -331,22 +333,22 @@ func (m *member) giveBack(now time.Time) (bool, error) {
 // leave commits and leaves the group, so that others need not wait for the session to end. False is that the commit was
 // not taken, and may be in the next generation.
 func (m *member) leave() bool {
-	m.mu.Lock()
+	m.Mu.Lock()
 	var all []*lease
 	for _, l := range m.leases {
 		all = append(all, l)
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	err := m.commit(all)
 	if err != nil && !errors.Is(err, kafkago.UnknownMemberId) {
 		return false
 	}
-	m.mu.Lock()
+	m.Mu.Lock()
 	for _, l := range all {
 		m.over(l)
 	}
 	id := m.id
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	if id == "" || err != nil {
 		return true
 	}
@@ -359,21 +361,23 @@ func (m *member) leave() bool {
 }
 
 // Nack implements driver.Feed for ordered topics.
-func (m *member) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (m *member) Nack(context.Context, driver.Delivery, time.Duration) error {
+	return outlet.ErrNotWork
+}
 
 // close commits what was acknowledged, gives up what the member owns and leaves the group.
 func (m *member) close() bool {
-	if !m.end() {
+	if !m.End() {
 		return false
 	}
 	signal(m.kick)
 	overdue := time.AfterFunc(m.d.tuning.lease, m.quit)
 	defer overdue.Stop()
-	m.tasks.Wait()
-	m.mu.Lock()
+	m.Tasks.Wait()
+	m.Mu.Lock()
 	for _, l := range m.leases {
 		m.over(l)
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	return true
 }

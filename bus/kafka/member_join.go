@@ -21,7 +21,7 @@ func (m *member) rebalance() time.Duration { return 2 * m.d.tuning.lease }
 // than the broker waits for others: who gives up before and asks again may have the broker wait anew, and so for ever.
 // A coordinator that says nothing is found out by the heartbeats.
 func (m *member) join() error {
-	m.mu.Lock()
+	m.Mu.Lock()
 	id := m.id
 	owned := map[int]uint64{}
 	for p, l := range m.leases {
@@ -30,13 +30,13 @@ func (m *member) join() error {
 	ctx, cancel := context.WithTimeout(m.life, m.rebalance()+m.d.tuning.lease)
 	defer cancel()
 	m.joining, m.fresh, m.abort = true, nil, cancel
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	select {
 	case <-m.again: // This is the joining that was asked for.
 	default:
 	}
-	if m.isClosed() == nil { // Whoever closes the feed meanwhile does not wait for the others.
-		defer context.AfterFunc(m.ctx, cancel)()
+	if m.Open() == nil { // Whoever closes the feed meanwhile does not wait for the others.
+		defer context.AfterFunc(m.Ctx, cancel)()
 	}
 	request := &kafkago.JoinGroupRequest{
 		GroupID: m.group, SessionTimeout: m.d.tuning.lease, RebalanceTimeout: m.rebalance(), MemberID: id, ProtocolType: "consumer",
@@ -44,9 +44,9 @@ func (m *member) join() error {
 	}
 	joined, err := m.client.JoinGroup(ctx, request)
 	if err == nil && errors.Is(joined.Error, kafkago.MemberIDRequired) {
-		m.mu.Lock()
+		m.Mu.Lock()
 		m.id = joined.MemberID
-		m.mu.Unlock()
+		m.Mu.Unlock()
 		request.MemberID = joined.MemberID
 		joined, err = m.client.JoinGroup(ctx, request)
 	}
@@ -64,9 +64,9 @@ func (m *member) join() error {
 			return fmt.Errorf("divide group %s: %w", m.group, err)
 		}
 	}
-	m.mu.Lock()
+	m.Mu.Lock()
 	m.id = joined.MemberID
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	sent := time.Now()
 	mine, err := m.sync(ctx, sync)
 	if err != nil {
@@ -139,8 +139,8 @@ func (m *member) assign(members []kafkago.JoinGroupResponseMember) ([]syncgroup.
 
 // settle begins a generation. sent is when the request was sent that the broker answered with the share.
 func (m *member) settle(generation int, s share, sent time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	m.generation, m.joining, m.out = generation, false, false
 	if s.give > 0 && m.give == 0 {
 		m.giveBy = sent.Add(m.d.tuning.handover)
@@ -159,7 +159,7 @@ func (m *member) settle(generation int, s share, sent time.Time) {
 // extend moves the end of the leases, with the feed locked.
 func (m *member) extend(sent, to time.Time) {
 	if !time.Now().Before(m.valid) {
-		m.nudge() // Next held records back.
+		m.Nudge() // Next held records back.
 	}
 	if sent.After(m.heard) {
 		m.heard = sent
@@ -209,9 +209,9 @@ func (m *member) keep() {
 // begins later. While the group divides anew the broker still answers, but drops who does not join in time; therefore
 // such answers count only so long after the last one before.
 func (m *member) beat() {
-	m.mu.Lock()
+	m.Mu.Lock()
 	id, generation, joining := m.id, m.generation, m.joining
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	if generation < 0 {
 		return
 	}
@@ -219,8 +219,8 @@ func (m *member) beat() {
 	defer cancel()
 	sent := time.Now()
 	err := m.home.heartbeat(ctx, m.group, generation, id)
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	if m.generation != generation || m.id != id {
 		return // The answer is about what was.
 	}

@@ -9,6 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // place is a partition in a group.
@@ -102,8 +103,8 @@ func (m mark) moved(by int64) mark {
 
 // due are the leases with something to commit.
 func (m *member) due() []*lease {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	var out []*lease
 	for _, l := range m.leases {
 		if offset, text := l.text(); l.unsure || l.wrote != written(offset, text) {
@@ -127,7 +128,7 @@ func (m *member) commit(leases []*lease) error {
 
 // commitNow does that with the commits locked.
 func (m *member) commitNow(leases []*lease) error {
-	m.mu.Lock()
+	m.Mu.Lock()
 	var all []kafkago.OffsetCommit
 	wrote := map[*lease]string{}
 	for _, l := range leases {
@@ -139,14 +140,14 @@ func (m *member) commitNow(leases []*lease) error {
 		wrote[l] = written(offset, text)
 		l.unsure = true
 	}
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	ctx, cancel := m.call()
 	defer cancel()
 	if err := m.write(ctx, all); err != nil {
 		return err
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
 	for l, text := range wrote {
 		l.wrote, l.unsure = text, false
 	}
@@ -158,9 +159,9 @@ func (m *member) write(ctx context.Context, all []kafkago.OffsetCommit) error {
 	if len(all) == 0 {
 		return nil
 	}
-	m.mu.Lock()
+	m.Mu.Lock()
 	id, generation := m.id, m.generation
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	if generation < 0 {
 		return fmt.Errorf("commit for group %s: %w", m.group, kafkago.UnknownMemberId)
 	}
@@ -190,10 +191,10 @@ func (m *member) hold(ctx context.Context, l *lease, since time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, m.d.tuning.patience)
 	defer cancel()
 	for {
-		m.mu.Lock()
+		m.Mu.Lock()
 		lost, changed := l.lost || m.out, m.changed
 		valid := time.Now().Before(m.valid) && !m.heard.Before(since)
-		m.mu.Unlock()
+		m.Mu.Unlock()
 		switch {
 		case lost:
 			return driver.ErrFenced
@@ -216,17 +217,17 @@ func (l *lease) read() {
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group, "partition", l.partition)
 	r := newReader(m.d, m.t, l.partition, max(0, offsetOf(l.begin)))
 	r.shorter = func() {
-		m.mu.Lock()
-		defer m.mu.Unlock()
+		m.Mu.Lock()
+		defer m.Mu.Unlock()
 		if s, ordered := l.desk.(*line); ordered { // Of work that is gone nobody waits for anything.
 			s.again(positionOf(r.next))
 		}
 	}
 	put := func(ds []driver.Delivery) error {
-		m.mu.Lock()
+		m.Mu.Lock()
 		l.desk.put(ds, positionOf(r.next), time.Now())
-		m.mu.Unlock()
-		m.nudge()
+		m.Mu.Unlock()
+		m.Nudge()
 		return nil
 	}
 	snapshot := l.begin == 0
@@ -246,7 +247,7 @@ func (l *lease) read() {
 		}
 		if err != nil && l.ctx.Err() == nil {
 			log.Error("read again", "err", explain(err))
-			pause(l.ctx, 10*m.d.tuning.again)
+			pause.For(l.ctx, 10*m.d.tuning.again)
 		}
 	}
 }
@@ -254,9 +255,9 @@ func (l *lease) read() {
 // wait blocks until there is room for more; false when the lease ended.
 func (l *lease) wait() bool {
 	for {
-		l.m.mu.Lock()
+		l.m.Mu.Lock()
 		room := l.desk.room() && !l.lost
-		l.m.mu.Unlock()
+		l.m.Mu.Unlock()
 		if room {
 			return true
 		}

@@ -20,9 +20,9 @@ func (m *member) takeOver(fresh []int) error {
 	all := make([]kafkago.OffsetCommit, 0, len(fresh))
 	leases := make([]*lease, 0, len(fresh))
 	now := uint64(time.Now().Unix())
-	m.mu.Lock()
+	m.Mu.Lock()
 	past := maps.Clone(m.past)
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	for _, p := range fresh {
 		b := begin[p]
 		if last, ok := past[p]; ok && last.mark.epoch == b.mark.epoch && last.offset >= b.offset {
@@ -36,7 +36,7 @@ func (m *member) takeOver(fresh []int) error {
 			m: m, place: place{m.s.Topic, m.s.Group, p}, partition: p, epoch: b.mark.epoch, begin: positionOf(b.offset), more: make(chan struct{}, 1),
 			wrote: written(b.offset, text),
 		}
-		l.ctx, l.cancel = context.WithCancel(m.ctx)
+		l.ctx, l.cancel = context.WithCancel(m.Ctx)
 		if m.s.Start.Snapshot && b.offset == 0 {
 			l.begin = 0
 		}
@@ -57,9 +57,9 @@ func (m *member) takeOver(fresh []int) error {
 			return err
 		}
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed || m.out || m.generation < 0 {
+	m.Mu.Lock()
+	defer m.Mu.Unlock()
+	if m.Closed || m.out || m.generation < 0 {
 		return nil
 	}
 	for _, l := range leases {
@@ -67,10 +67,10 @@ func (m *member) takeOver(fresh []int) error {
 		delete(m.past, l.partition)
 		m.list(l)
 		m.desks.open(l)
-		m.tasks.Go(l.read)
+		m.Tasks.Go(l.read)
 	}
 	m.fresh = slices.DeleteFunc(m.fresh, func(p int) bool { return m.leases[p] != nil })
-	m.nudge()
+	m.Nudge()
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // heldBytes is how much a snapshot keeps of a partition while it looks for the newest record of each key. What is more is
@@ -59,13 +60,13 @@ func (r *reader) survey(ctx context.Context, end int64) (found map[string]newest
 			}
 			was := found[d.Record.Key]
 			if was.held != nil {
-				held -= weight(was.held)
+				held -= outlet.Weight(was.held)
 			}
 			now := newest{position: d.Position, removed: d.Record.Value == nil}
 			if !now.removed && held < heldBytes && whole {
 				d.Record.Value = bytes.Clone(d.Record.Value) // The page it came with is not held.
 				now.held = &d
-				held += weight(&d)
+				held += outlet.Weight(&d)
 			} else if !now.removed {
 				whole = false
 			}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // atOnce bounds what one Next of a group returns.
@@ -26,21 +27,21 @@ type owner struct {
 type line struct {
 	acked int64   // The position after the last acknowledged record.
 	held  []int64 // What was handed out and is not acknowledged.
-	buf   buffer
+	buf   outlet.Buffer
 }
 
 func (s *line) point() (int64, []run, []held)                  { return s.acked, nil, nil }
 func (s *line) idle() bool                                     { return len(s.held) == 0 }
-func (s *line) room() bool                                     { return s.buf.room() }
-func (s *line) put(ds []driver.Delivery, _ int64, _ time.Time) { s.buf.put(ds...) }
+func (s *line) room() bool                                     { return s.buf.Room() > 0 }
+func (s *line) put(ds []driver.Delivery, _ int64, _ time.Time) { s.buf.Put(ds...) }
 
 // take hands out as many as the window allows.
 func (s *line) take(window, most int) []driver.Delivery {
-	n := min(len(s.buf.ds), window-len(s.held), most)
+	n := min(s.buf.Len(), window-len(s.held), most)
 	if n <= 0 {
 		return nil
 	}
-	out := s.buf.take(n)
+	out := s.buf.Take(n)
 	for i := range out {
 		s.held = append(s.held, out[i].Position)
 	}
@@ -76,7 +77,7 @@ func (o *owner) tick(time.Time) {}
 
 // Next implements driver.Feed.
 func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
-	return o.wait(ctx, func() []driver.Delivery {
+	return o.Wait(ctx, func() []driver.Delivery {
 		out := o.events
 		o.events = nil
 		if !time.Now().Before(o.valid) {
@@ -102,15 +103,15 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 
 // Ack implements driver.Feed.
 func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
-	if err := o.isClosed(); err != nil || d.Event != driver.Data {
+	if err := o.Open(); err != nil || d.Event != driver.Data {
 		return err
 	}
 	l, err := o.mine(ctx, d)
 	if err != nil {
 		return err
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
 	if l.lost {
 		return o.fenced(d)
 	}
@@ -118,15 +119,15 @@ func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
 	if l.leaving && l.desk.idle() {
 		signal(o.kick)
 	}
-	o.nudge()
+	o.Nudge()
 	return nil
 }
 
 // mine is the lease of a delivery, which is valid.
 func (m *member) mine(ctx context.Context, d driver.Delivery) (*lease, error) {
-	m.mu.Lock()
+	m.Mu.Lock()
 	l := m.leases[d.Partition]
-	m.mu.Unlock()
+	m.Mu.Unlock()
 	if l == nil || l.epoch != d.Epoch {
 		return nil, m.fenced(d)
 	}

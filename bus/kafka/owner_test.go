@@ -12,6 +12,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // The broker that looks after the group dies, and so do others' leaders with it: the feed goes on with another one, in
@@ -91,7 +92,7 @@ func TestIntegrationAGroupOutlivesItsCoordinator(t *testing.T) {
 				t.Logf("broker %d was the coordinator, after %s it is %d", id, time.Since(begin), now)
 				break
 			}
-			if !pause(ctx, 200*time.Millisecond) {
+			if !pause.For(ctx, 200*time.Millisecond) {
 				t.Fatal(ctx.Err())
 			}
 		}

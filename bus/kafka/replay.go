@@ -7,6 +7,8 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // replay reads without a group, each partition by itself.
@@ -14,7 +16,7 @@ type replay struct {
 	feed
 	more   chan struct{} // Told when the buffer was emptied.
 	behind int           // Partitions that have not caught up.
-	buf    buffer
+	buf    outlet.Buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
@@ -55,39 +57,39 @@ func (r *replay) begin(ctx context.Context) error {
 	r.behind = len(partitions)
 	for _, p := range partitions {
 		one := newReader(r.d, r.t, p, from[p])
-		r.tasks.Go(func() { r.read(one, ends[p]) })
+		r.Tasks.Go(func() { r.read(one, ends[p]) })
 	}
 	return nil
 }
 
 // caughtUp tells that everything is there.
 func (r *replay) caughtUp() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
 	if r.behind--; r.behind <= 0 {
-		r.buf.put(driver.Delivery{Event: driver.CaughtUp, Partition: -1})
-		r.nudge()
+		r.buf.Put(driver.Delivery{Event: driver.CaughtUp, Partition: -1})
+		r.Nudge()
 	}
 }
 
 // put adds deliveries when there is room for them.
 func (r *replay) put(ds []driver.Delivery) error {
 	for len(ds) > 0 {
-		r.mu.Lock()
-		room := r.buf.room()
+		r.Mu.Lock()
+		room := r.buf.Room() > 0
 		more := r.more
 		if room {
-			r.buf.put(ds...)
+			r.buf.Put(ds...)
 		}
-		r.mu.Unlock()
+		r.Mu.Unlock()
 		if room {
-			r.nudge()
+			r.Nudge()
 			return nil
 		}
 		select {
 		case <-more:
-		case <-r.ctx.Done():
-			return r.ctx.Err()
+		case <-r.Ctx.Done():
+			return r.Ctx.Err()
 		}
 	}
 	return nil
@@ -96,7 +98,7 @@ func (r *replay) put(ds []driver.Delivery) error {
 // read reads one partition. The error that ends it is the feed's end.
 func (r *replay) read(one *reader, end int64) {
 	if r.s.Start.Snapshot && one.next < end {
-		if one.newest(r.ctx, end, r.put) != nil {
+		if one.newest(r.Ctx, end, r.put) != nil {
 			return
 		}
 	}
@@ -106,9 +108,9 @@ func (r *replay) read(one *reader, end int64) {
 	for behind := true; ; {
 		if behind && one.next >= end {
 			if !reached {
-				now, err := r.d.offsets(r.ctx, r.t, []int{one.partition}, kafkago.LastOffset)
+				now, err := r.d.offsets(r.Ctx, r.t, []int{one.partition}, kafkago.LastOffset)
 				if err != nil {
-					if r.ctx.Err() != nil || !pause(r.ctx, r.d.tuning.again) {
+					if r.Ctx.Err() != nil || !pause.For(r.Ctx, r.d.tuning.again) {
 						return
 					}
 					continue
@@ -119,7 +121,7 @@ func (r *replay) read(one *reader, end int64) {
 			behind = false
 			r.caughtUp()
 		}
-		p, err := one.fetch(r.ctx)
+		p, err := one.fetch(r.Ctx)
 		if err != nil || r.put(p.ds) != nil {
 			return
 		}
@@ -128,8 +130,8 @@ func (r *replay) read(one *reader, end int64) {
 
 // Next implements driver.Feed.
 func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
-	return r.wait(ctx, func() []driver.Delivery {
-		out := r.buf.take(len(r.buf.ds))
+	return r.Wait(ctx, func() []driver.Delivery {
+		out := r.buf.Take(r.buf.Len())
 		if len(out) > 0 {
 			close(r.more)
 			r.more = make(chan struct{})
@@ -139,15 +141,17 @@ func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 }
 
 // Ack implements driver.Feed: a replay commits nothing.
-func (r *replay) Ack(context.Context, driver.Delivery) error { return r.isClosed() }
+func (r *replay) Ack(context.Context, driver.Delivery) error { return r.Open() }
 
 // Nack implements driver.Feed.
-func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error {
+	return outlet.ErrNotWork
+}
 
 // Close implements driver.Feed.
 func (r *replay) Close() error {
-	if r.end() {
-		r.tasks.Wait()
+	if r.End() {
+		r.Tasks.Wait()
 		r.d.forget(r)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/segmentio/kafka-go/protocol/metadata"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // topic is a driver.Topic and Kafka's topic that it is kept in.
@@ -171,7 +172,7 @@ func (d *Driver) await(ctx context.Context, name string) (kept, error) {
 		if err == nil || !passing(err) && !errors.Is(err, driver.ErrNoTopic) {
 			return have, err
 		}
-		if !pause(ctx, d.tuning.again) {
+		if !pause.For(ctx, d.tuning.again) {
 			return have, fmt.Errorf("%w: %w", away(err), ctx.Err())
 		}
 	}

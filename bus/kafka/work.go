@@ -35,7 +35,7 @@ func (w *worker) over(*lease)   {}
 
 // Next implements driver.Feed.
 func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
-	return w.wait(ctx, func() []driver.Delivery {
+	return w.Wait(ctx, func() []driver.Delivery {
 		now := time.Now()
 		if !now.Before(w.valid) {
 			return nil
@@ -82,21 +82,21 @@ func (w *worker) Nack(ctx context.Context, d driver.Delivery, after time.Duratio
 		now := time.Now()
 		g.back(d.Position, now, now.Add(after))
 		if after > 0 {
-			time.AfterFunc(after, w.nudge)
+			time.AfterFunc(after, w.Nudge)
 		}
 	})
 }
 
 func (w *worker) answer(ctx context.Context, d driver.Delivery, do func(*tally)) error {
-	if err := w.isClosed(); err != nil || d.Event != driver.Data {
+	if err := w.Open(); err != nil || d.Event != driver.Data {
 		return err
 	}
 	l, err := w.mine(ctx, d)
 	if err != nil {
 		return err
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
 	if l.lost {
 		return w.fenced(d)
 	}
@@ -105,16 +105,16 @@ func (w *worker) answer(ctx context.Context, d driver.Delivery, do func(*tally))
 		signal(w.kick)
 	}
 	l.nudge()
-	w.nudge()
+	w.Nudge()
 	return nil
 }
 
 // tick puts back what was in hand for too long, and passes on what waits for too long: what a member that hands out
 // nothing has read, and what it has read of partitions that it is to give back and cannot yet.
 func (w *worker) tick(now time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.nudge() // Something may be due.
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	w.Nudge() // Something may be due.
 	var out []passed
 	waits := false
 	for _, l := range w.leases {
@@ -132,7 +132,7 @@ func (w *worker) tick(now time.Time) {
 	if !waits {
 		w.moved = now
 	}
-	if len(out) > 0 && !w.closed {
+	if len(out) > 0 && !w.Closed {
 		w.passing = true
 		var others []int
 		for p := range w.t.parts {
@@ -140,7 +140,7 @@ func (w *worker) tick(now time.Time) {
 				others = append(others, p)
 			}
 		}
-		w.tasks.Go(func() { w.pass(out, others) })
+		w.Tasks.Go(func() { w.pass(out, others) })
 	}
 }
 
@@ -177,8 +177,8 @@ func (w *worker) pass(out []passed, others []int) {
 	if err != nil {
 		w.d.scope.Log().Warn("pass work on", "topic", w.t.Name, "group", w.s.Group, "records", len(out), "err", err)
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
 	w.passing = false
 	now := time.Now()
 	for _, x := range out {
@@ -193,7 +193,7 @@ func (w *worker) pass(out []passed, others []int) {
 		}
 		x.l.nudge()
 	}
-	w.nudge()
+	w.Nudge()
 	signal(w.kick)
 }
 

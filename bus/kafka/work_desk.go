@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // tally keeps the books of a partition whose records are handled one by one. It holds what is not done; everything else
@@ -48,7 +49,7 @@ func (g *tally) idle() bool {
 	return g.taken == 0 && !slices.ContainsFunc(g.open, func(it *item) bool { return it.leaving })
 }
 
-func (g *tally) room() bool { return len(g.open)-g.taken < buffered && g.bytes < bufferedBytes }
+func (g *tally) room() bool { return len(g.open)-g.taken < outlet.Ahead && g.bytes < outlet.AheadBytes }
 
 // point is the position of the first record that is not done, the runs of what is done behind it, and what was handed out.
 func (g *tally) point() (int64, []run, []held) {
@@ -101,7 +102,7 @@ func (g *tally) put(ds []driver.Delivery, next int64, now time.Time) {
 			}
 		}
 		g.open = append(g.open, it)
-		g.bytes += weight(&it.d)
+		g.bytes += outlet.Weight(&it.d)
 	}
 	g.next = max(g.next, next)
 	maps.DeleteFunc(g.before, func(p int64, _ held) bool { return p < g.next })
@@ -139,7 +140,7 @@ func (g *tally) take(n int, now time.Time) []driver.Delivery {
 		it.inHand, it.at = true, now
 		it.attempt++
 		g.taken++
-		g.bytes -= weight(&it.d)
+		g.bytes -= outlet.Weight(&it.d)
 		d := it.d
 		d.Attempt, d.Token = it.attempt, it
 		out = append(out, d)
@@ -173,7 +174,7 @@ func (g *tally) done(position int64) {
 	if it.inHand {
 		g.taken--
 	} else {
-		g.bytes -= weight(&it.d)
+		g.bytes -= outlet.Weight(&it.d)
 	}
 	g.open = slices.Delete(g.open, i, i+1)
 }
@@ -183,7 +184,7 @@ func (g *tally) back(position int64, now, due time.Time) {
 	if _, it := g.find(position); it != nil && it.inHand {
 		it.inHand, it.at, it.due = false, now, due
 		g.taken--
-		g.bytes += weight(&it.d)
+		g.bytes += outlet.Weight(&it.d)
 	}
 }
 

@@ -2,17 +2,15 @@ package mem
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // atOnce bounds what one Next returns, so that members share and a slice stays small.
 const atOnce = 128
-
-var errNotWork = errors.New("only a record of a Work group can be given back")
 
 // feed is what all kinds of feed have in common.
 type feed struct {
@@ -177,7 +175,9 @@ func (f *feed) ackable() error {
 }
 
 // Nack implements driver.Feed.
-func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error {
+	return outlet.ErrNotWork
+}
 
 // Close implements driver.Feed.
 func (r *replay) Close() error {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // group is one group of a topic: leases of a Log or Latest topic, tasks of a Work topic.
@@ -248,7 +249,7 @@ func (o *owner) Ack(_ context.Context, d driver.Delivery) error {
 }
 
 // Nack implements driver.Feed.
-func (o *owner) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (o *owner) Nack(context.Context, driver.Delivery, time.Duration) error { return outlet.ErrNotWork }
 
 // Close implements driver.Feed.
 func (o *owner) Close() error {

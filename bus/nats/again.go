@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // A server may come back with an empty disk, and a stream may be deleted by hand under a running Kemi. What was in it is
@@ -47,12 +48,12 @@ func (d *Driver) lookAfter(ctx context.Context, l *link) {
 			if ctx.Err() == nil {
 				l.warn(d.scope.Log(), "look whether all streams are there", err)
 			}
-			if !pause(ctx, time.Second) {
+			if !pause.For(ctx, time.Second) {
 				return
 			}
 		}
 		// Many notice at once; those that still come upon the old state need no answer.
-		if !pause(ctx, 100*time.Millisecond) {
+		if !pause.For(ctx, 100*time.Millisecond) {
 			return
 		}
 	}

@@ -36,7 +36,7 @@ func (d *Driver) silence() {
 			f.in.nudge()
 			time.AfterFunc(2*d.tuning.lease, func() {
 				f.silent.Store(false)
-				f.nudge()
+				f.Nudge()
 				f.in.nudge()
 			})
 		}

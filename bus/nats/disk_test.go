@@ -18,6 +18,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 )
 
 func TestWhatIsHeldBackFollowsTheFreeSpace(t *testing.T) {
@@ -111,7 +112,7 @@ type source struct {
 }
 
 func (s *source) run(ctx context.Context, d *Driver) {
-	for n := 0; pause(ctx, 5*time.Millisecond); n++ {
+	for n := 0; pause.For(ctx, 5*time.Millisecond); n++ {
 		value := fmt.Sprint(n)
 		one, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err := d.Publish(one, []driver.Record{{

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // fenceToken begins, in each stream, the subjects that keep former owners out: <prefix>.<topic>.=fence.<group>.<topic it
@@ -135,7 +136,7 @@ func (f *fence) put(ctx context.Context) (uint64, error) {
 			f.seq = seq
 			return seq, nil
 		case isMismatch(err):
-			if !pause(ctx, time.Millisecond) {
+			if !pause.For(ctx, time.Millisecond) {
 				return 0, ctx.Err()
 			}
 		default:
@@ -200,7 +201,7 @@ func (f *fence) store(ctx context.Context, msgs []*nats.Msg, batch bool) error {
 		case !errors.As(err, &api):
 			return err
 		case api.ErrorCode == errUnderWay:
-			if !pause(ctx, 2*time.Millisecond) {
+			if !pause.For(ctx, 2*time.Millisecond) {
 				return err
 			}
 		case api.ErrorCode == errNotLast:

@@ -67,9 +67,9 @@ func (d *Driver) zombie() {
 		f.(*owner).silent.Store(true)
 	}
 	for _, l := range d.leases {
-		l.o.mu.Lock()
+		l.o.Mu.Lock()
 		l.valid = time.Now().Add(time.Hour)
-		l.o.mu.Unlock()
+		l.o.Mu.Unlock()
 	}
 }
 
@@ -101,9 +101,9 @@ func zombies(t *testing.T, one func() *Driver) {
 	for _, to := range fencedTo {
 		for _, n := range many {
 			// The refusal told it the truth; it did not look yet.
-			l.o.mu.Lock()
+			l.o.Mu.Lock()
 			l.lost = false
-			l.o.mu.Unlock()
+			l.o.Mu.Unlock()
 			former.mu.Lock()
 			former.leases[l.place] = l
 			former.mu.Unlock()

@@ -53,12 +53,12 @@ func (l *link) answers() bool {
 // still hang in the client, until the driver is closed.
 func (f *feed) settled() bool {
 	if f.t.link.answers() {
-		f.tasks.Wait()
+		f.Tasks.Wait()
 		return true
 	}
 	done := make(chan struct{})
 	go func() {
-		f.tasks.Wait()
+		f.Tasks.Wait()
 		close(done)
 	}()
 	t := time.NewTimer(believe)

@@ -167,7 +167,7 @@ func (d *Driver) groupsOf(ctx context.Context, t *topic, parts []driver.Partitio
 	groups := map[string]*driver.GroupInfo{}
 	var all []*driver.GroupPartition
 	for key, e := range entries {
-		rest, name, ok := cutPlace(key, t)
+		partition, name, ok := cutPlace(key, t)
 		if !ok {
 			continue
 		}
@@ -176,7 +176,7 @@ func (d *Driver) groupsOf(ctx context.Context, t *topic, parts []driver.Partitio
 			g = &driver.GroupInfo{Name: name}
 			groups[name] = g
 		}
-		g.Partitions = append(g.Partitions, driver.GroupPartition{Partition: rest, Owner: e.Owner, Epoch: e.Epoch, Next: e.Next})
+		g.Partitions = append(g.Partitions, driver.GroupPartition{Partition: partition, Owner: e.Owner, Epoch: e.Epoch, Next: e.Next})
 	}
 	out := make([]driver.GroupInfo, 0, len(groups))
 	for _, g := range groups {

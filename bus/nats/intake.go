@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 const (
@@ -65,7 +66,7 @@ func (i *intake) run(ctx context.Context) {
 			attempt = 0
 		}
 		i.link.warn(i.log, "read anew", err, "stream", i.stream)
-		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 10), 5*time.Second)) || i.link.connected(ctx) != nil {
+		if !pause.For(ctx, min(20*time.Millisecond<<min(attempt, 10), 5*time.Second)) || i.link.connected(ctx) != nil {
 			return
 		}
 	}

@@ -82,10 +82,10 @@ func suffer(dir string) error {
 	go func() {
 		for range time.Tick(10 * time.Millisecond) {
 			o := f.(*owner)
-			o.mu.Lock()
+			o.Mu.Lock()
 			l := o.leases[0]
 			wrote := l != nil && l.wrote > 1
-			o.mu.Unlock()
+			o.Mu.Unlock()
 			if wrote {
 				fmt.Println("committed 0 0")
 				return

@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // place is a partition in a group.
@@ -68,7 +70,7 @@ type lease struct {
 	leaving bool
 	leaveBy time.Time
 	open    []int64 // What was handed out and is not acknowledged.
-	buf     buffer
+	buf     outlet.Buffer
 }
 
 // write renews the lease and commits what was acknowledged; with release it gives the partition back. ErrFenced when
@@ -93,16 +95,16 @@ func (l *lease) put(ctx context.Context, release bool) error {
 
 func (l *lease) replace(ctx context.Context, release bool) error {
 	for tries := 0; tries < 3; {
-		l.o.mu.Lock()
+		l.o.Mu.Lock()
 		if l.lost {
-			l.o.mu.Unlock()
+			l.o.Mu.Unlock()
 			return driver.ErrFenced
 		}
 		e := entry{Owner: l.o.name, Epoch: l.epoch, Next: l.acked, At: l.ackedAt, Born: l.born}
 		if l.most > 0 && e.Next > l.most {
 			e.Next, e.At = l.most, 0
 		}
-		l.o.mu.Unlock()
+		l.o.Mu.Unlock()
 		if release {
 			e.Owner = ""
 		}
@@ -114,15 +116,15 @@ func (l *lease) replace(ctx context.Context, release bool) error {
 		revision, err := l.o.d.groups.Update(ctx, l.key, value, l.revision)
 		if err == nil {
 			l.revision = revision
-			l.o.mu.Lock()
+			l.o.Mu.Lock()
 			l.written, l.wrote = sent, e.Next
 			if !release {
 				if !sent.Before(l.valid) {
-					l.o.nudge() // Next held records back.
+					l.o.Nudge() // Next held records back.
 				}
 				l.valid = sent.Add(l.o.d.tuning.lease * 3 / 4)
 			}
-			l.o.mu.Unlock()
+			l.o.Mu.Unlock()
 			if release {
 				l.o.over(l)
 			}
@@ -131,7 +133,7 @@ func (l *lease) replace(ctx context.Context, release bool) error {
 		var api *jetstream.APIError
 		if errors.As(err, &api) && api.ErrorCode == errUnderWay {
 			// A replica has not stored what was written before. It will have soon.
-			if !pause(ctx, 10*time.Millisecond) {
+			if !pause.For(ctx, 10*time.Millisecond) {
 				return l.o.t.link.explain(fmt.Errorf("write lease %s: %w", l.key, err))
 			}
 		} else if tries++; !isMismatch(err) {
@@ -162,9 +164,9 @@ func isMismatch(err error) bool {
 // hold makes sure that the lease is still this member's: by the clock, or by renewing it, until ctx ends.
 func (l *lease) hold(ctx context.Context) error {
 	for {
-		l.o.mu.Lock()
+		l.o.Mu.Lock()
 		lost, valid := l.lost, time.Now().Before(l.valid)
-		l.o.mu.Unlock()
+		l.o.Mu.Unlock()
 		switch {
 		case lost:
 			return driver.ErrFenced
@@ -172,7 +174,7 @@ func (l *lease) hold(ctx context.Context) error {
 			return nil
 		}
 		err := l.write(ctx, false)
-		if !errors.Is(err, errUnanswered) || !pause(ctx, tryPeriod) || l.o.d.links[process].connected(ctx) != nil {
+		if !errors.Is(err, errUnanswered) || !pause.For(ctx, tryPeriod) || l.o.d.links[process].connected(ctx) != nil {
 			return err
 		}
 	}
@@ -208,19 +210,19 @@ func (l *lease) begin(ctx context.Context, position int64) {
 			return
 		}
 		l.o.t.link.warn(log, "begin with a partition again", err)
-		if !pause(ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) {
+		if !pause.For(ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) {
 			return
 		}
 	}
-	l.o.mu.Lock()
+	l.o.Mu.Lock()
 	if l.lost {
-		l.o.mu.Unlock()
+		l.o.Mu.Unlock()
 		return
 	}
 	l.told = true
 	l.o.events = append(l.o.events, driver.Delivery{Event: driver.Assigned, Partition: l.partition, Epoch: l.epoch, Position: position})
-	l.o.mu.Unlock()
-	l.o.nudge()
+	l.o.Mu.Unlock()
+	l.o.Nudge()
 	l.in.run(ctx)
 }
 
@@ -234,12 +236,12 @@ func (l *lease) reader(start driver.Start, position, after int64) {
 		link: l.o.t.link, log: l.o.d.scope.Log().With("topic", l.place.topic, "group", l.place.group, "partition", l.partition),
 		more: make(chan struct{}, 1), own: true, take: l.take, stream: l.o.t.stream,
 		room: func() int {
-			l.o.mu.Lock()
-			defer l.o.mu.Unlock()
+			l.o.Mu.Lock()
+			defer l.o.Mu.Unlock()
 			if l.leaving || l.lost {
 				return 0
 			}
-			return l.buf.room()
+			return l.buf.Room()
 		},
 		open: func(ctx context.Context) (jetstream.Consumer, error) {
 			if err := l.same(ctx); err != nil {
@@ -271,11 +273,11 @@ func (l *lease) same(ctx context.Context) error {
 		if err != nil || next == l.next.position {
 			return err
 		}
-		l.o.mu.Lock()
+		l.o.Mu.Lock()
 		if l.most == 0 || next < l.most {
 			l.most = next
 		}
-		l.o.mu.Unlock()
+		l.o.Mu.Unlock()
 		what = fmt.Sprintf("lost its newest records, it is read again from position %d instead of %d", next, l.next.position)
 	}
 	if err := l.write(ctx, true); err != nil {
@@ -299,9 +301,9 @@ func (l *lease) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 		return err
 	}
 	d.Epoch = l.epoch
-	l.o.mu.Lock()
-	l.buf.put(d)
-	l.o.mu.Unlock()
-	l.o.nudge()
+	l.o.Mu.Lock()
+	l.buf.Put(d)
+	l.o.Mu.Unlock()
+	l.o.Nudge()
 	return nil
 }

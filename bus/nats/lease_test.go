@@ -36,8 +36,8 @@ func holding(t *testing.T, d *Driver, topic driver.Topic) (*owner, map[int]*leas
 	leases := map[int]*lease{}
 	o := f.Feed.(*owner)
 	f.until("all partitions", func(x driver.Delivery) bool {
-		o.mu.Lock()
-		defer o.mu.Unlock()
+		o.Mu.Lock()
+		defer o.Mu.Unlock()
 		leases[x.Partition] = o.leases[x.Partition]
 		return len(leases) == topic.Partitions
 	})
@@ -75,8 +75,8 @@ func TestALostAnswerCostsNobodyALease(t *testing.T) {
 			if c.expired {
 				o.silent.Store(true)
 				await(t, "the lease to be in doubt", func() bool {
-					o.mu.Lock()
-					defer o.mu.Unlock()
+					o.Mu.Lock()
+					defer o.Mu.Unlock()
 					return !time.Now().Before(l.valid)
 				})
 			}
@@ -103,8 +103,8 @@ func TestALostAnswerCostsNobodyALease(t *testing.T) {
 			healed := time.Now()
 			o.silent.Store(false)
 			await(t, "every lease to be renewed", func() bool {
-				o.mu.Lock()
-				defer o.mu.Unlock()
+				o.Mu.Lock()
+				defer o.Mu.Unlock()
 				for _, l := range leases {
 					if l.lost || !l.written.After(healed) {
 						return false

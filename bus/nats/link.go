@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // link is a connection to a server.
@@ -195,7 +196,7 @@ func (l *link) call(ctx context.Context, stream string, ask func(context.Context
 		if away(ctx, err) && l.there() {
 			l.note(stream, err, time.Now())
 		}
-		if ctx.Err() != nil || !passing(err) || !pause(ctx, wait) {
+		if ctx.Err() != nil || !passing(err) || !pause.For(ctx, wait) {
 			return err
 		}
 	}

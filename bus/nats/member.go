@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // atOnce bounds what one Next of a group returns.
@@ -82,12 +83,12 @@ func (o *owner) claim(ctx context.Context, p int) error {
 	o.d.leases[l.place] = l
 	o.d.mu.Unlock()
 	l.reader(o.s.Start, e.Next, e.At)
-	reading, cancel := context.WithCancel(o.ctx)
+	reading, cancel := context.WithCancel(o.Ctx)
 	l.cancel = cancel
-	o.mu.Lock()
+	o.Mu.Lock()
 	o.leases[p] = l
-	o.mu.Unlock()
-	o.tasks.Go(func() { l.begin(reading, e.Next) })
+	o.Mu.Unlock()
+	o.Tasks.Go(func() { l.begin(reading, e.Next) })
 	return nil
 }
 
@@ -99,8 +100,8 @@ func (o *owner) over(l *lease) {
 	}
 	o.d.mu.Unlock()
 	l.cancel()
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
 	if l.lost {
 		return
 	}
@@ -111,7 +112,7 @@ func (o *owner) over(l *lease) {
 	if l.told {
 		o.events = append(o.events, driver.Delivery{Event: driver.Revoked, Partition: l.partition, Epoch: l.epoch})
 	}
-	o.nudge()
+	o.Nudge()
 	o.stir()
 }
 
@@ -148,17 +149,17 @@ func (t *topic) resolve(ctx context.Context, p int, s driver.Start) (int64, erro
 
 // Next implements driver.Feed.
 func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
-	return o.wait(ctx, func() []driver.Delivery {
+	return o.Wait(ctx, func() []driver.Delivery {
 		out := o.events
 		o.events = nil
 		room := atOnce
 		now := time.Now()
 		for _, l := range o.leases { // In any order: none is always the first.
-			n := min(len(l.buf.ds), o.s.Window-len(l.open), room)
+			n := min(l.buf.Len(), o.s.Window-len(l.open), room)
 			if n <= 0 || l.leaving || !now.Before(l.valid) {
 				continue
 			}
-			some := l.buf.take(n)
+			some := l.buf.Take(n)
 			for i := range some {
 				l.open = append(l.open, some[i].Position)
 			}
@@ -172,13 +173,13 @@ func (o *owner) Next(ctx context.Context) ([]driver.Delivery, error) {
 
 // Ack implements driver.Feed.
 func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
-	o.mu.Lock()
-	if o.closed {
-		o.mu.Unlock()
+	o.Mu.Lock()
+	if o.Closed {
+		o.Mu.Unlock()
 		return fmt.Errorf("commit %s: %w", o.t.Name, driver.ErrClosed)
 	}
 	l := o.leases[d.Partition]
-	o.mu.Unlock()
+	o.Mu.Unlock()
 	if d.Event != driver.Data {
 		return nil
 	}
@@ -191,8 +192,8 @@ func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
 	if err != nil {
 		return fmt.Errorf("commit %s/%d for %s at epoch %d: %w", o.t.Name, d.Partition, o.s.Group, d.Epoch, err)
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
 	if l.lost {
 		return fmt.Errorf("commit %s/%d for %s at epoch %d: %w", o.t.Name, d.Partition, o.s.Group, d.Epoch, driver.ErrFenced)
 	}
@@ -211,27 +212,27 @@ func (o *owner) Ack(ctx context.Context, d driver.Delivery) error {
 	if l.leaving && len(l.open) == 0 {
 		o.stir()
 	}
-	o.nudge()
+	o.Nudge()
 	return nil
 }
 
 // Nack implements driver.Feed.
-func (o *owner) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (o *owner) Nack(context.Context, driver.Delivery, time.Duration) error { return outlet.ErrNotWork }
 
 // Close implements driver.Feed: it commits, gives the partitions back and takes the announcement away, so that others
 // need not wait for the leases to end.
 func (o *owner) Close() error {
-	if !o.end() {
+	if !o.End() {
 		return nil
 	}
 	there := o.settled()
 	o.d.forget(o)
-	o.mu.Lock()
+	o.Mu.Lock()
 	mine := make([]*lease, 0, len(o.leases))
 	for _, l := range o.leases {
 		mine = append(mine, l)
 	}
-	o.mu.Unlock()
+	o.Mu.Unlock()
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
 	log := o.d.scope.Log()

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // owner is a member's feed of a Log or Latest topic. One goroutine, run, looks after its leases: it renews and
@@ -54,7 +55,7 @@ func newOwner(d *Driver, t *topic, s driver.Subscription, name string) *owner {
 }
 
 func (o *owner) begin(context.Context) error {
-	o.tasks.Go(o.run)
+	o.Tasks.Go(o.run)
 	return nil
 }
 
@@ -68,13 +69,13 @@ func (o *owner) stir() {
 // run looks after the leases until the feed is closed.
 func (o *owner) run() {
 	log := o.d.scope.Log().With("topic", o.t.Name, "group", o.s.Group)
-	for attempt := 0; o.ctx.Err() == nil; attempt++ {
+	for attempt := 0; o.Ctx.Err() == nil; attempt++ {
 		err := o.attend()
-		if o.ctx.Err() != nil {
+		if o.Ctx.Err() != nil {
 			return
 		}
 		o.d.links[process].warn(log, "look after partitions anew", err)
-		if !pause(o.ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) || o.d.links[process].connected(o.ctx) != nil {
+		if !pause.For(o.Ctx, min(20*time.Millisecond<<min(attempt, 7), time.Second)) || o.d.links[process].connected(o.Ctx) != nil {
 			return
 		}
 	}
@@ -83,7 +84,7 @@ func (o *owner) run() {
 // attend watches the buckets and acts until something breaks.
 func (o *owner) attend() error {
 	reborn := o.d.links[process].next()
-	ctx, cancel := context.WithCancel(o.ctx)
+	ctx, cancel := context.WithCancel(o.Ctx)
 	defer cancel()
 	leases, err := o.d.groups.Watch(ctx, o.prefix+">")
 	if err != nil {
@@ -108,8 +109,8 @@ func (o *owner) attend() error {
 	o.beaten = time.Time{}
 	for {
 		select {
-		case <-o.ctx.Done():
-			return o.ctx.Err()
+		case <-o.Ctx.Done():
+			return o.Ctx.Err()
 		case <-reborn:
 			return errReborn
 		case e, ok := <-leases.Updates():
@@ -184,19 +185,19 @@ func (o *owner) lives(name string, at, now time.Time) bool {
 
 // step does what is due.
 func (o *owner) step(now time.Time, complete bool) error {
-	ctx, cancel := context.WithTimeout(o.ctx, o.d.tuning.lease/2)
+	ctx, cancel := context.WithTimeout(o.Ctx, o.d.tuning.lease/2)
 	defer cancel()
-	o.mu.Lock()
+	o.Mu.Lock()
 	mine := make([]*lease, 0, len(o.leases))
 	for _, l := range o.leases {
 		mine = append(mine, l)
 	}
-	o.mu.Unlock()
+	o.Mu.Unlock()
 	for _, l := range mine {
-		o.mu.Lock()
+		o.Mu.Lock()
 		release := l.leaving && (len(l.open) == 0 || now.After(l.leaveBy))
 		due := l.acked > l.wrote && now.Sub(l.written) >= o.d.tuning.commit || now.Sub(l.written) >= o.d.tuning.lease/3
-		o.mu.Unlock()
+		o.Mu.Unlock()
 		// What somebody else is just writing is not waited for, the other leases are to be renewed meanwhile.
 		if (release || due) && l.cas.TryLock() {
 			err := l.put(ctx, release)
@@ -221,8 +222,8 @@ func (o *owner) step(now time.Time, complete bool) error {
 			return err
 		}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
 	for p, l := range o.leases {
 		switch leave := slices.Contains(yield, p); {
 		case leave && !l.leaving:
@@ -233,7 +234,7 @@ func (o *owner) step(now time.Time, complete bool) error {
 		case !leave && l.leaving: // Who should have it went away.
 			l.leaving = false
 			l.in.nudge()
-			o.nudge()
+			o.Nudge()
 		}
 	}
 	return nil
@@ -246,8 +247,8 @@ func (o *owner) owners(now time.Time) []string {
 			out[p] = s.Owner
 		}
 	}
-	o.mu.Lock()
-	defer o.mu.Unlock()
+	o.Mu.Lock()
+	defer o.Mu.Unlock()
 	for p := range out {
 		if o.leases[p] != nil {
 			out[p] = o.name

@@ -16,6 +16,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // publishers is how many publish at once, as pollers do.
@@ -184,7 +185,7 @@ func publishConsume(b *testing.B, atOnce int) {
 		}
 		return nil
 	})
-	for bareGot.Load() < int64(b.N) && pause(ctx, time.Millisecond) {
+	for bareGot.Load() < int64(b.N) && pause.For(ctx, time.Millisecond) {
 	}
 	bare := cpu() - before
 	before = cpu()
@@ -195,7 +196,7 @@ func publishConsume(b *testing.B, atOnce int) {
 		}
 		return hallway.Publish(ctx, some...)
 	})
-	for got.Load() < int64(b.N) && pause(ctx, time.Millisecond) {
+	for got.Load() < int64(b.N) && pause.For(ctx, time.Millisecond) {
 	}
 	ours := cpu() - before
 	b.ReportMetric(float64(bare.Microseconds())/float64(b.N), "bare-cpu-µs/reading")
@@ -219,7 +220,7 @@ func BenchmarkWorkThroughTheBus(b *testing.B) {
 	defer group.Wait()
 	defer cancel()
 	group.Go(func() {
-		err := bus.Work(ctx, hallway, event.JobsTopic(event.DefaultZone), "collector", 1000, 0, func(context.Context, bus.Message[event.Job]) error {
+		err := bus.Work(ctx, hallway, event.JobsTopic(event.DefaultZone), "collector", 1000, func(context.Context, bus.Message[event.Job]) error {
 			done.Add(1)
 			return nil
 		})
@@ -243,7 +244,7 @@ func BenchmarkWorkThroughTheBus(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	for done.Load() < int64(b.N) && pause(ctx, time.Millisecond) {
+	for done.Load() < int64(b.N) && pause.For(ctx, time.Millisecond) {
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "jobs/s")
 	b.ReportMetric(float64((cpu()-before).Microseconds())/float64(b.N), "cpu-µs/job")

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 const (
@@ -131,7 +132,7 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 				if errors.Is(full(err), driver.ErrFull) && p.t.reserves() {
 					p.t.reserve.credit.Store(0)
 					// What others have under way may fill the reserve for a moment.
-					if refused++; refused < 10 && pause(ctx, time.Duration(refused)*time.Millisecond) {
+					if refused++; refused < 10 && pause.For(ctx, time.Duration(refused)*time.Millisecond) {
 						continue
 					}
 				}
@@ -149,7 +150,7 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 			if _, err := d.seek(ctx, p.t.Name); errors.Is(err, driver.ErrNoTopic) || errors.As(err, new(*refusal)) {
 				return err
 			}
-			if !pause(ctx, tryPeriod) {
+			if !pause.For(ctx, tryPeriod) {
 				return err
 			}
 		}
@@ -162,18 +163,6 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 func unheard(err error) bool {
 	return errors.Is(err, nats.ErrNoResponders) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errUnanswered) ||
 		errors.Is(err, nats.ErrReconnectBufExceeded) // The connection was lost just now.
-}
-
-// pause waits, or returns false when ctx ended.
-func pause(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // send stores messages of one stream: in one atomic batch, or one after the other without waiting in between. replaces

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // replay reads without a group.
@@ -29,7 +30,7 @@ type replay struct {
 	// Where several records of a key stay, one that came may have had a newer one that went before its turn. What it went
 	// for was stored before the target was reached, so it has come when the newest record of that moment has.
 	second int64
-	buf    buffer
+	buf    outlet.Buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
@@ -65,14 +66,14 @@ func (r *replay) begin(ctx context.Context) error {
 		link: r.t.link, log: r.d.scope.Log().With("topic", r.t.Name), more: make(chan struct{}, 1), own: true, take: r.take,
 		stream: r.t.stream, open: r.open,
 		room: func() int {
-			r.mu.Lock()
-			defer r.mu.Unlock()
-			return r.buf.room()
+			r.Mu.Lock()
+			defer r.Mu.Unlock()
+			return r.buf.Room()
 		},
 		idle: r.idle,
 	}
 	if len(r.filters) > 0 {
-		r.tasks.Go(func() { r.in.run(r.ctx) })
+		r.Tasks.Go(func() { r.in.run(r.Ctx) })
 	}
 	return nil
 }
@@ -106,7 +107,7 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		if err := r.aim(ctx); err != nil {
 			return nil, err
 		}
-		r.mu.Lock()
+		r.Mu.Lock()
 		r.next = from{snapshot: r.next.snapshot, position: 1}
 		if r.came != nil {
 			r.came, r.missing, r.second = map[string]struct{}{}, nil, 0
@@ -114,18 +115,18 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		if r.target == 0 {
 			r.catchUp()
 		}
-		r.mu.Unlock()
+		r.Mu.Unlock()
 	}
-	r.mu.Lock()
+	r.Mu.Lock()
 	at := r.next
-	r.mu.Unlock()
+	r.Mu.Unlock()
 	if r.moved || r.s.Start.Position == 0 {
 		if at, err = r.t.resume(ctx, at, end); err != nil {
 			return nil, err
 		}
-		r.mu.Lock()
+		r.Mu.Lock()
 		r.next = at
-		r.mu.Unlock()
+		r.Mu.Unlock()
 	}
 	if at.position == 0 && !at.time.IsZero() {
 		// Where a time leads to after the newest record is looked up once: it would be behind what is stored meanwhile.
@@ -135,9 +136,9 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		}
 		if at.time.After(newest) {
 			at = from{position: end + 1}
-			r.mu.Lock()
+			r.Mu.Lock()
 			r.next = at
-			r.mu.Unlock()
+			r.Mu.Unlock()
 		}
 	}
 	return r.t.reading(ctx, r.filters, at)
@@ -145,9 +146,9 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 
 // idle has caught up when the newest record that is there has come: what was aimed at may have gone.
 func (r *replay) idle(ctx context.Context) error {
-	r.mu.Lock()
+	r.Mu.Lock()
 	done, next := r.caughtUp, r.next
-	r.mu.Unlock()
+	r.Mu.Unlock()
 	if done {
 		return nil
 	}
@@ -160,8 +161,8 @@ func (r *replay) idle(ctx context.Context) error {
 			return nil // It is on its way.
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
 	r.catchUp()
 	return nil
 }
@@ -170,8 +171,8 @@ func (r *replay) idle(ctx context.Context) error {
 func (r *replay) catchUp() {
 	if !r.caughtUp {
 		r.caughtUp, r.next.snapshot = true, false
-		r.buf.put(driver.Delivery{Event: driver.CaughtUp, Partition: -1})
-		r.nudge()
+		r.buf.Put(driver.Delivery{Event: driver.CaughtUp, Partition: -1})
+		r.Nudge()
 	}
 }
 
@@ -189,19 +190,19 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if err != nil {
 		r.d.scope.Log().Error("skip a record that is not Kemi's", "topic", r.t.Name, "position", position, "err", err)
 	}
-	r.mu.Lock()
+	r.Mu.Lock()
 	if position > r.target && !r.replaces {
 		r.catchUp()
 	}
 	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target) {
-		r.buf.put(d)
+		r.buf.Put(d)
 	}
 	if all {
 		r.catchUp()
 	}
 	r.next.position, r.next.after, r.moved = position+1, meta.Timestamp.UnixNano(), true
-	r.mu.Unlock()
-	r.nudge()
+	r.Mu.Unlock()
+	r.Nudge()
 	return nil
 }
 
@@ -210,9 +211,9 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 	if !r.replaces {
 		return position >= r.target, nil
 	}
-	r.mu.Lock()
+	r.Mu.Lock()
 	caughtUp := r.caughtUp
-	r.mu.Unlock()
+	r.Mu.Unlock()
 	if caughtUp {
 		r.came, r.missing = nil, nil
 		return true, nil
@@ -220,7 +221,7 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 	r.came[subject] = struct{}{}
 	delete(r.missing, subject)
 	if r.missing == nil && position >= r.target {
-		ctx, cancel := context.WithTimeout(r.ctx, 10*time.Second)
+		ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Second)
 		defer cancel()
 		var err error
 		if r.missing, err = r.t.without(ctx, r.filters, r.came); err != nil {
@@ -262,8 +263,8 @@ func (t *topic) without(ctx context.Context, filters []string, came map[string]s
 
 // Next implements driver.Feed.
 func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
-	return r.wait(ctx, func() []driver.Delivery {
-		out := r.buf.take(len(r.buf.ds))
+	return r.Wait(ctx, func() []driver.Delivery {
+		out := r.buf.Take(r.buf.Len())
 		if r.in.more != nil && len(out) > 0 {
 			r.in.nudge()
 		}
@@ -272,14 +273,16 @@ func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 }
 
 // Ack implements driver.Feed: a replay commits nothing.
-func (r *replay) Ack(context.Context, driver.Delivery) error { return r.isClosed() }
+func (r *replay) Ack(context.Context, driver.Delivery) error { return r.Open() }
 
 // Nack implements driver.Feed.
-func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error { return errNotWork }
+func (r *replay) Nack(context.Context, driver.Delivery, time.Duration) error {
+	return outlet.ErrNotWork
+}
 
 // Close implements driver.Feed.
 func (r *replay) Close() error {
-	if r.end() {
+	if r.End() {
 		r.settled()
 		r.d.forget(r)
 	}

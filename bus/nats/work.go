@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/driver/outlet"
 )
 
 // worker is a member's feed of a Work topic: all members share one durable consumer, named after the group.
@@ -25,7 +26,7 @@ import (
 type worker struct {
 	feed
 	in      intake
-	buf     buffer
+	buf     outlet.Buffer
 	open    map[int64]*opened // Delivered or buffered, not yet acknowledged.
 	waiting bool              // Somebody is in Next: only then more is asked for, lest records wait with a member that is busy.
 	holds   bool              // What is in hand stays there.
@@ -58,9 +59,9 @@ func (w *worker) begin(ctx context.Context) error {
 		link: w.t.link, log: w.d.scope.Log().With("topic", w.t.Name, "group", w.s.Group), more: make(chan struct{}, 1),
 		stream: w.t.stream, open: w.consumer, room: w.room, take: w.take, lasts: askFor,
 	}
-	w.tasks.Go(func() { w.in.run(w.ctx) })
+	w.Tasks.Go(func() { w.in.run(w.Ctx) })
 	if w.holds {
-		w.tasks.Go(w.hold)
+		w.Tasks.Go(w.hold)
 	}
 	return nil
 }
@@ -71,7 +72,7 @@ func (w *worker) hold() {
 	defer clock.Stop()
 	for {
 		select {
-		case <-w.ctx.Done():
+		case <-w.Ctx.Done():
 			return
 		case <-clock.C:
 		}
@@ -89,8 +90,8 @@ func (w *worker) hold() {
 // due lists what the server is to hear of now. What it has not heard of for the whole time is another's: we were paused,
 // or cut off, or nobody here wanted it.
 func (w *worker) due(now time.Time, connected bool) (replies []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
 	late := false
 	for p, o := range w.open {
 		switch silent := now.Sub(o.at); {
@@ -103,7 +104,7 @@ func (w *worker) due(now time.Time, connected bool) (replies []string) {
 		}
 	}
 	if late {
-		w.buf.keep(func(d *driver.Delivery) bool {
+		w.buf.Keep(func(d *driver.Delivery) bool {
 			o := w.open[d.Position]
 			return o != nil && o.reply == d.Token
 		})
@@ -147,8 +148,8 @@ func (w *worker) consumer(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 func (w *worker) room() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
 	if w.silent.Load() {
 		return -1
 	}
@@ -163,7 +164,7 @@ func (w *worker) room() int {
 			}
 		}
 	}
-	return min(w.s.Window-len(w.open), w.buf.room())
+	return min(w.s.Window-len(w.open), w.buf.Room())
 }
 
 func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
@@ -175,21 +176,21 @@ func (w *worker) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	}
 	d.Attempt = int(meta.NumDelivered)
 	d.Token = m.Reply
-	w.mu.Lock()
+	w.Mu.Lock()
 	w.open[d.Position] = &opened{reply: m.Reply, at: time.Now()}
-	w.buf.put(d)
-	w.mu.Unlock()
-	w.nudge()
+	w.buf.Put(d)
+	w.Mu.Unlock()
+	w.Nudge()
 	return nil
 }
 
 // Next implements driver.Feed.
 func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
-	got, err := w.wait(ctx, func() []driver.Delivery {
+	got, err := w.Wait(ctx, func() []driver.Delivery {
 		if w.silent.Load() {
 			return nil
 		}
-		out := w.buf.take(len(w.buf.ds))
+		out := w.buf.Take(w.buf.Len())
 		for i := range out {
 			if o := w.open[out[i].Position]; o != nil {
 				o.inHand = true
@@ -199,17 +200,17 @@ func (w *worker) Next(ctx context.Context) ([]driver.Delivery, error) {
 		w.in.nudge()
 		return out
 	})
-	w.mu.Lock()
+	w.Mu.Lock()
 	w.waiting = false
-	w.mu.Unlock()
+	w.Mu.Unlock()
 	return got, err
 }
 
 // answer takes a record off the list and says where its answer goes; "" when there is nothing to answer.
 func (w *worker) answer(d driver.Delivery, what string) (string, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
+	w.Mu.Lock()
+	defer w.Mu.Unlock()
+	if w.Closed {
 		return "", fmt.Errorf("%s %s: %w", what, w.t.Name, driver.ErrClosed)
 	}
 	if o, ok := w.open[d.Position]; ok && o.reply == d.Token {
@@ -254,7 +255,7 @@ func back(after time.Duration) []byte {
 
 // Close implements driver.Feed: what was not acknowledged others get at once.
 func (w *worker) Close() error {
-	if !w.end() {
+	if !w.End() {
 		return nil
 	}
 	there := w.settled()

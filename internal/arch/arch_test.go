@@ -36,11 +36,13 @@ func allowed(from, to string) bool {
 	case from == "bus/bustest":
 		return to == "bus/driver" || to == "bus/history"
 	case from == "bus/history":
+		return to == "bus/driver" || to == "internal/pause"
+	case from == "bus/driver/outlet":
 		return to == "bus/driver"
 	case from == "bus/buscheck":
 		return words || to == "bus" || to == "bus/driver" || under(to, "internal")
 	case under(from, "bus/mem"), under(from, "bus/nats"), under(from, "bus/kafka"):
-		return to == "bus/driver" || to == "internal/obs" || to == "internal/conf"
+		return under(to, "bus/driver") || to == "internal/obs" || to == "internal/conf" || to == "internal/pause"
 	case from == "bus":
 		return words || to == "bus/driver" || under(to, "internal")
 	case under(from, "internal"):

@@ -36,6 +36,7 @@ import (
 	"kemi.dev/kemi/internal/canary"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 	"kemi.dev/kemi/internal/run"
 	"kemi.dev/kemi/internal/web"
 	"kemi.dev/kemi/processors"
@@ -277,13 +278,15 @@ func (a *App) Run(ctx context.Context) (err error) {
 	opened := make(chan struct{})
 	g.Add("http", func(ctx context.Context) error { return a.serve(ctx, ln) })
 	g.Add("bus", func(ctx context.Context) error { return a.carry(ctx, opened) }, opened)
+	if a.has(RoleAPI) && !a.alone { // Another process may read the sources.
+		g.Add("sources", a.cmdb.Follow)
+	}
 	for _, part := range []struct {
 		role Role
 		name string
 		run  func(context.Context) error
 	}{
 		{RoleAPI, "view", a.model.Run},
-		{RoleAPI, "sources", a.cmdb.Follow},
 		{RoleAPI, "topics", a.bus.Observe},
 		{RoleAPI, "store", a.processors.RunStore},
 		{RoleAlerting, "alerting", a.alerting.Run},
@@ -310,9 +313,7 @@ func (a *App) carry(ctx context.Context, opened chan<- struct{}) error {
 			return errors.Join(fmt.Errorf("open the bus: %w", err), a.bus.Close())
 		}
 		a.scope.Log().Warn("the bus is away, waiting for it", "err", err)
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
+		if !pause.For(ctx, wait) {
 			return a.bus.Close()
 		}
 	}

@@ -114,19 +114,11 @@ type Status struct {
 
 // Status tells how the process is.
 func (a *App) Status() Status {
-	s := Status{Version: a.Version, Roles: a.roles, Started: a.started.UTC(), Sources: a.sourceStatus()}
+	s := Status{Version: a.Version, Roles: a.roles, Started: a.started.UTC(), Sources: a.cmdb.Shown()}
 	s.Ready, s.Why = a.Ready()
 	s.Canary, _ = a.canary.NewestOf(a.judged)
 	a.model.Read(func(m *view.State) { s.Targets = m.Health() })
 	return s
-}
-
-// sourceStatus is how the sources are, whichever process reads them.
-func (a *App) sourceStatus() []cmdb.SourceStatus {
-	if a.alone {
-		return a.cmdb.Status()
-	}
-	return a.cmdb.Shown()
 }
 
 // serve answers HTTP on ln until ctx ends.

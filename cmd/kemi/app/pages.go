@@ -35,7 +35,7 @@ func shown(t view.Target) console.Target {
 func (p *pages) Overview(context.Context) console.Overview {
 	o := console.Overview{Now: time.Now()}
 	o.Ready, o.Why = p.app.Ready()
-	for _, src := range p.app.sourceStatus() {
+	for _, src := range p.app.cmdb.Shown() {
 		if src.State == cmdb.StateInvalid || src.State == cmdb.StateHeld {
 			o.Sources = append(o.Sources, console.Source{Name: src.Name, State: string(src.State), Message: src.Message})
 		}

@@ -17,6 +17,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 	"kemi.dev/kemi/processors/series/sink"
 )
 
@@ -201,12 +202,8 @@ func (g *gate) wait(ctx context.Context) error {
 	if left <= 0 {
 		return nil
 	}
-	t := time.NewTimer(left)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
+	if !pause.For(ctx, left) {
 		return ctx.Err()
 	}
+	return nil
 }
