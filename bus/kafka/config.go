@@ -2,13 +2,9 @@ package kafka
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -17,6 +13,7 @@ import (
 	"github.com/segmentio/kafka-go/sasl"
 	"github.com/segmentio/kafka-go/sasl/scram"
 
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -38,19 +35,8 @@ type Config struct {
 	// three replicas or more, else as the brokers have it.
 	MinInSync int `yaml:"min_insync"`
 	// TLS, even empty, encrypts every connection.
-	TLS  *TLS `yaml:"tls"`
-	SASL SASL `yaml:"sasl"`
-}
-
-// TLS says whom to trust, and who we are. All files are PEM; the client's are read anew with every connection.
-type TLS struct {
-	// CAFile holds the authorities that may have signed the brokers' certificates; "" are the machine's.
-	CAFile string `yaml:"ca_file"`
-	// CertFile and KeyFile are the client's certificate and its key.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
-	// ServerName is whom every broker's certificate is for, when that is not the host of its address.
-	ServerName string `yaml:"server_name"`
+	TLS  *certs.Client `yaml:"tls"`
+	SASL SASL          `yaml:"sasl"`
 }
 
 // SASL says who this client is; the zero SASL is nobody.
@@ -69,7 +55,7 @@ var (
 // maxPrefix leaves room for names of topics: Kafka takes 249 characters.
 const maxPrefix = 100
 
-// Validate implements conf.Validator.
+// Validate implements conf.Validator; what TLS names judges itself.
 func (c *Config) Validate() []conf.Complaint {
 	var all []conf.Complaint
 	say := func(field, what, do string) { all = append(all, conf.Complaint{Field: field, What: what, Do: do}) }
@@ -95,13 +81,6 @@ func (c *Config) Validate() []conf.Complaint {
 	case c.Replicas > 0 && c.MinInSync > c.Replicas:
 		say("min_insync", fmt.Sprintf("%d replicas in sync of %d would refuse every record", c.MinInSync, c.Replicas), "use less than replicas: 2 of 3 go on without one broker")
 	}
-	if c.TLS != nil {
-		if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
-			say("tls", "cert_file and key_file belong together", "give both, or none")
-		} else if _, field, err := c.tls(); err != nil {
-			say("tls."+field, err.Error(), "give the path of a file in PEM, relative to the configuration file")
-		}
-	}
 	return append(all, c.SASL.complaints()...)
 }
 
@@ -123,7 +102,11 @@ func (s SASL) complaints() []conf.Complaint {
 // complete checks the configuration and fills in its defaults.
 func (c *Config) complete() error {
 	var all []error
-	for _, p := range c.Validate() {
+	complaints := c.Validate()
+	if c.TLS != nil {
+		complaints = append(complaints, c.TLS.Validate()...)
+	}
+	for _, p := range complaints {
 		all = append(all, fmt.Errorf("kafka: %s: %s", p.What, p.Do))
 	}
 	if c.ClientID == "" {
@@ -133,46 +116,6 @@ func (c *Config) complete() error {
 		c.Prefix = "kemi"
 	}
 	return errors.Join(all...)
-}
-
-// path is a file's, seen from where the process runs.
-func (c *Config) path(file string) string {
-	if filepath.IsAbs(file) {
-		return file
-	}
-	return filepath.Join(filepath.Dir(c.At.File), file)
-}
-
-// tls loads the files, nil when connections are not encrypted; field is the one an error is about.
-func (c *Config) tls() (out *tls.Config, field string, err error) {
-	if c.TLS == nil {
-		return nil, "", nil
-	}
-	out = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.TLS.ServerName}
-	if c.TLS.CAFile != "" {
-		pem, err := os.ReadFile(c.path(c.TLS.CAFile))
-		if err != nil {
-			return nil, "ca_file", err
-		}
-		out.RootCAs = x509.NewCertPool()
-		if !out.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, "ca_file", fmt.Errorf("%s has no certificate", c.TLS.CAFile)
-		}
-	}
-	if c.TLS.CertFile != "" {
-		load := func() (tls.Certificate, error) {
-			return tls.LoadX509KeyPair(c.path(c.TLS.CertFile), c.path(c.TLS.KeyFile))
-		}
-		if _, err := load(); err != nil {
-			return nil, "cert_file", err
-		}
-		// Certificates are renewed while Kemi runs.
-		out.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := load()
-			return &pair, err
-		}
-	}
-	return out, "", nil
 }
 
 // mechanism is nil for nobody.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
@@ -22,8 +23,8 @@ func TestMistakesInTheConfigurationAreFoundAndSayWhatToDo(t *testing.T) {
 		"prefix":             {Config{Brokers: good, Prefix: "a.b"}, `the prefix "a.b"`},
 		"replicas":           {Config{Brokers: good, Replicas: -1}, "-1 replicas"},
 		"in sync":            {Config{Brokers: good, Replicas: 2, MinInSync: 3}, "would refuse every record"},
-		"half a certificate": {Config{Brokers: good, TLS: &TLS{CertFile: "x"}}, "belong together"},
-		"no such file":       {Config{Brokers: good, TLS: &TLS{CAFile: "/nowhere/ca.pem"}}, "/nowhere/ca.pem"},
+		"half a certificate": {Config{Brokers: good, TLS: &certs.Client{CertFile: "x"}}, "give key_file too"},
+		"no such file":       {Config{Brokers: good, TLS: &certs.Client{CAFile: "/nowhere/ca.pem"}}, "/nowhere/ca.pem"},
 		"mechanism":          {Config{Brokers: good, SASL: SASL{Mechanism: "gssapi", User: "u", Password: conf.NewSecret("p")}}, "use plain, scram-sha-256, scram-sha-512"},
 		"no mechanism":       {Config{Brokers: good, SASL: SASL{User: "u"}}, "use plain"},
 		"no user":            {Config{Brokers: good, SASL: SASL{Mechanism: "plain", Password: conf.NewSecret("p")}}, "the user is missing"},

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -43,9 +44,12 @@ type layout struct{ leaders []int32 }
 
 // connect makes the link; nothing is dialled yet.
 func (d *Driver) connect() (*link, error) {
-	secure, _, err := d.config.tls()
-	if err != nil {
-		return nil, fmt.Errorf("load what tls names: %w", err)
+	var secure *tls.Config
+	if d.config.TLS != nil {
+		var err error
+		if secure, err = d.config.TLS.TLS(); err != nil {
+			return nil, fmt.Errorf("load what tls names: %w", err)
+		}
 	}
 	dial := d.dial
 	if dial == nil {

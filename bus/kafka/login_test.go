@@ -21,6 +21,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -125,17 +126,17 @@ func TestConnectionsAreEncryptedAndRefusalsAreSaidInWords(t *testing.T) {
 	strict := serve(nil, true)
 	for name, c := range map[string]struct {
 		broker string
-		tls    *TLS
+		tls    *certs.Client
 		want   string
 	}{
-		"good":                  {plain, &TLS{CAFile: a.file}, ""},
-		"another name":          {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file, ServerName: "kafka.example.org"}, ""},
-		"for another host":      {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &TLS{CAFile: a.file}, "for another host"},
-		"expired":               {serve(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, false), &TLS{CAFile: a.file}, "has expired"},
-		"unknown authority":     {plain, &TLS{CAFile: other.file}, "tls.ca_file"},
-		"client certificate":    {strict, &TLS{CAFile: a.file, CertFile: certFile, KeyFile: keyFile}, ""},
-		"no client certificate": {strict, &TLS{CAFile: a.file}, "tls.cert_file"},
-		"a stranger's":          {strict, &TLS{CAFile: a.file, CertFile: strangeCert, KeyFile: strangeKey}, "tls.cert_file"},
+		"good":                  {plain, &certs.Client{CAFile: a.file}, ""},
+		"another name":          {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &certs.Client{CAFile: a.file, ServerName: "kafka.example.org"}, ""},
+		"for another host":      {serve(func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"kafka.example.org"} }, false), &certs.Client{CAFile: a.file}, "for another host"},
+		"expired":               {serve(func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) }, false), &certs.Client{CAFile: a.file}, "has expired"},
+		"unknown authority":     {plain, &certs.Client{CAFile: other.file}, "tls.ca_file"},
+		"client certificate":    {strict, &certs.Client{CAFile: a.file, CertFile: certFile, KeyFile: keyFile}, ""},
+		"no client certificate": {strict, &certs.Client{CAFile: a.file}, "tls.cert_file"},
+		"a stranger's":          {strict, &certs.Client{CAFile: a.file, CertFile: strangeCert, KeyFile: strangeKey}, "tls.cert_file"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

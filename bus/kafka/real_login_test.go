@@ -16,6 +16,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -139,7 +140,7 @@ func TestIntegrationRealKafkaRefusesInWords(t *testing.T) {
 	cluster := brokers.Kafka(t, 1, brokers.KafkaOptions{TLS: &brokers.TLS{CA: ca, Clients: true}, SASL: "SCRAM-SHA-512", Users: users, ACLs: acls, Paths: 2, Config: config})
 	cert, key := ca.Issue(t, brokers.Cert{Name: "client"})
 	strangeCert, strangeKey := other.Issue(t, brokers.Cert{Name: "client"})
-	secure := &TLS{CAFile: ca.File, CertFile: cert, KeyFile: key}
+	secure := &certs.Client{CAFile: ca.File, CertFile: cert, KeyFile: key}
 	as := func(mechanism, user, password string) SASL {
 		return SASL{Mechanism: mechanism, User: user, Password: conf.NewSecret(password)}
 	}
@@ -158,12 +159,12 @@ func TestIntegrationRealKafkaRefusesInWords(t *testing.T) {
 		"wrong password, scram-sha-256":    {Config{TLS: secure, SASL: as("scram-sha-256", "kemi", "mistaken")}, "sasl.password"},
 		"wrong password, plain":            {Config{TLS: secure, SASL: as("plain", "kemi", "mistaken")}, "sasl.password"},
 		"no such user":                     {Config{TLS: secure, SASL: as("plain", "nobody", "secret")}, "sasl.user"},
-		"unknown authority":                {Config{TLS: &TLS{CAFile: other.File, CertFile: cert, KeyFile: key}, SASL: right}, "tls.ca_file"},
-		"no client certificate":            {Config{TLS: &TLS{CAFile: ca.File}, SASL: right}, "tls.cert_file"},
-		"a stranger's certificate":         {Config{TLS: &TLS{CAFile: ca.File, CertFile: strangeCert, KeyFile: strangeKey}, SASL: right}, "tls.cert_file"},
+		"unknown authority":                {Config{TLS: &certs.Client{CAFile: other.File, CertFile: cert, KeyFile: key}, SASL: right}, "tls.ca_file"},
+		"no client certificate":            {Config{TLS: &certs.Client{CAFile: ca.File}, SASL: right}, "tls.cert_file"},
+		"a stranger's certificate":         {Config{TLS: &certs.Client{CAFile: ca.File, CertFile: strangeCert, KeyFile: strangeKey}, SASL: right}, "tls.cert_file"},
 		"the broker's has expired":         {Config{Brokers: cluster.Paths[0].Addrs(), TLS: secure, SASL: right}, "has expired"},
 		"the broker's is for another host": {Config{Brokers: cluster.Paths[1].Addrs(), TLS: secure, SASL: right}, "tls.server_name"},
-		"another mechanism":                {Config{Brokers: cluster.Paths[1].Addrs(), TLS: &TLS{CAFile: ca.File, CertFile: cert, KeyFile: key, ServerName: "elsewhere.example"}, SASL: as("plain", "kemi", "secret")}, "sasl.mechanism"},
+		"another mechanism":                {Config{Brokers: cluster.Paths[1].Addrs(), TLS: &certs.Client{CAFile: ca.File, CertFile: cert, KeyFile: key, ServerName: "elsewhere.example"}, SASL: as("plain", "kemi", "secret")}, "sasl.mechanism"},
 	}
 	for lack, want := range lacks {
 		attempts["without "+lack] = attempt{Config{TLS: secure, SASL: as("scram-sha-512", userOf(lack), "secret"), Prefix: userOf(lack)}, want}
@@ -195,10 +196,9 @@ func TestIntegrationRealKafkaRefusesInWords(t *testing.T) {
 }
 
 // addSmall lets the user kemi in by SCRAM-SHA-256, too.
-func addSmall(t *testing.T, addrs []string, secure *TLS) {
+func addSmall(t *testing.T, addrs []string, secure *certs.Client) {
 	t.Helper()
-	c := Config{TLS: secure}
-	encrypted, _, err := c.tls()
+	encrypted, err := secure.TLS()
 	if err != nil {
 		t.Fatal(err)
 	}

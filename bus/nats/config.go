@@ -4,12 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -41,13 +41,7 @@ type Config struct {
 
 // TLS says whom to trust, and who we are. All files are PEM, and read anew with every connection.
 type TLS struct {
-	// CAFile holds the authorities that may have signed the server's certificate; "" are the machine's.
-	CAFile string `yaml:"ca_file"`
-	// CertFile and KeyFile are the client's certificate and its key.
-	CertFile string `yaml:"cert_file"`
-	KeyFile  string `yaml:"key_file"`
-	// ServerName is whom the server's certificate is for, when that is not the host of the URL.
-	ServerName string `yaml:"server_name"`
+	certs.Client `yaml:",inline"`
 	// HandshakeFirst is for servers that are set so: they say nothing before the connection is encrypted.
 	HandshakeFirst bool `yaml:"handshake_first"`
 }
@@ -106,17 +100,14 @@ func (c *Config) Validate() []conf.Complaint {
 		complain("password", "a password without a user", "give user; what a server calls a token is given as token or token_file")
 	}
 	if c.CredsFile != "" {
-		if what, do := judgeCreds(c.path(c.CredsFile)); what != "" {
+		if what, do := c.judgeCreds(); what != "" {
 			complain("creds_file", what, do)
 		}
 	}
 	if c.NkeyFile != "" {
-		if what, do := judgeSeed(c.path(c.NkeyFile)); what != "" {
+		if what, do := c.judgeSeed(); what != "" {
 			complain("nkey_file", what, do)
 		}
-	}
-	if c.TLS != nil {
-		c.judgeTLS(complain)
 	}
 	if c.Prefix != "" && !prefixes.MatchString(c.Prefix) {
 		complain("prefix", fmt.Sprintf("prefix %q cannot begin the name of a stream", c.Prefix), "only letters, digits, _ and - are allowed")
@@ -156,18 +147,14 @@ func (c *Config) ways() []string {
 	return ways
 }
 
-// path is a file's, seen from where the process runs.
-func (c *Config) path(file string) string {
-	if filepath.IsAbs(file) {
-		return file
-	}
-	return filepath.Join(filepath.Dir(c.At.File), file)
-}
-
 // complete checks the configuration and fills in its defaults.
 func (c *Config) complete() error {
 	var all []error
-	for _, p := range c.Validate() {
+	complaints := c.Validate()
+	if c.TLS != nil {
+		complaints = append(complaints, c.TLS.Validate()...)
+	}
+	for _, p := range complaints {
 		all = append(all, fmt.Errorf("nats: %s: %s", p.What, p.Do))
 	}
 	if c.Prefix == "" {

@@ -69,7 +69,11 @@ func (c *Config) listen(address string) error {
 		}
 	}
 	if secure {
-		client := tls.Client(conn, c.client(u.Hostname()))
+		how, err := c.client(u.Hostname())
+		if err != nil {
+			return err
+		}
+		client := tls.Client(conn, how)
 		if err := client.Handshake(); err != nil {
 			return err
 		}
@@ -97,22 +101,14 @@ func complaint(line string) error {
 	return nil
 }
 
-// client is how the client's side of TLS is set.
-func (c *Config) client(host string) *tls.Config {
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}
+// client is how the client's side of TLS is set for a host.
+func (c *Config) client(host string) (*tls.Config, error) {
 	if c.TLS == nil {
-		return t
+		return &tls.Config{MinVersion: tls.VersionTLS12, ServerName: host}, nil
 	}
-	if c.TLS.ServerName != "" {
-		t.ServerName = c.TLS.ServerName
+	t, err := c.TLS.TLS()
+	if err == nil && t.ServerName == "" {
+		t.ServerName = host
 	}
-	if c.TLS.CAFile != "" {
-		t.RootCAs, _ = c.authorities() // An error was said by Validate.
-	}
-	if c.TLS.CertFile != "" {
-		if pair, err := c.certificate(); err == nil {
-			t.Certificates = []tls.Certificate{pair}
-		}
-	}
-	return t
+	return t, err
 }

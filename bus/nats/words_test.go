@@ -17,6 +17,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
+	"kemi.dev/kemi/internal/certs"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
@@ -55,7 +56,7 @@ func TestWhyACertificateIsNotAcceptedIsSaid(t *testing.T) {
 	strict := secured(t, ca, brokers.Cert{Name: "nats"}, true, false)
 	first := secured(t, ca, brokers.Cert{Name: "nats"}, false, true)
 	plain := served(t, &server.Options{JetStream: true}).ClientURL()
-	trust := &TLS{CAFile: ca.File}
+	trust := &TLS{Client: certs.Client{CAFile: ca.File}}
 	for _, c := range []struct {
 		name string
 		url  string
@@ -63,16 +64,16 @@ func TestWhyACertificateIsNotAcceptedIsSaid(t *testing.T) {
 		want string
 	}{
 		{"all is well", good, trust, ""},
-		{"a client's certificate", strict, &TLS{CAFile: ca.File, CertFile: cert, KeyFile: key}, ""},
-		{"the name is given", other, &TLS{CAFile: ca.File, ServerName: "nats.example"}, ""},
-		{"TLS from the start", first, &TLS{CAFile: ca.File, HandshakeFirst: true}, ""},
+		{"a client's certificate", strict, &TLS{Client: certs.Client{CAFile: ca.File, CertFile: cert, KeyFile: key}}, ""},
+		{"the name is given", other, &TLS{Client: certs.Client{CAFile: ca.File, ServerName: "nats.example"}}, ""},
+		{"TLS from the start", first, &TLS{Client: certs.Client{CAFile: ca.File}, HandshakeFirst: true}, ""},
 		{"the scheme is nats", strings.Replace(good, "tls:", "nats:", 1), trust, ""},
 		{"unknown authority", good, nil, "signed by an authority that this machine does not know: give its certificate as tls: {ca_file: …}"},
-		{"another authority", good, &TLS{CAFile: stranger.File}, "signed by none of the authorities in ca_file"},
+		{"another authority", good, &TLS{Client: certs.Client{CAFile: stranger.File}}, "signed by none of the authorities in ca_file"},
 		{"expired", old, trust, "the server's certificate is valid from 20"},
 		{"another host", other, trust, "the server's certificate is for nats.example, 10.1.2.3 and not for 127.0.0.1: use one of these names in urls, or set tls: {server_name: …}"},
 		{"no client's certificate", strict, trust, "the server wants a client's certificate (certificate required): give tls: {cert_file: …, key_file: …}"},
-		{"a strange client's certificate", strict, &TLS{CAFile: ca.File, CertFile: strangeCert, KeyFile: strangeKey}, "the server does not accept the client's certificate"},
+		{"a strange client's certificate", strict, &TLS{Client: certs.Client{CAFile: ca.File, CertFile: strangeCert, KeyFile: strangeKey}}, "the server does not accept the client's certificate"},
 		{"no TLS there", plain, &TLS{}, "the server offers no TLS"},
 		{"TLS from the start, not here", first, trust, "tls: {handshake_first: true}"},
 	} {

@@ -42,7 +42,7 @@ func allowed(from, to string) bool {
 	case from == "bus/buscheck":
 		return words || to == "bus" || to == "bus/driver" || under(to, "internal")
 	case under(from, "bus/mem"), under(from, "bus/nats"), under(from, "bus/kafka"):
-		return under(to, "bus/driver") || to == "internal/obs" || to == "internal/conf" || to == "internal/pause"
+		return under(to, "bus/driver") || to == "internal/obs" || to == "internal/conf" || to == "internal/certs" || to == "internal/pause"
 	case from == "bus":
 		return words || to == "bus/driver" || under(to, "internal")
 	case under(from, "internal"):

@@ -3,7 +3,6 @@ package conf
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"reflect"
 )
 
@@ -40,10 +39,7 @@ func (d *decoder) secretFile(n, key, val Node, f field, v reflect.Value) {
 		d.wrong(val, "the path of a file", "write the path of a file that holds nothing but the secret")
 		return
 	}
-	path := val.Text()
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(filepath.Dir(n.File()), path)
-	}
+	path := Pos{File: n.File()}.Path(val.Text())
 	s, err := SecretFile(path)
 	if err != nil {
 		what, do := secretTrouble(err)

@@ -2,6 +2,10 @@ package conf
 
 import (
 	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,6 +85,28 @@ type Pos struct {
 // Problem returns a problem at this place.
 func (p Pos) Problem(what, do string) Problem {
 	return Problem{File: p.File, Line: p.Line, Column: p.Column, What: what, Do: do}
+}
+
+// Path is where a file is that is named at this place: relative paths begin at the folder of the configuration file.
+func (p Pos) Path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(filepath.Dir(p.File), file)
+}
+
+// ReadFile reads a file that is named at this place, or says with its path what is wrong and what helps.
+func (p Pos) ReadFile(file string) (text []byte, what, do string) {
+	path := p.Path(file)
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, path + ": there is no such file", "check the path: it is relative to the configuration file"
+	case err != nil:
+		what, do = fileTrouble(err)
+		return nil, path + ": " + what, do
+	}
+	return text, "", ""
 }
 
 // Complaint is what a Validate method says about its own struct. Field is the path below the struct as it is written in
