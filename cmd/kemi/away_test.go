@@ -67,7 +67,7 @@ func duration(t *testing.T, name string, otherwise time.Duration) time.Duration 
 
 // The broker is gone for a while (KEMI_TEST_AWAY, 40 s by default): the process stays, says what is wrong, takes no more
 // memory than it had and some, tells nobody anything, and goes on by itself when the broker is back. What was due
-// meanwhile is counted and not run.
+// meanwhile is counted and not run. A process that is started meanwhile waits and begins by itself.
 func TestIntegrationTheBrokerIsAwayForAWhile(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: needs real brokers; make integration runs it")
@@ -106,6 +106,13 @@ func TestIntegrationTheBrokerIsAwayForAWhile(t *testing.T) {
 				}
 				return nil
 			})
+			late := m.join()
+			within(t, 30*time.Second, "a process that starts meanwhile stays, and says why it waits", func() error {
+				if err := late.ready(); err == nil || !strings.Contains(err.Error(), "the bus was not reached yet") {
+					return fmt.Errorf("ready says %v", err)
+				}
+				return nil
+			})
 			highest := before
 			within(t, away+30*time.Second, "the broker stays away", func() error {
 				now, err := p.resident()
@@ -122,6 +129,7 @@ func TestIntegrationTheBrokerIsAwayForAWhile(t *testing.T) {
 			node.Start()
 			node.Ready()
 			within(t, 60*time.Second, "the process goes on by itself", p.ready)
+			within(t, 60*time.Second, "the late one begins by itself", late.ready)
 			within(t, 60*time.Second, "everything is up", func() error { return allUp(p, m.devices) })
 			missed, err := p.metric("kemi_scheduler_slots_missed_total", "")
 			must(t, err)
