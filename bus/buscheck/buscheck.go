@@ -1,11 +1,11 @@
 // Package buscheck is the conformance suite of the bus over a driver: what bus promises once for all brokers, held over
 // each of them.
 //
-// In: a way to open drivers of one broker. Out: a verdict.
+// In: a way to open drivers of one broker. Out: a verdict, and what a record costs beside the client library alone.
 // It promises that what cannot be handled is on dead.v1 with its bytes, its headers and the reason, and nothing else is, and
 // that state and the right to act follow the owner of a partition, in real time and on the broker at hand. A new driver
 // comes under it with one line in this package's tests, next to bus/bustest in its own.
-// It never measures speed, and never sleeps: it waits for what must happen, each wait with a deadline.
+// It never judges speed, and never sleeps: it waits for what must happen, each wait with a deadline.
 package buscheck
 
 import (

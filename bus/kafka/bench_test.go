@@ -6,33 +6,24 @@ import (
 	"fmt"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"kemi.dev/kemi/bus/buscheck"
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
 	"kemi.dev/kemi/internal/obs"
 )
 
-// cpu is how much time this process has used.
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // measured runs what and reports the CPU of this process for each of b.N records.
 func measured(b *testing.B, what func()) {
 	b.Helper()
 	b.ResetTimer()
-	before := cpu(b)
+	before := buscheck.CPU()
 	what()
-	b.ReportMetric(float64(cpu(b)-before)/float64(b.N), "cpu-ns/op")
+	b.ReportMetric(float64(buscheck.CPU()-before)/float64(b.N), "cpu-ns/op")
 	b.StopTimer()
 }
 
@@ -89,6 +80,47 @@ func BenchmarkPublish(b *testing.B) {
 			}
 		})
 	})
+}
+
+// bare is kafka-go alone: its Writer and its group reader.
+type bare struct {
+	w *kafkago.Writer
+	r *kafkago.Reader
+}
+
+func (b bare) Publish(ctx context.Context, some []buscheck.Sealed) error {
+	ms := make([]kafkago.Message, len(some))
+	for i, s := range some {
+		ms[i] = kafkago.Message{Key: []byte(s.Target), Value: s.Packed()}
+	}
+	return b.w.WriteMessages(ctx, ms...)
+}
+
+func (b bare) Consume(ctx context.Context, f func([]byte)) error {
+	for {
+		m, err := b.r.FetchMessage(ctx)
+		if err != nil {
+			return err
+		}
+		f(m.Value)
+		if err := b.r.CommitMessages(ctx, m); err != nil { // In the background, every second.
+			return err
+		}
+	}
+}
+
+// Readings of 4 kB through bus.Bus, and the same bytes with kafka-go alone on the same broker; see buscheck.Pace.
+func BenchmarkPublishConsume(b *testing.B) {
+	d, addrs := benches(b)
+	w := &kafkago.Writer{
+		Addr: kafkago.TCP(addrs...), Topic: "kemi.bare", RequiredAcks: kafkago.RequireAll, BatchTimeout: time.Millisecond, Balancer: kafkago.Murmur2Balancer{Consistent: true},
+	}
+	defer w.Close()
+	r := kafkago.NewReader(kafkago.ReaderConfig{
+		Brokers: addrs, GroupID: "bare", Topic: "kemi.bare", MaxBytes: 1 << 20, MaxWait: 100 * time.Millisecond, StartOffset: kafkago.FirstOffset, CommitInterval: time.Second,
+	})
+	defer r.Close()
+	buscheck.Pace(b, d, bare{w, r})
 }
 
 // BenchmarkConsume reads records of 4 kB of 8 partitions: through kafka-go's Readers, and through a replay of the driver.
@@ -173,9 +205,9 @@ func BenchmarkSnapshot(b *testing.B) {
 			}
 		}
 	}
-	before := cpu(b)
+	before := buscheck.CPU()
 	b.ResetTimer()
-	defer func() { b.ReportMetric((cpu(b)-before).Seconds()/float64(b.N), "cpu-s/op") }()
+	defer func() { b.ReportMetric((buscheck.CPU()-before).Seconds()/float64(b.N), "cpu-s/op") }()
 	for b.Loop() {
 		f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: t.Name, Start: driver.Start{Snapshot: true}})
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"kemi.dev/kemi/bus/buscheck"
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/obs"
 )
@@ -43,7 +44,7 @@ func BenchmarkStart(b *testing.B) {
 	b.ResetTimer()
 	for range b.N {
 		d := open()
-		begun, before := time.Now(), cpu()
+		begun, before := time.Now(), buscheck.CPU()
 		if err := d.Ensure(b.Context(), []driver.Topic{topic}); err != nil {
 			b.Fatal(err)
 		}
@@ -68,7 +69,7 @@ func BenchmarkStart(b *testing.B) {
 			b.Fatalf("%d records of %d keys", got, keys)
 		}
 		b.ReportMetric(time.Since(begun).Seconds(), "s/start")
-		b.ReportMetric((cpu() - before).Seconds(), "cpu-s/start")
+		b.ReportMetric((buscheck.CPU() - before).Seconds(), "cpu-s/start")
 		b.StopTimer()
 		d.Close()
 		b.StartTimer()
