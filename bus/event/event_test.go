@@ -81,6 +81,12 @@ func samples() map[string]word {
 		"target.json": target, "job.pb": job, "reading.pb": reading, "finding.json": finding, "alert.json": alert,
 		"incident.json": incident, "page.json": page,
 		"command.json": &event.Command{Kind: event.AcceptShrink, Subject: "file:targets", By: "jo", At: at, Comment: "rack 7 is gone"},
+		"silence.json": &event.Silence{
+			ID: "s-1", Kind: event.MaintenanceWindow, Matchers: []event.Matcher{{Name: "site", Value: "dc1|dc2", Regex: true}, {Name: "severity", Value: "critical", Negative: true}},
+			StartsAt: at, EndsAt: at.Add(24 * time.Hour), Recurs: "FREQ=DAILY;INTERVAL=2", LastsSeconds: 3600, Timezone: "Asia/Seoul", Inherit: true,
+			By: "jo", Comment: "new firmware", Annotations: map[string]string{"change": "CHG-7"}, Updated: at,
+		},
+		"override.json": &event.Override{ID: "o-1", Schedule: "network", Person: "sun", For: "jo", StartsAt: at, EndsAt: at.Add(8 * time.Hour), By: "jo", Comment: "dentist", Updated: at},
 	}
 }
 

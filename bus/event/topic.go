@@ -80,6 +80,8 @@ var (
 	topicIncidents = Topic{Name: "incidents.v1", Word: "dev.kemi.incident.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
 	topicPages     = Topic{Name: "pages.v1", Word: "dev.kemi.page.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
 	topicCommands  = Topic{Name: "commands.v1", Word: "dev.kemi.command.v1", Kind: Log, Partitions: 1, Keep: 90 * day, MaxBytes: 128 * mib, Durability: Power, ContentType: typeJSON}
+	topicSilences  = Topic{Name: "silences.v1", Word: "dev.kemi.silence.v1", Kind: Latest, Partitions: 1, Keep: 400 * day, MaxBytes: 64 * mib, Durability: Power, ContentType: typeJSON}
+	topicOverrides = Topic{Name: "overrides.v1", Word: "dev.kemi.override.v1", Kind: Latest, Partitions: 1, Keep: 400 * day, MaxBytes: 64 * mib, Durability: Power, ContentType: typeJSON}
 )
 
 // DefaultZone is the zone of targets that name none.
@@ -98,7 +100,7 @@ func JobsTopic(zone string) Topic {
 // Topics lists the topic of every word, jobs in the given zones.
 func Topics(zones ...string) []Topic {
 	all := []Topic{
-		topicTargets, topicReadings, topicFindings, topicAlerts, topicIncidents, topicPages, topicCommands,
+		topicTargets, topicReadings, topicFindings, topicAlerts, topicIncidents, topicPages, topicCommands, topicSilences, topicOverrides,
 	}
 	if len(zones) == 0 {
 		zones = []string{DefaultZone}
@@ -130,6 +132,10 @@ func Parse(topic string, data []byte) (Event, error) {
 			return new(Page)
 		case topic == topicCommands.Name:
 			return new(Command)
+		case topic == topicSilences.Name:
+			return new(Silence)
+		case topic == topicOverrides.Name:
+			return new(Override)
 		case strings.HasPrefix(topic, topicJobs.Name+"."):
 			return new(Job)
 		}

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -107,6 +108,17 @@ var gists = map[string]func(json.RawMessage) (string, error){
 			by = "by " + c.By
 		}
 		return []string{string(c.Kind), c.Subject, by, c.Comment}
+	}),
+	"silences": of(func(s *event.Silence) []string {
+		var matchers []string
+		for _, m := range s.Matchers {
+			sign := map[[2]bool]string{{false, false}: "=", {false, true}: "!=", {true, false}: "=~", {true, true}: "!~"}[[2]bool{m.Regex, m.Negative}]
+			matchers = append(matchers, m.Name+sign+strconv.Quote(m.Value))
+		}
+		return []string{string(s.Kind), "{" + strings.Join(matchers, ",") + "}", "until " + s.EndsAt.Local().Format("2006-01-02 15:04"), s.Recurs, "by " + s.By, s.Comment}
+	}),
+	"overrides": of(func(o *event.Override) []string {
+		return []string{o.Schedule, o.Person, o.StartsAt.Local().Format("2006-01-02 15:04") + " to " + o.EndsAt.Local().Format("2006-01-02 15:04"), "by " + o.By, o.Comment}
 	}),
 }
 

@@ -20,7 +20,7 @@ func newTail() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "tail TOPIC", Short: "Follow a topic, one event a line", Args: cobra.ExactArgs(1), ValidArgsFunction: completeTopics(&c),
 		Long: `Follows a topic of a running Kemi: targets.v1, jobs.v1.default, readings.v1, findings.v1, alerts.v1, incidents.v1,
-pages.v1, commands.v1, dead.v1; kemi topics lists them. It disturbs no consumer. Ctrl-C ends it.
+pages.v1, commands.v1, silences.v1, overrides.v1, dead.v1; kemi topics lists them. It disturbs no consumer. Ctrl-C ends it.
 
 Without --from it begins with what comes. --from beginning is the oldest event there is, --from newest the newest of each
 key of a topic that keeps it (targets, alerts, incidents, pages).

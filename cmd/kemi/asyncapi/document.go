@@ -20,7 +20,7 @@ const version = "1.0.0"
 const about = `Kemi's topics, for those who read them. The document is written from the reader's side: what Kemi sends, the
 operations receive. A topic is a stream on NATS and a topic on Kafka; which of the two carries Kemi is the site's choice.
 
-Targets, findings, alerts, incidents, pages and commands are CloudEvents 1.0 in structured JSON mode, jobs and readings are
+Targets, findings, alerts, incidents, pages, commands, silences and overrides are CloudEvents 1.0 in structured JSON mode, jobs and readings are
 protobuf. The same fact always has the same id, and everything may come more than once: remember the ids you have handled.
 Events of one route (partitionkey) come in the order in which they were said; nothing is promised between routes.
 

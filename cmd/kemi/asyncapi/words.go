@@ -67,5 +67,15 @@ func words() []word {
 			says: "People or programs ask Kemi for something. They say it to the HTTP API, which puts it here.",
 			key:  "The command's subject.", keyAt: "/data/subject", route: "The command's subject.", routeAt: "/data/subject",
 		},
+		{
+			name: "Silence", topic: topics["silences.v1"], value: reflect.TypeFor[event.Silence](), golden: "silence.json", room: "people",
+			says: "Somebody holds pages back for a time: a silence, or a maintenance window.",
+			key:  "The silence's id.", keyAt: "/data/id", route: "The silence's id.", routeAt: "/data/id",
+		},
+		{
+			name: "Override", topic: topics["overrides.v1"], value: reflect.TypeFor[event.Override](), golden: "override.json", room: "people",
+			says: "Somebody takes over from whoever a schedule has on call.",
+			key:  "The override's id.", keyAt: "/data/id", route: "The override's id.", routeAt: "/data/id",
+		},
 	}
 }
