@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -26,6 +27,23 @@ type Env struct {
 	Scope obs.Scope
 	// ExternalURL is where people reach Kemi's console, without a slash at the end; empty when it is not known.
 	ExternalURL string
+	// Contact says how a person is reached; nil when there are no people.
+	Contact func(person string) (Contact, bool)
+	// AckURL makes the link with which whoever gets the page acknowledges its incident; nil, or an empty link, when there
+	// is none to be had.
+	AckURL func(p *event.Page) string
+	// Dir is the folder of the configuration file: relative paths begin there.
+	Dir string
+}
+
+// Contact is how a person is reached.
+type Contact struct {
+	// Name is for people; empty is the person's key.
+	Name string
+	// Mail and Phone are addresses, empty when there is none.
+	Mail, Phone string
+	// Handles are addresses by receiver, or by kind of receiver: a chat's user id, a pager's routing key.
+	Handles map[string]conf.Secret
 }
 
 type permanent struct{ error }

@@ -9,6 +9,24 @@ type CommandKind string
 const (
 	// AcceptShrink lets a CMDB source lose the targets it is held for; Subject is the source.
 	AcceptShrink CommandKind = "accept-shrink"
+
+	// What people do about an incident; Subject is its id.
+	//
+	// Acknowledge: By looks after it until Args["until"] (RFC 3339), or as long as the configuration says.
+	Acknowledge CommandKind = "acknowledge"
+	// Unacknowledge takes an acknowledgement back: the escalation goes on.
+	Unacknowledge CommandKind = "unacknowledge"
+	// Assign gives it to Args["to"], who is told.
+	Assign CommandKind = "assign"
+	// Remark adds Comment to its record.
+	Remark CommandKind = "comment"
+	// Resolve ends it by hand; what still fires opens a new one only when it fires anew.
+	Resolve CommandKind = "resolve"
+	// Snooze has nobody called for it until Args["until"] (RFC 3339).
+	Snooze CommandKind = "snooze"
+
+	// Ping says that a job of others ran; Subject is the name of its watch.
+	Ping CommandKind = "ping"
 )
 
 // Command is what people say to Kemi.

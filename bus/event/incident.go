@@ -63,10 +63,85 @@ type Incident struct {
 	Updated time.Time `json:"updated"`
 	// Revision grows by one with every change.
 	Revision int `json:"revision"`
-	// Told lists the receivers that were told that it is firing: they are told when it resolves.
+	// Told lists who was told that it is firing, as receiver or receiver/person: they are told when it resolves.
 	Told []string `json:"told,omitempty"`
+	// Urgency decides how people are told: see Urgency's values. Empty in records of before there was one.
+	Urgency Urgency `json:"urgency,omitempty"`
+	// Suspected says that nobody could verify the cause: it is what everything that fails has in common.
+	Suspected bool `json:"suspected,omitempty"`
+	// Muted are the reasons why nobody is called for it now; empty when nothing holds its pages back.
+	Muted []Reason `json:"muted,omitempty"`
+	// Ack is who looks after it; none when nobody said so, or not any more.
+	Ack *Ack `json:"ack,omitempty"`
+	// Assignee is whom it was given to.
+	Assignee string `json:"assignee,omitempty"`
+	// SnoozedUntil is until when nobody is to be called for it.
+	SnoozedUntil time.Time `json:"snoozed_until,omitzero"`
+	// Step counts the steps of the escalation that were taken.
+	Step int `json:"step,omitempty"`
+	// Next is what happens when nobody does anything.
+	Next *NextStep `json:"next,omitempty"`
+	// Acts are what people did about it, the last of them, oldest first.
+	Acts []Act `json:"acts,omitempty"`
+	// Changes are what changed lately on the cause, newest first.
+	Changes []Change `json:"changes,omitempty"`
 	// Reason of this revision.
 	Reason Reason `json:"reason"`
+}
+
+// Urgency says how people are told. More may come.
+type Urgency string
+
+// The urgencies.
+const (
+	// UrgencyPage calls the person on duty.
+	UrgencyPage Urgency = "page"
+	// UrgencyNotify tells the team, and calls nobody.
+	UrgencyNotify Urgency = "notify"
+	// UrgencyLog tells nobody: it can be looked up.
+	UrgencyLog Urgency = "log"
+)
+
+// Ack says that somebody looks after an incident. Until it ends nobody else is called.
+type Ack struct {
+	// By is who said so.
+	By string `json:"by"`
+	// At is when.
+	At time.Time `json:"at"`
+	// Until is when it ends: if the problem is still there then, the escalation goes on.
+	Until time.Time `json:"until,omitzero"`
+	// Comment is for people.
+	Comment string `json:"comment,omitempty"`
+}
+
+// NextStep is a step of the escalation that will be taken unless somebody acknowledges or it is over.
+type NextStep struct {
+	// At is when.
+	At time.Time `json:"at"`
+	// Who is called then, as receiver or receiver/person.
+	Who []string `json:"who,omitempty"`
+	// Text says it in words.
+	Text string `json:"text"`
+}
+
+// Act is something that somebody did about an incident.
+type Act struct {
+	// Kind of the act: the command's.
+	Kind CommandKind `json:"kind"`
+	// By is who did it.
+	By string `json:"by,omitempty"`
+	// At is when.
+	At time.Time `json:"at"`
+	// Text is what they said, or whom or until when.
+	Text string `json:"text,omitempty"`
+}
+
+// Change is something that changed on a target.
+type Change struct {
+	// At is when.
+	At time.Time `json:"at"`
+	// Text says what.
+	Text string `json:"text"`
 }
 
 // Reasons of incidents that were only ever a question: another incident explains it, or it was over while its cause was
@@ -91,8 +166,16 @@ type IncidentAlert struct {
 	Target string `json:"target"`
 	// State of the alert.
 	State AlertState `json:"state"`
+	// Severity of the alert.
+	Severity string `json:"severity,omitempty"`
 	// Summary is the alert's annotation of that name.
 	Summary string `json:"summary,omitempty"`
+	// Description is the alert's annotation of that name, shortened.
+	Description string `json:"description,omitempty"`
+	// Runbook is the alert's annotation runbook_url: what to do.
+	Runbook string `json:"runbook,omitempty"`
+	// Labels of the alert, those that identify it.
+	Labels Labels `json:"labels,omitempty"`
 	// Value of the rule's expression.
 	Value float64 `json:"value"`
 	// StartsAt is since when the problem is there.

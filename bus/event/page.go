@@ -13,6 +13,8 @@ const (
 	PageFiring   PageKind = "firing"
 	PageUpdate   PageKind = "update"
 	PageResolved PageKind = "resolved"
+	// PageSummary: several incidents in one, because there were too many to tell one by one.
+	PageSummary PageKind = "summary"
 )
 
 // PageStage is how far a page has come: the intent is written before anything is sent, the outcome after.
@@ -27,6 +29,8 @@ const (
 	PageSent     PageStage = "sent"
 	// PageFailed: the receiver refused it for good, see Response.
 	PageFailed PageStage = "failed"
+	// PageHeld: it was not sent, and will not be; Reason says why.
+	PageHeld PageStage = "held"
 )
 
 // Page is one line of the ledger: who is told what, by which way, and what came of it.
@@ -41,6 +45,12 @@ type Page struct {
 	Team string `json:"team"`
 	// Receiver is the way it is told by, as the configuration names it.
 	Receiver string `json:"receiver"`
+	// Person who is told; empty when the receiver is a place where a team reads.
+	Person string `json:"person,omitempty"`
+	// Urgency is the incident's.
+	Urgency Urgency `json:"urgency,omitempty"`
+	// Step of the escalation that it belongs to, from 1; 0 when there is none.
+	Step int `json:"step,omitempty"`
 	// Kind of the page.
 	Kind PageKind `json:"kind"`
 	// Stage it has come to.
