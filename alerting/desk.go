@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"time"
 
@@ -11,7 +12,8 @@ import (
 // Desk turns alerts, verdicts and targets into incidents and pages. Inputs are taken in by SetTarget, RemoveTarget,
 // Alert and Reachable, in any order and as often as one likes; Step then decides. It is not safe for concurrent use.
 type Desk struct {
-	policy Policy
+	policy      Policy
+	unreachable *regexp.Regexp
 	// route names the receiver of a team's pages.
 	route func(team string) string
 
@@ -35,6 +37,7 @@ type Desk struct {
 	// strangers are those that verdicts came of and the CMDB does not know (yet, or any more), with since when; zero
 	// until the next scan.
 	strangers map[*node]time.Time
+	suspects  map[*node]struct{}
 	waiting   int // Incidents that are being verified.
 	shown     int // Of these, the published ones.
 	scanned   time.Time
@@ -91,12 +94,12 @@ type fireKey struct{ target, name string }
 // NewDesk makes an empty desk.
 func NewDesk(policy Policy, route func(team string) string) *Desk {
 	return &Desk{
-		policy: policy, route: route,
+		policy: policy, route: route, unreachable: regexp.MustCompile("^(?:" + policy.Unreachable + ")$"),
 		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin},
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{},
 	}
 }
 
@@ -106,9 +109,17 @@ func (d *Desk) SetTarget(t *event.Target) {
 		d.RemoveTarget(t.ID)
 		return
 	}
-	if n, changed := d.graph.set(t); changed {
-		d.stir(n)
+	n, changed := d.graph.set(t)
+	if !changed {
+		return
 	}
+	if n.pollable() && n.reported { // From now on its polls decide.
+		n.reported, n.state = false, unheard
+	}
+	for _, a := range n.alerts {
+		d.report(a)
+	}
+	d.stir(n)
 }
 
 // RemoveTarget forgets a target: it explains nothing any more.
@@ -120,6 +131,7 @@ func (d *Desk) RemoveTarget(id string) {
 	d.stir(n)
 	delete(d.doubtful, n)
 	delete(d.inflight, n)
+	delete(d.suspects, n)
 	d.graph.remove(n)
 }
 
@@ -136,7 +148,7 @@ func (d *Desk) Alert(e *event.Alert) {
 		}
 		delete(d.claims, e.ID)
 		if a != nil {
-			d.drop(a)
+			d.drop(a, e.Updated)
 		}
 	case e.State != event.AlertFiring, !e.Updated.After(d.over[e.ID].updated):
 	case a != nil:
@@ -158,6 +170,7 @@ func (d *Desk) Alert(e *event.Alert) {
 			n.alerts = map[string]*held{}
 		}
 		n.alerts[e.ID] = a
+		d.report(a)
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
 			inc.take(d, a, nil)
@@ -166,13 +179,15 @@ func (d *Desk) Alert(e *event.Alert) {
 	}
 }
 
-func (d *Desk) drop(a *held) {
+// drop forgets an alert, which was over at that time.
+func (d *Desk) drop(a *held, at time.Time) {
 	if a.inc != nil {
 		a.inc.leave(d, a)
 	}
 	delete(d.loose, a)
 	delete(d.alerts, a.event.ID)
 	delete(a.node.alerts, a.event.ID)
+	d.withdraw(a.node, at)
 	d.graph.forget(a.node)
 }
 
@@ -194,7 +209,14 @@ func (d *Desk) Reachable(f *event.Finding) {
 	if f.At.Before(n.heard) {
 		return
 	}
+	switch {
+	case n.suspected && state == up:
+		d.clear(n, false, f.At)
+	case n.suspected:
+		d.acquit(n)
+	}
 	before := n.state
+	n.reported = false
 	if before != state {
 		n.since = f.Since
 		if before == down {
@@ -243,6 +265,7 @@ func (d *Desk) Step(now time.Time) Output {
 	if scan {
 		d.scanned = now
 		d.scan(now)
+		d.suspect(now)
 	}
 	for _, inc := range d.restored {
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
@@ -360,7 +383,7 @@ func (d *Desk) decide(a *held, now time.Time) {
 		d.place(a, key{b.root, false}, b.root, now)
 		return
 	}
-	if a.inc != nil && a.cause != nil {
+	if a.inc != nil && a.cause != nil && a.cause.acquitted.Before(a.placed) {
 		if !d.settled(a, now) {
 			return
 		}

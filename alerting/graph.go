@@ -28,6 +28,12 @@ type node struct {
 	heard time.Time // The slot of the newest verdict.
 	// recovered is when it last came back.
 	recovered time.Time
+	// acquitted is when it was last found to have been suspected wrongly.
+	acquitted time.Time
+	// reported: an alert says that it is down, nobody else does. suspected: what is behind it does; before is its state
+	// without that.
+	reported, suspected bool
+	before              reach
 	// finding is the identity of the newest verdict.
 	finding string
 
@@ -131,6 +137,7 @@ func (g *graph) set(t *event.Target) (n *node, changed bool) {
 func (g *graph) remove(n *node) {
 	g.link(n, nil)
 	n.target, n.state, n.since, n.heard, n.recovered, n.finding = nil, unheard, time.Time{}, time.Time{}, time.Time{}, ""
+	n.reported, n.suspected = false, false
 	g.forget(n)
 }
 

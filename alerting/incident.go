@@ -14,6 +14,10 @@ const (
 	ReasonVerifying = "verifying"
 	// ReasonDown: the cause does not answer, and everything it needs was heard to answer.
 	ReasonDown = "cause-down"
+	// ReasonReported: an alert says that the cause is down, and nobody can ask it.
+	ReasonReported = "reported-down"
+	// ReasonSuspected: several branches behind the cause fail, none is known to be well, and nobody could ask it.
+	ReasonSuspected = "suspected"
 	// ReasonAnswers: the target answers, so the alert is its own.
 	ReasonAnswers = "target-answers"
 	// ReasonUnverified: what may explain it could not be asked or did not answer in time.

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"regexp"
 	"time"
 
 	"kemi.dev/kemi/internal/conf"
@@ -19,6 +20,9 @@ type Policy struct {
 	Settle time.Duration `yaml:"settle"`
 	// RerootWithin is how much later than a child a parent may be seen to fail and still be its cause.
 	RerootWithin time.Duration `yaml:"reroot_within"`
+	// Unreachable is a regular expression (RE2, the whole name) for the names of alerts that say of a target that it is
+	// not there at all. It matters for targets that Kemi does not poll itself: they explain what is behind them.
+	Unreachable string `yaml:"unreachable"`
 	// A cause that fires FlapCount times within FlapWindow flaps: its incident stays open until it was calm for
 	// FlapCalm.
 	FlapWindow time.Duration `yaml:"flap_window"`
@@ -34,7 +38,8 @@ func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, VerifyTimeout: 15 * time.Second, VerifyAtOnce: 32, Settle: time.Minute,
 		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
-		RetryFor: 24 * time.Hour, SendTimeout: 10 * time.Second,
+		Unreachable: `(?i)(target|instance|host|node|server|switch|router|device|machine|vm|hypervisor|site|ping|probe)[ _-]?(is)?[ _-]?(down|unreachable|offline|failed|not_?responding|no_?response)`,
+		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second,
 	}
 }
 
@@ -51,6 +56,8 @@ func (p *Policy) Validate() []conf.Complaint {
 	check(p.VerifyAtOnce >= 1 && p.VerifyAtOnce <= 10000, "verify_at_once", "verify_at_once is out of range", "use 1 to 10000")
 	check(p.Settle >= 0 && p.Settle <= time.Hour, "settle", "settle is out of range", "use 0s to 1h")
 	check(p.RerootWithin >= 0, "reroot_within", "reroot_within is negative", "use 0s or more")
+	_, err := regexp.Compile(p.Unreachable)
+	check(err == nil && p.Unreachable != "", "unreachable", "unreachable is no regular expression", "write one for names of alerts, such as (Host|Switch)Down")
 	check(p.FlapWindow >= 0, "flap_window", "flap_window is negative", "use 0s or more")
 	check(p.FlapCount >= 2, "flap_count", "flap_count is below 2", "use 2 or more")
 	check(p.FlapCalm >= 0, "flap_calm", "flap_calm is negative", "use 0s or more")

@@ -157,6 +157,13 @@ func (d *Desk) Presume() {
 		if inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
 			continue
 		}
+		switch {
+		case inc.rec.Suspected:
+			n.suspected, n.before = true, n.state
+			d.suspects[n] = struct{}{}
+		case !n.pollable():
+			continue // Only its alerts know.
+		}
 		n.state, n.since = down, inc.rec.OpenedAt
 		d.stir(n)
 	}
@@ -180,6 +187,9 @@ const memoryPiece = 2500
 func (d *Desk) Remember(since time.Time) [][]byte {
 	var all []memory
 	for _, n := range d.graph.nodes {
+		if n.reported || n.suspected {
+			continue // The alerts say it again.
+		}
 		if n.gone() || (n.state == up && !n.heard.Before(since)) {
 			all = append(all, memory{n.id, n.state == down, n.since, n.heard, n.recovered, n.finding})
 		}

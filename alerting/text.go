@@ -67,6 +67,7 @@ func (d *Desk) emit(inc *incident, now time.Time) {
 // render fills the record from what the desk knows now.
 func (d *Desk) render(inc *incident, now time.Time) {
 	r := &inc.rec
+	r.Suspected = inc.key.node.suspected && !inc.key.own
 	r.Team, r.Told = d.teamOf(inc), slices.Clone(inc.told)
 	if len(r.Reason.Causes) > maxListed {
 		r.Reason.Causes = r.Reason.Causes[:maxListed]
@@ -251,6 +252,9 @@ func (inc *incident) title(now time.Time) string {
 		return name + what
 	}
 	s := name + " is down"
+	if r.Suspected {
+		s = name + " is probably down"
+	}
 	if r.Reason.Code == ReasonFlapping {
 		s += ", flapping"
 	}
@@ -317,6 +321,8 @@ func text(inc *incident, kind event.PageKind) string {
 		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
 	}
 	switch r.Reason.Code {
+	case ReasonSuspected:
+		fmt.Fprintln(&b, "Nobody could ask it: it is what everything that fails has in common.")
 	case ReasonUnverified:
 		fmt.Fprintln(&b, "What it depends on could not be verified.")
 	case ReasonSpoke:

@@ -46,6 +46,9 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 			return false
 		}
 	}
+	if n.suspected && !inc.key.own {
+		unsure = append(unsure, d.graph.witnesses(n, since)...)
+	}
 	if len(unsure) > 0 && !deadline {
 		inc.setDoubts(d, unsure, now)
 		return false
@@ -55,6 +58,17 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 		causes = append(causes, n.finding)
 	}
 	code := ReasonDown
+	switch {
+	case n.suspected && !inc.key.own:
+		code, causes, unsure = ReasonSuspected, d.graph.failing(n), nil
+	case n.reported && !inc.key.own && len(unsure) == 0:
+		code = ReasonReported
+		for _, a := range n.alerts {
+			if d.says(a.event) {
+				causes = append(causes, a.event.ID)
+			}
+		}
+	}
 	if len(unsure) > 0 || inc.key.own {
 		code = ReasonUnverified
 		for _, u := range unsure {

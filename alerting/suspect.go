@@ -1,0 +1,251 @@
+package alerting
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// What nobody can ask is judged by what hangs on it. A target is suspected when several of its branches fail, none of
+// them is known to be well, and nobody could ask the target itself. Suspicion counts like a failure: it explains what is
+// below. It ends when the target or a branch answers.
+
+// report takes in that an alert says of its target that it is not there. Of a target that can be polled the polls decide.
+func (d *Desk) report(a *held) {
+	n := a.node
+	if n.pollable() || (n.state != unheard && !n.reported && !n.suspected) || !d.says(a.event) {
+		return
+	}
+	if n.reported && !a.event.StartsAt.Before(n.since) {
+		return
+	}
+	d.acquit(n)
+	n.state, n.reported, n.since = down, true, a.event.StartsAt
+	d.stir(n)
+}
+
+// withdraw takes back what report took in, when no alert says it any more.
+func (d *Desk) withdraw(n *node, now time.Time) {
+	if !n.reported {
+		return
+	}
+	for _, a := range n.alerts {
+		if d.says(a.event) {
+			return
+		}
+	}
+	n.state, n.reported, n.recovered = unheard, false, now
+	d.stir(n)
+}
+
+// acquit ends a suspicion without a word about how its target is.
+func (d *Desk) acquit(n *node) {
+	if n.suspected {
+		n.suspected, n.state = false, n.before
+		delete(d.suspects, n)
+	}
+}
+
+// suspicion is what speaks against a target.
+type suspicion struct {
+	branches map[*node]struct{} // Those of its users on whose side something fails.
+	since    time.Time          // When the first of it failed.
+}
+
+// suspect looks for targets to suspect, and for suspicions that are over.
+func (d *Desk) suspect(now time.Time) {
+	found := map[*node]*suspicion{}
+	accuse := func(n *node) {
+		if n.gone() && !n.suspected {
+			d.graph.climb(n, func(user, above *node) {
+				s := found[above]
+				if s == nil {
+					s = &suspicion{branches: map[*node]struct{}{}, since: n.since}
+					found[above] = s
+				}
+				s.branches[user] = struct{}{}
+				if n.since.Before(s.since) {
+					s.since = n.since
+				}
+			})
+		}
+	}
+	for _, a := range d.alerts {
+		accuse(a.node)
+	}
+	for _, inc := range d.incidents {
+		accuse(inc.key.node)
+	}
+	for n := range d.suspects {
+		s := found[n]
+		if s == nil {
+			d.clear(n, true, now)
+			continue
+		}
+		well, back := d.graph.signs(n, n.since)
+		switch {
+		case back:
+			d.clear(n, true, now)
+		case well:
+			d.clear(n, false, now)
+		case len(s.branches) < 2:
+			d.clear(n, true, now)
+		}
+	}
+	for n, s := range found {
+		if n.suspected || n.gone() || len(s.branches) < 2 || !d.mute(n, s.since, now) {
+			continue
+		}
+		if well, back := d.graph.signs(n, s.since); well || back {
+			continue
+		}
+		n.before, n.state, n.suspected, n.since = n.state, down, true, s.since
+		d.suspects[n] = struct{}{}
+		d.stir(n)
+	}
+}
+
+// mute says whether n cannot speak for itself: nobody can ask it, or it was asked for what began at since and nothing
+// was heard, neither that it answers nor that it does not.
+func (d *Desk) mute(n *node, since, now time.Time) bool {
+	if n.target == nil || n.answered(since) {
+		return false
+	}
+	return !n.pollable() || !n.asked.Before(since) && now.Sub(n.asked) >= d.policy.VerifyTimeout
+}
+
+// clear ends a suspicion: because what had failed below it comes back, or because a branch was well all the time.
+func (d *Desk) clear(n *node, back bool, now time.Time) {
+	told := slices.ContainsFunc(n.incidents, func(inc *incident) bool { return len(inc.told) > 0 })
+	d.acquit(n)
+	if back {
+		n.recovered = now
+	} else if !told {
+		n.acquitted = now // Nobody heard of it: what it explained speaks for itself at once.
+	}
+	d.stir(n)
+	if back || !told {
+		return
+	}
+	// Those who were told hear of what it really is: the first of what it explained becomes the incident's cause.
+	for _, inc := range slices.Clone(n.incidents) {
+		if len(inc.told) == 0 || inc.key.own {
+			continue
+		}
+		var f first
+		for _, a := range inc.members {
+			f.offer(a)
+		}
+		if f.n == 0 {
+			continue
+		}
+		k := key{f.held[0].node, !f.held[0].node.gone()}
+		if d.byKey[k] == nil {
+			inc.detach(d)
+			d.rekey(inc, k, now)
+		}
+	}
+}
+
+// mostWitnesses bounds the polls of branches that may clear a suspect.
+const mostWitnesses = 8
+
+// witnesses are targets behind n that could say that n is well: one of each branch that nothing is known of since a time.
+func (g *graph) witnesses(n *node, since time.Time) []*node {
+	users := make([]*node, 0, len(n.users))
+	for u := range n.users {
+		if only(u, n) {
+			users = append(users, u)
+		}
+	}
+	slices.SortFunc(users, func(a, b *node) int { return cmp.Compare(a.id, b.id) })
+	var found []*node
+	g.walks++
+	n.visit = g.walks
+	for _, user := range users {
+		if len(found) >= mostWitnesses {
+			break
+		}
+		for queue := []*node{user}; len(queue) > 0; queue = queue[1:] {
+			w := queue[0]
+			if w.visit == g.walks || w.state == down {
+				continue
+			}
+			w.visit = g.walks
+			if w.pollable() && w.heard.Before(since) {
+				found = append(found, w)
+				break
+			}
+			for u := range w.users {
+				if only(u, w) {
+					queue = append(queue, u)
+				}
+			}
+		}
+	}
+	return found
+}
+
+// only says whether u cannot do without n.
+func only(u, n *node) bool {
+	return slices.ContainsFunc(u.needs, func(need []*node) bool { return len(need) == 1 && need[0] == n })
+}
+
+// climb calls f for everything that n cannot do without, directly or through others, with the user on the way there. It
+// does not climb over what answered since n failed, nor over what is down itself: that has a way of its own.
+func (g *graph) climb(n *node, f func(user, above *node)) {
+	g.walks++
+	n.visit = g.walks
+	since := n.since
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		for _, need := range queue[0].needs {
+			if len(need) != 1 || need[0].target == nil || need[0].answered(since) {
+				continue
+			}
+			above := need[0]
+			f(queue[0], above)
+			if above.visit != g.walks && (!above.gone() || above.suspected) {
+				above.visit = g.walks
+				queue = append(queue, above)
+			}
+		}
+	}
+}
+
+// failing names some of the users of n on whose side something fails, for people.
+func (g *graph) failing(n *node) []string {
+	var ids []string
+	for u := range n.users {
+		if u.gone() && only(u, n) {
+			ids = append(ids, u.id)
+		}
+	}
+	slices.Sort(ids)
+	return ids[:min(len(ids), maxListed)]
+}
+
+// signs looks for signs of life behind n since a time: whether something answers there, and whether something that had
+// failed came back.
+func (g *graph) signs(n *node, since time.Time) (well, back bool) {
+	g.walks++
+	n.visit = g.walks
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		for u := range queue[0].users {
+			if u.visit == g.walks || !only(u, queue[0]) {
+				continue
+			}
+			u.visit = g.walks
+			if !u.recovered.IsZero() && !u.recovered.Before(since) {
+				return well, true
+			}
+			well = well || u.answered(since)
+			queue = append(queue, u)
+		}
+	}
+	return well, false
+}
+
+// says reports whether an alert says that its target is not there.
+func (d *Desk) says(a *event.Alert) bool { return d.unreachable.MatchString(a.Name) }
