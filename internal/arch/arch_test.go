@@ -19,7 +19,7 @@ var rooms = map[string][]string{
 	"scheduler":  nil,
 	"collector":  {"collector/poller", "collector/profile"},
 	"processors": {"processors/sample", "processors/series/sink"},
-	"alerting":   {"alerting/notify"},
+	"alerting":   {"alerting/notify", "alerting/notify/words", "alerting/notify/post"},
 }
 
 // allowed decides one line of DESIGN's import table: may package from import package to (both without module)?

@@ -86,9 +86,12 @@ func where(i *event.Incident, own []event.IncidentAlert) string {
 	if target == "" && len(own) > 0 {
 		target = own[0].Target
 	}
-	s := clean(target, maxName)
+	var s string
+	if !strings.HasPrefix(target, noTarget) {
+		s = clean(target, maxName)
+	}
 	var in []string
-	if len(own) > 0 && own[0].Target == target {
+	if len(own) > 0 && (own[0].Target == target || s == "") {
 		for _, name := range places {
 			if v := own[0].Labels.Get(name); v != "" {
 				in = append(in, name+" "+clean(v, 60))
@@ -313,13 +316,9 @@ func alerts(p *event.Page, i *event.Incident, own []event.IncidentAlert) (all []
 		}
 		all = append(all, b.String())
 	}
-	return all, max(0, max(len(own), i.Firing)-len(all)-explained(i))
-}
-
-// explained counts alerts that fire and are not the incident's own.
-func explained(i *event.Incident) int {
-	if i.Kind == event.IncidentDown {
-		return max(0, i.Firing-len(i.Alerts))
+	total := len(own)
+	if i.Kind != event.IncidentDown { // Of one that is down, those that fire are mostly explained by it.
+		total = max(total, i.Firing)
 	}
-	return 0
+	return all, total - len(all)
 }
