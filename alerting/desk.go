@@ -265,7 +265,9 @@ func (d *Desk) Step(now time.Time) Output {
 	if scan {
 		d.scanned = now
 		d.scan(now)
-		d.suspect(now)
+		if len(d.restored) == 0 { // Alerts find their incidents first.
+			d.suspect(now)
+		}
 	}
 	for _, inc := range d.restored {
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -245,6 +246,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 		}
 	}
 	inc.detach(d)
+	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc }) // What fires anew is another problem.
 	delete(d.incidents, inc.rec.ID)
 	delete(d.changed, inc)
 	if d.flapping[inc.fire] == inc {

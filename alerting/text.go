@@ -67,7 +67,9 @@ func (d *Desk) emit(inc *incident, now time.Time) {
 // render fills the record from what the desk knows now.
 func (d *Desk) render(inc *incident, now time.Time) {
 	r := &inc.rec
-	r.Suspected = inc.key.node.suspected && !inc.key.own
+	if r.Suspected = inc.key.node.suspected && !inc.key.own; !r.Suspected && r.Reason.Code == ReasonSuspected && inc.key.node.gone() {
+		r.Reason = event.Reason{Code: ReasonDown, Causes: nonEmpty(inc.key.node.finding)}
+	}
 	r.Team, r.Told = d.teamOf(inc), slices.Clone(inc.told)
 	if len(r.Reason.Causes) > maxListed {
 		r.Reason.Causes = r.Reason.Causes[:maxListed]

@@ -1,0 +1,50 @@
+package oncall
+
+import "time"
+
+// reach returns the first instant at which the clock on the wall shows w or a later time.
+func reach(loc *time.Location, w wall) time.Time {
+	// No zone is, or was, more than 16 hours from UTC, so 40 hours before is before any clock showed w, even where a
+	// whole day was lived twice.
+	t := time.Unix(int64(w)-40*hour, 0).In(loc)
+	for {
+		_, offset := t.Zone()
+		_, end := t.ZoneBounds()
+		first := max(int64(w)-int64(offset), t.Unix()) // At the jump itself, if the clock jumps past w.
+		if end.IsZero() || first < end.Unix() {
+			return time.Unix(first, 0).In(loc)
+		}
+		t = end
+	}
+}
+
+// shown returns what the clock on the wall shows at t.
+func shown(loc *time.Location, t time.Time) wall {
+	_, offset := t.In(loc).Zone()
+	return wall(t.Unix() + int64(offset))
+}
+
+// find returns which of ever later local times was the last to be reached at t, when that was and when the next is. guess
+// is the one that a clock that never jumps would say; at gives them by number, rising. It looks at two of them, and at
+// some more within hours of a jump.
+func find(loc *time.Location, t time.Time, guess int64, at func(int64) wall) (n int64, from, to time.Time) {
+	n, from = guess, reach(loc, at(guess))
+	for from.After(t) {
+		n--
+		from = reach(loc, at(n))
+	}
+	to = reach(loc, at(n+1))
+	for !to.After(t) {
+		n, from = n+1, to
+		to = reach(loc, at(n+1))
+	}
+	return n, from, to
+}
+
+func floorDiv(a, b int64) int64 {
+	q := a / b
+	if a%b < 0 {
+		q--
+	}
+	return q
+}
