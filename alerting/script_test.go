@@ -46,6 +46,7 @@ type stage struct {
 	findings  []*event.Finding
 	memory    [][]byte
 	sizes     []int
+	unpolled  bool   // Targets have no checks.
 	before    stored // As it was before the last Step that decided something.
 }
 
@@ -160,6 +161,9 @@ func (s *stage) target(f []string) {
 		default:
 			t.Relations[event.ConnectedTo] = append(t.Relations[event.ConnectedTo], strings.Split(word, "|"))
 		}
+	}
+	if s.unpolled {
+		t.Checks = nil
 	}
 	s.targets[t.ID] = t
 	s.desk.SetTarget(t)

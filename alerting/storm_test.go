@@ -1,9 +1,12 @@
 package alerting
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -129,6 +132,104 @@ func TestStormInAnyOrderIsOnePage(t *testing.T) {
 	}
 }
 
+// hall makes one core switch, and behind it racks with a switch, servers and five VMs on each server.
+func hall(s *stage, racks, servers int) (ids []string) {
+	add := func(class, id string, need ...string) {
+		s.target(append([]string{"target", id, class}, need...))
+		ids = append(ids, id)
+	}
+	add("switch", "core-1")
+	for r := range racks {
+		tor := fmt.Sprintf("tor-%d", r)
+		add("switch", tor, "core-1")
+		for i := range servers {
+			srv := fmt.Sprintf("srv-%d-%d", r, i)
+			add("server", srv, tor)
+			for v := range 5 {
+				add("vm", fmt.Sprintf("vm-%d-%d-%d", r, i, v), srv)
+			}
+		}
+	}
+	return ids
+}
+
+// elsewhere lets the core switch fail and come back as others see it: alerts come within the spread, in any order, and
+// nobody can be asked. It returns when the last alert resolved.
+func elsewhere(s *stage, ids []string, random *rand.Rand, spread time.Duration) {
+	failed, back := s.now, s.now.Add(3*time.Minute)
+	var plan []happening
+	for _, id := range ids {
+		began, ended := failed.Add(time.Duration(random.Int64N(int64(spread)))), back.Add(time.Duration(random.Int64N(int64(20*time.Second))))
+		plan = append(plan,
+			happening{began, func(s *stage) { s.hostAt(id, event.AlertFiring, failed, began) }},
+			happening{ended, func(s *stage) { s.hostAt(id, event.AlertResolved, failed, ended) }},
+		)
+	}
+	slices.SortFunc(plan, func(a, b happening) int { return a.at.Compare(b.at) })
+	for end := back.Add(3 * time.Minute); s.now.Before(end); {
+		s.now = s.now.Add(200 * time.Millisecond)
+		for ; len(plan) > 0 && !plan[0].at.After(s.now); plan = plan[1:] {
+			plan[0].do(s)
+		}
+		s.step()
+	}
+}
+
+func (s *stage) hostAt(target string, state event.AlertState, began, updated time.Time) {
+	s.desk.Alert(&event.Alert{
+		ID: "host-" + target, Name: "HostDown", Rule: "elsewhere", State: state, Target: target, Domain: "default", Team: "net",
+		Severity: "critical", StartsAt: began, Updated: updated,
+	})
+}
+
+// orders is how many orders of arrival a test tries: KEMI_ORDERS says how many, as the thousand of the guarantees.
+func orders(t *testing.T, usual int) int {
+	t.Helper()
+	n, err := strconv.Atoi(cmp.Or(os.Getenv("KEMI_ORDERS"), strconv.Itoa(usual)))
+	if err != nil {
+		t.Fatalf("KEMI_ORDERS: %v", err)
+	}
+	if testing.Short() {
+		n = (n + 9) / 10
+	}
+	return max(1, n/fewer)
+}
+
+// A core switch fails that nobody can ask, and all that is known are alerts from elsewhere, of everything behind it or of
+// it too: one page that names it, within 15 s, and one that it is over.
+func TestStormOfAlertsFromElsewhereIsOnePage(t *testing.T) {
+	for _, size := range []struct{ racks, servers, orders int }{{5, 8, 60}, {40, 40, 2}} {
+		for _, known := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%d racks of %d servers, the core's own alert %v", size.racks, size.servers, known), func(t *testing.T) {
+				t.Parallel()
+				slowest := time.Duration(0)
+				for seed := range uint64(orders(t, size.orders)) {
+					s := newStage(t, DefaultPolicy())
+					s.unpolled = true
+					ids := hall(s, size.racks, size.servers)
+					begun := s.now
+					if !known {
+						ids = ids[1:]
+					}
+					elsewhere(s, ids, rand.New(rand.NewPCG(seed, 2)), time.Minute)
+					if len(s.pages) != 2 || s.pages[0].Kind != event.PageFiring || s.pages[1].Kind != event.PageResolved || s.pages[0].Snapshot.Cause != "core-1" {
+						t.Fatalf("order %d: told %q; want core-1 firing and resolved\n%s", seed, s.told(), s.said.String())
+					}
+					slowest = max(slowest, s.pages[0].Created.Sub(begun))
+					s.promises()
+					if n := s.desk.Open(); n != 0 || len(s.desk.alerts) != 0 || len(s.desk.suspects) != 0 {
+						t.Fatalf("order %d: %d incidents, %d alerts, %d suspects are left", seed, n, len(s.desk.alerts), len(s.desk.suspects))
+					}
+				}
+				if slowest > 15*time.Second {
+					t.Errorf("the first page came %s after the first failure", slowest)
+				}
+				t.Logf("the first page came at most %s after the failure", slowest)
+			})
+		}
+	}
+}
+
 // Whatever happens to a small site, with restarts in between: once everything is well and quiet, everybody who was told
 // that something fires was told that it resolved, once each; and nothing is left.
 func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
@@ -143,6 +244,9 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 					need += "|" + rapid.SampledFrom(ids).Draw(r, "or")
 				}
 				line = append(line, need)
+			}
+			if rapid.IntRange(0, 3).Draw(r, "polled") == 0 {
+				line = append(line, "nochecks")
 			}
 			s.target(line)
 		}
@@ -200,6 +304,9 @@ func TestWhatLastsIsTold(t *testing.T) {
 		ids := []string{"a", "b", "c", "d"}
 		for i, id := range ids { // Without cycles.
 			line := []string{"target", id, "switch"}
+			if rapid.Bool().Draw(r, "unpolled") {
+				line = append(line, "nochecks")
+			}
 			if i > 0 && rapid.Bool().Draw(r, "needs") {
 				line = append(line, rapid.SampledFrom(ids[:i]).Draw(r, "need"))
 			}
@@ -207,7 +314,7 @@ func TestWhatLastsIsTold(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 40).Draw(r, "steps") {
 			id := rapid.SampledFrom(ids).Draw(r, "target")
-			s.do(rapid.SampledFrom([]string{"fire " + id + " X", "resolve " + id + " X", "down " + id, "up " + id, "+3s", "+40s"}).Draw(r, "what"))
+			s.do(rapid.SampledFrom([]string{"fire " + id + " X", "resolve " + id + " X", "fire " + id + " HostDown", "resolve " + id + " HostDown", "down " + id, "up " + id, "+3s", "+40s"}).Draw(r, "what"))
 			if rapid.IntRange(0, 9).Draw(r, "restart") == 0 {
 				s.restart()
 			}

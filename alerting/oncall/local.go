@@ -128,22 +128,36 @@ func (c *TimeOfDay) UnmarshalText(text []byte) error {
 // String returns it as "09:00".
 func (c TimeOfDay) String() string { return fmt.Sprintf("%02d:%02d", c.minutes/60, c.minutes%60) }
 
-var dayNames = [...]string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
-
 // Days are days of the week, one bit each from Monday on.
 type Days uint8
 
-// UnmarshalText implements encoding.TextUnmarshaler: "mon", "mon-fri", "sat, sun", "fri-mon".
-func (d *Days) UnmarshalText(text []byte) error {
+// UnmarshalConf implements conf.Unmarshaler: "mon", "mon-fri", "sat, sun", "fri-mon", or a list of such.
+func (d *Days) UnmarshalConf(n conf.Node) conf.Problems {
 	*d = 0
-	for part := range strings.SplitSeq(strings.ToLower(string(text)), ",") {
+	items := n.Items()
+	if n.Kind() != conf.List {
+		items = []conf.Node{n}
+	}
+	for _, item := range items {
+		if err := d.add(item.Text()); err != nil {
+			return conf.Problems{item.Problem(err.Error(), "write it like mon-fri or [sat, sun]")}
+		}
+	}
+	if *d == 0 {
+		return conf.Problems{n.Problem("there is no day in days", "write it like mon-fri, or leave it out for every day")}
+	}
+	return nil
+}
+
+func (d *Days) add(text string) error {
+	for part := range strings.SplitSeq(strings.ToLower(text), ",") {
 		first, last, isRange := strings.Cut(strings.TrimSpace(part), "-")
 		if !isRange {
 			last = first
 		}
 		from, to := dayNumber(first), dayNumber(last)
 		if from < 0 || to < 0 {
-			return fmt.Errorf(`%q is not a day of the week or a range of them such as mon-fri`, strings.TrimSpace(part))
+			return fmt.Errorf("%q is not a day of the week", strings.TrimSpace(part))
 		}
 		for i := from; ; i = (i + 1) % 7 {
 			*d |= 1 << i

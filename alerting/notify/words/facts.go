@@ -190,7 +190,7 @@ func tookWith(i *event.Incident) string {
 				b.WriteString("and others")
 				break
 			}
-			fmt.Fprintf(&b, "%d %s", i.Suppressed[class], clean(class, 60))
+			fmt.Fprintf(&b, "%s %d", clean(class, 60), i.Suppressed[class])
 		}
 	}
 	for n, e := range i.Examples[:min(len(i.Examples), shownExamples)] {

@@ -19,7 +19,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 			all = append(all, Link{kind, name, address})
 		}
 	}
-	if env.AckURL != nil && p.Kind != event.PageResolved {
+	if env.AckURL != nil && p.Kind != event.PageResolved && p.Kind != event.PageSummary {
 		add(LinkAck, "Acknowledge", env.AckURL(p))
 	}
 	if base := strings.TrimRight(env.ExternalURL, "/"); base != "" {

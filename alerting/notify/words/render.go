@@ -11,7 +11,7 @@ func plain(m Message, said string) string {
 	var b strings.Builder
 	b.WriteString(m.Title + "\n")
 	if said != "" {
-		b.WriteString("\n" + said + "\n")
+		b.WriteString("\n  " + indent(said, "  ") + "\n") // Only our own lines begin at the margin.
 	}
 	if len(m.Facts) > 0 {
 		b.WriteByte('\n')
