@@ -144,7 +144,7 @@ func (c *Config) Validate() []conf.Complaint {
 		if !isClassicName(name) {
 			complain("match_re."+name, strconv.Quote(name)+" is no name of a label", "use letters, digits and _, or write it under matchers")
 		}
-		if _, err := regexp.Compile("^(?:" + re + ")$"); err != nil {
+		if _, err := regexp.Compile(anchored(re)); err != nil {
 			complain("match_re."+name, "the regular expression cannot be read: "+err.Error(), "use RE2 syntax")
 		}
 	}
@@ -170,8 +170,11 @@ func (c *Config) Validate() []conf.Complaint {
 
 func isClassicName(name string) bool { return model.LegacyValidation.IsValidLabelName(name) }
 
-// matchers gathers what a valid route selects by, in Alertmanager's order.
-func (c *Config) matchers() labels.Matchers {
+// anchored is how Alertmanager itself writes the older kind of regular expression, which shows in the keys of routes.
+func anchored(re string) string { return "^(?:" + re + ")$" }
+
+// matchers gathers what a valid route selects by, in Alertmanager's order; old writes what stands under match_re.
+func (c *Config) matchers(old func(string) string) labels.Matchers {
 	all := slices.Clone(c.Matchers.all)
 	add := func(kind labels.MatchType, from map[string]string) {
 		for name, value := range from {
@@ -181,7 +184,9 @@ func (c *Config) matchers() labels.Matchers {
 		}
 	}
 	add(labels.MatchEqual, c.Match)
-	add(labels.MatchRegexp, c.MatchRE)
+	for name, re := range c.MatchRE {
+		add(labels.MatchRegexp, map[string]string{name: old(re)})
+	}
 	slices.SortStableFunc(all, func(a, b *labels.Matcher) int {
 		if c := strings.Compare(a.Name, b.Name); c != 0 {
 			return c

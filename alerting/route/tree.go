@@ -111,7 +111,7 @@ func New(n conf.Node, known Known, waits Waits) (*Tree, conf.Problems) {
 }
 
 func build(c *Config, parent *node, number int, waits Waits) *node {
-	n := &node{config: c, parent: parent, number: number, matchers: c.matchers()}
+	n := &node{config: c, parent: parent, number: number, matchers: c.matchers(func(re string) string { return re })}
 	base := Match{Waits: waits}
 	receivers := c.Receiver
 	if parent != nil {
@@ -120,7 +120,7 @@ func build(c *Config, parent *node, number int, waits Waits) *node {
 			receivers = parent.receivers()
 		}
 	}
-	base.Key = n.matchers.String()
+	base.Key = c.matchers(anchored).String()
 	base.Path = "route"
 	if parent != nil {
 		base.Key = parent.ways[0].Key + "/" + base.Key
