@@ -166,7 +166,9 @@ func (l *layer) onHoliday(k *look) (name string, open bool) {
 // apart orders spans and joins those that overlap or touch, with the names of all of them.
 func apart(all []span) []span {
 	all = slices.DeleteFunc(all, func(s span) bool { return !s.from.Before(s.to) })
-	slices.SortFunc(all, func(a, b span) int { return cmp.Or(a.from.Compare(b.from), a.to.Compare(b.to), cmp.Compare(a.name, b.name)) })
+	slices.SortFunc(all, func(a, b span) int {
+		return cmp.Or(a.from.Compare(b.from), a.to.Compare(b.to), cmp.Compare(a.name, b.name))
+	})
 	var out []span
 	named := map[string]bool{}
 	for _, s := range all {

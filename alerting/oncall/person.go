@@ -49,7 +49,9 @@ func (p *Person) Validate() []conf.Complaint {
 
 // personKey complains about keys that would be misread where people are named together with other things.
 func personKey(key string, at conf.Pos) conf.Problems {
-	bad := func(c rune) bool { return unicode.IsSpace(c) || unicode.IsControl(c) || strings.ContainsRune("/,;:\"'", c) }
+	bad := func(c rune) bool {
+		return unicode.IsSpace(c) || unicode.IsControl(c) || strings.ContainsRune("/,;:\"'", c)
+	}
 	if key == "" || strings.ContainsFunc(key, bad) {
 		return conf.Problems{at.Problem("\""+key+"\" cannot be the key of a person", "use letters, digits, - and _; the full name goes into name:")}
 	}

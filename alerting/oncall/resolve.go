@@ -14,6 +14,7 @@ import (
 // schedule is a Schedule made ready.
 type schedule struct {
 	name      string
+	at        conf.Pos
 	loc       *time.Location
 	layers    []*layer // The last one is asked first.
 	backup    []*layer // Of the secondary; none means the next of the primary's rotation.
@@ -28,7 +29,7 @@ func compile(name string, s *Schedule, people map[string]Person) (*schedule, con
 	if err != nil {
 		return nil, conf.Problems{s.Problem("there is no timezone \""+s.Timezone+"\"", "use a name of the IANA list")}
 	}
-	out := &schedule{name: name, loc: loc, alone: s.Secondary.None, leaves: map[string]time.Time{}}
+	out := &schedule{name: name, at: s.Pos, loc: loc, alone: s.Secondary.None, leaves: map[string]time.Time{}}
 	for key, p := range people {
 		out.leaves[key] = time.Time{}
 		if p.Leaves.given {
