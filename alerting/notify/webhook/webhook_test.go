@@ -234,16 +234,6 @@ func TestTroubleOnTheWayIsTriedAgainAndTellsNoSecret(t *testing.T) {
 	}
 }
 
-func TestRetryAfterMayBeADate(t *testing.T) {
-	now := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
-	if got := after("Sat, 21 Nov 2026 22:01:30 GMT", now); got != 90*time.Second {
-		t.Errorf("got %s", got)
-	}
-	if got := after("Sat, 21 Nov 2026 21:00:00 GMT", now); got != 0 {
-		t.Errorf("got %s for a time that is over", got)
-	}
-}
-
 // A configuration is not shown in what is printed of it.
 func TestConfigPrintsNoSecret(t *testing.T) {
 	c := Default()

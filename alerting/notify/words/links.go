@@ -52,9 +52,17 @@ func web(address string) string {
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil {
 		return ""
 	}
+	strange := func(r rune) bool { return r < 0x80 && !strings.ContainsRune(".-_:[]", r) && !isAlnum(r) }
+	if strings.ContainsFunc(u.Host, strange) {
+		return ""
+	}
 	s := u.String()
 	if s != clean(s, maxURL) || strings.ContainsAny(s, " <>\"'`") {
 		return ""
 	}
 	return s
+}
+
+func isAlnum(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }

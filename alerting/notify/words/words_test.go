@@ -209,7 +209,7 @@ func TestOnlyLinksOfTheWebAreLinks(t *testing.T) {
 	for address, ok := range map[string]bool{
 		"https://wiki.example/a?b=c#d": true, "http://10.0.0.1:8080/": true, " https://wiki.example/ ": true,
 		"javascript:alert(1)": false, "data:text/html,x": false, "//wiki.example/": false, "wiki/core": false, "https://kim:secret@wiki.example/": false,
-		"https://": false, "ftp://x/": false, "https://wiki.example/" + strings.Repeat("a", 3000): false, "https://wiki.example/\nx": false,
+		"https://": false, "ftp://x/": false, "https://w)ki.example/": false, "https://[::1]:80/": true, "https://wiki.example/" + strings.Repeat("a", 3000): false, "https://wiki.example/\nx": false,
 	} {
 		if got := web(address) != ""; got != ok {
 			t.Errorf("%.60q: %v", address, got)
