@@ -38,8 +38,10 @@ type Desk struct {
 	// until the next scan.
 	strangers map[*node]time.Time
 	suspects  map[*node]struct{}
-	waiting   int // Incidents that are being verified.
-	shown     int // Of these, the published ones.
+	gathered  map[string]*incident   // Incidents of similar alerts.
+	peers     map[string][]*incident // What may be gathered, as of this Step.
+	waiting   int                    // Incidents that are being verified.
+	shown     int                    // Of these, the published ones.
 	scanned   time.Time
 	newest    time.Time // When the newest incident was opened.
 	out       Output
@@ -99,7 +101,7 @@ func NewDesk(policy Policy, route func(team string) string) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{},
 	}
 }
 
@@ -260,7 +262,7 @@ const scanEvery = time.Second
 
 // Step decides what follows from what was taken in and from time passing.
 func (d *Desk) Step(now time.Time) Output {
-	d.out = Output{}
+	d.out, d.peers = Output{}, nil
 	scan := now.Sub(d.scanned) >= scanEvery || now.Before(d.scanned)
 	if scan {
 		d.scanned = now
@@ -413,6 +415,9 @@ func (d *Desk) settle(n *node) time.Duration {
 
 // place puts an alert into the incident of a key.
 func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
+	if a.inc != nil && a.inc.rec.Kind == event.IncidentSimilar && cause == nil {
+		return
+	}
 	if a.inc != nil && a.inc.key == k {
 		if a.cause != cause {
 			a.inc.take(d, a, cause)
@@ -427,6 +432,9 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 			}
 			inc = f
 		}
+	}
+	if inc == nil && cause == nil {
+		inc = d.joins(a)
 	}
 	if inc == nil {
 		inc = d.open(k, a, now)

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -19,6 +20,8 @@ const (
 	ReasonReported = "reported-down"
 	// ReasonSuspected: several branches behind the cause fail, none is known to be well, and nobody could ask it.
 	ReasonSuspected = "suspected"
+	// ReasonSimilar: much of one kind fails at once, of whose relations nothing is known.
+	ReasonSimilar = "similar"
 	// ReasonAnswers: the target answers, so the alert is its own.
 	ReasonAnswers = "target-answers"
 	// ReasonUnverified: what may explain it could not be asked or did not answer in time.
@@ -61,6 +64,7 @@ type incident struct {
 	settling         bool      // It, or what is above it, came back only now.
 	into             string    // The incident that its last alert went to.
 	peak             *count    // The most it took along.
+	arrived          time.Time // When the newest of similar alerts began.
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
@@ -98,7 +102,10 @@ func (d *Desk) open(k key, a *held, now time.Time) *incident {
 func (inc *incident) attach(d *Desk, k key) {
 	inc.key = k
 	inc.rec.Cause, inc.rec.Kind = k.node.id, event.IncidentDown
-	if k.own {
+	switch {
+	case strings.HasPrefix(k.node.id, similarTo):
+		inc.rec.Kind = event.IncidentSimilar
+	case k.own:
 		inc.rec.Kind = event.IncidentOwn
 	}
 	if d.byKey[k] == nil && !inc.closed && (!k.own || len(inc.told) == 0) {
@@ -181,6 +188,9 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	inc.calm = time.Time{}
 	d.stale(inc, now)
 	if len(inc.told) == 0 && !now.Before(inc.pageAt) {
+		if d.gather(inc, now) {
+			return
+		}
 		d.tell(inc, now)
 	}
 	if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
@@ -246,6 +256,9 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 		}
 	}
 	inc.detach(d)
+	if d.gathered[inc.key.node.id] == inc {
+		delete(d.gathered, inc.key.node.id)
+	}
 	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc }) // What fires anew is another problem.
 	delete(d.incidents, inc.rec.ID)
 	delete(d.changed, inc)

@@ -23,6 +23,10 @@ type Policy struct {
 	// Unreachable is a regular expression (RE2, the whole name) for the names of alerts that say of a target that it is
 	// not there at all. It matters for targets that Kemi does not poll itself: they explain what is behind them.
 	Unreachable string `yaml:"unreachable"`
+	// From SimilarCount alerts within SimilarWithin on, those of one team on targets of one class of which no relations
+	// are known are one incident.
+	SimilarWithin time.Duration `yaml:"similar_within"`
+	SimilarCount  int           `yaml:"similar_count"`
 	// A cause that fires FlapCount times within FlapWindow flaps: its incident stays open until it was calm for
 	// FlapCalm.
 	FlapWindow time.Duration `yaml:"flap_window"`
@@ -38,6 +42,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, VerifyTimeout: 15 * time.Second, VerifyAtOnce: 32, Settle: time.Minute,
 		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
+		SimilarWithin: time.Minute, SimilarCount: 4,
 		Unreachable: `(?i)(target|instance|host|node|server|switch|router|device|machine|vm|hypervisor|site|ping|probe)[ _-]?(is)?[ _-]?(down|unreachable|offline|failed|not_?responding|no_?response)`,
 		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second,
 	}
@@ -56,6 +61,8 @@ func (p *Policy) Validate() []conf.Complaint {
 	check(p.VerifyAtOnce >= 1 && p.VerifyAtOnce <= 10000, "verify_at_once", "verify_at_once is out of range", "use 1 to 10000")
 	check(p.Settle >= 0 && p.Settle <= time.Hour, "settle", "settle is out of range", "use 0s to 1h")
 	check(p.RerootWithin >= 0, "reroot_within", "reroot_within is negative", "use 0s or more")
+	check(p.SimilarWithin >= time.Second && p.SimilarWithin <= time.Hour, "similar_within", "similar_within is out of range", "use 1s to 1h")
+	check(p.SimilarCount >= 2, "similar_count", "similar_count is below 2", "use 2 or more")
 	_, err := regexp.Compile(p.Unreachable)
 	check(err == nil && p.Unreachable != "", "unreachable", "unreachable is no regular expression", "write one for names of alerts, such as (Host|Switch)Down")
 	check(p.FlapWindow >= 0, "flap_window", "flap_window is negative", "use 0s or more")

@@ -116,7 +116,10 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.Reason.Code == ReasonFlapping {
 		d.flapping[fire] = inc
 	}
-	inc.attach(d, key{n, r.Kind == event.IncidentOwn})
+	inc.attach(d, key{n, r.Kind != event.IncidentDown})
+	if r.Kind == event.IncidentSimilar {
+		d.gathered[n.id], inc.arrived = inc, r.Updated
+	}
 	for _, a := range r.Alerts {
 		if a.State == event.AlertFiring && !inc.closed {
 			d.claims[a.ID] = inc

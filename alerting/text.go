@@ -229,6 +229,9 @@ func cut(s string, most int) string {
 // title says the incident in one line.
 func (inc *incident) title(now time.Time) string {
 	r, n := &inc.rec, inc.key.node
+	if r.Kind == event.IncidentSimilar {
+		return inc.similarTitle(now)
+	}
 	name := cut(n.id, maxName)
 	if n.target != nil && n.target.Class != "" {
 		name += " (" + n.target.Class + ")"

@@ -25,6 +25,9 @@ const (
 	IncidentDown IncidentKind = "down"
 	// IncidentOwn: alerts on a target that answers, or of which nobody can tell.
 	IncidentOwn IncidentKind = "own"
+	// IncidentSimilar: alerts of one team on targets of one class, at about the same time, of whose relations nothing is
+	// known; Cause is no target then.
+	IncidentSimilar IncidentKind = "similar"
 )
 
 // Incident is one cause and everything it explains.

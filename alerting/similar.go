@@ -1,0 +1,120 @@
+package alerting
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Where the CMDB knows no relations there is no cause to look for. What fails then at about the same time, on targets of
+// one class that belong to one team, is one incident: from the SimilarCount-th within SimilarWithin on.
+
+// similarTo begins the names under which such alerts are grouped.
+const similarTo = "similar/"
+
+// unrelated says whether nothing is known of what the target needs, and of what needs it.
+func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users) == 0 }
+
+// similar names the incident that takes in what resembles an alert.
+func similar(a *held) string {
+	team := a.event.Team
+	if t := a.node.target; t != nil && t.Team != "" {
+		team = t.Team
+	}
+	return similarTo + cmp.Or(team, DefaultTeam) + "/" + a.node.class()
+}
+
+// joins finds the incident of similar alerts that a goes into, if there is one and alerts still come.
+func (d *Desk) joins(a *held) *incident {
+	if !a.node.unrelated() || len(d.gathered) == 0 {
+		return nil
+	}
+	inc := d.gathered[similar(a)]
+	if inc == nil || a.event.StartsAt.After(inc.arrived.Add(d.policy.SimilarWithin)) {
+		return nil
+	}
+	if a.event.StartsAt.After(inc.arrived) {
+		inc.arrived = a.event.StartsAt
+	}
+	return inc
+}
+
+// gather makes one incident of those that resemble inc, which is to be told now, and says whether it did.
+func (d *Desk) gather(inc *incident, now time.Time) bool {
+	a := inc.single()
+	if a == nil {
+		return false
+	}
+	if d.peers == nil {
+		d.peers = map[string][]*incident{}
+		for _, i := range d.incidents {
+			if b := i.single(); b != nil && now.Sub(i.rec.OpenedAt) <= d.policy.SimilarWithin {
+				d.peers[similar(b)] = append(d.peers[similar(b)], i)
+			}
+		}
+	}
+	name := similar(a)
+	peers := d.peers[name]
+	if len(peers) < d.policy.SimilarCount {
+		return false
+	}
+	slices.SortFunc(peers, func(a, b *incident) int {
+		return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
+	})
+	group := d.open(key{d.graph.node(name), true}, a, now)
+	d.gathered[name], group.arrived = group, now
+	for _, i := range peers {
+		if len(i.told) > 0 || d.incidents[i.rec.ID] != i {
+			continue // People know of it by itself.
+		}
+		d.move(i, group, now)
+		i.rec.Reason.Causes = []string{group.rec.ID}
+		d.end(i, ReasonMerged, now)
+	}
+	delete(d.peers, name)
+	d.opened(group, ReasonSimilar, nil, now)
+	group.pageAt = now
+	group.review(d)
+	return true
+}
+
+// single is the alert of an incident that is about nothing but a target without relations; nil of any other.
+func (inc *incident) single() *held {
+	if !inc.key.node.unrelated() || inc.rec.Kind == event.IncidentSimilar {
+		return nil
+	}
+	for _, a := range inc.members {
+		return a
+	}
+	return nil
+}
+
+// similarTitle says an incident of similar alerts in one line.
+func (inc *incident) similarTitle(now time.Time) string {
+	r := &inc.rec
+	team, class, _ := strings.Cut(strings.TrimPrefix(inc.key.node.id, similarTo), "/")
+	if r.State == event.IncidentResolved {
+		return "what failed on " + plural(2, class)[2:] + " of team " + team + " is over after " + lasted(r, now)
+	}
+	names := map[string]int{}
+	targets := map[string]struct{}{}
+	for _, a := range inc.members {
+		names[cut(a.event.Name, maxName)]++
+		targets[a.event.Target] = struct{}{}
+	}
+	order := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return cmp.Or(cmp.Compare(names[b], names[a]), cmp.Compare(a, b)) })
+	said := make([]string, 0, 4)
+	for i, name := range order {
+		if i == 3 && len(order) > 4 {
+			said = append(said, strconv.Itoa(len(order)-3)+" more kinds of alert")
+			break
+		}
+		said = append(said, name+" ("+strconv.Itoa(names[name])+")")
+	}
+	return plural(len(targets), class) + " of team " + team + " fail at once: " + strings.Join(said, ", ")
+}
