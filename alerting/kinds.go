@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/alertmanager"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/alerting/notify/log"
 	"kemi.dev/kemi/alerting/notify/webhook"
@@ -16,6 +17,23 @@ func kinds(boxes *inbox.Set) map[string]maker {
 		"webhook": kind(webhook.Default, webhook.New),
 		"log":     kind(log.Default, log.New),
 		"inbox":   kind(inbox.Default, boxes.New),
+
+		"discord":    alertmanager.Kind("discord"),
+		"incidentio": alertmanager.Kind("incidentio"),
+		"jira":       alertmanager.Kind("jira"),
+		"mattermost": alertmanager.Kind("mattermost"),
+		"msteams":    alertmanager.Kind("msteams"),
+		"msteamsv2":  alertmanager.Kind("msteamsv2"),
+		"opsgenie":   alertmanager.Kind("opsgenie"),
+		"pagerduty":  alertmanager.Kind("pagerduty"),
+		"pushover":   alertmanager.Kind("pushover"),
+		"rocketchat": alertmanager.Kind("rocketchat"),
+		"slack":      alertmanager.Kind("slack"),
+		"sns":        alertmanager.Kind("sns"),
+		"telegram":   alertmanager.Kind("telegram"),
+		"victorops":  alertmanager.Kind("victorops"),
+		"webex":      alertmanager.Kind("webex"),
+		"wechat":     alertmanager.Kind("wechat"),
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"sync"
 	"text/template"
 	"time"
+	"unicode/utf8"
 
 	amtemplate "github.com/prometheus/alertmanager/template"
 
@@ -328,24 +329,28 @@ func (r *Receiver) said(p *event.Page) map[string]string {
 		escape = func(s string) string { return s }
 	}
 	return map[string]string{
-		"title": escape(m.Subject), "text": shorten(text, escape, most), "incident": p.Incident, "urgency": string(p.Urgency),
+		"title": escape(m.Subject), "text": shorten(text, escape, r.spec.cost, most), "incident": p.Incident, "urgency": string(p.Urgency),
 		"link": m.Link(words.LinkIncident), "ack": m.Link(words.LinkAck), "runbook": m.Link(words.LinkRunbook), "cause": causeOf(p),
 	}
 }
 
-// shorten leaves out lines at the end until what is left, escaped, has no more than so many characters.
-func shorten(text string, escape func(string) string, most int) string {
-	if out := escape(text); len([]rune(out)) <= most {
+// shorten leaves out lines at the end until what is left, escaped, costs no more than so much: characters, if nothing
+// else is said.
+func shorten(text string, escape func(string) string, cost func(string) int, most int) string {
+	if cost == nil {
+		cost = utf8.RuneCountInString
+	}
+	if out := escape(text); cost(out) <= most {
 		return out
 	}
 	var b strings.Builder
-	for line := range strings.SplitSeq(text, "\n") {
+	left := most - 1
+	for line := range strings.Lines(text) {
 		line = escape(line)
-		if b.Len()+len(line)+4 > most { // In bytes, which are at least as many.
+		if left -= cost(line); left < 0 {
 			break
 		}
 		b.WriteString(line)
-		b.WriteByte('\n')
 	}
 	return b.String() + "…"
 }

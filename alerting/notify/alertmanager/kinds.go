@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -33,8 +34,10 @@ type spec struct {
 	defaults func(settings map[string]any) map[string]any
 	updates  map[string]any
 	// escape makes our words safe in the provider's markup, and room is how many characters of text it takes.
+	// cost measures it if not in characters.
 	escape func(string) string
 	room   int
+	cost   func(string) int
 	// judge finds what an answer's body says beyond its status: why it is a refusal, and whether trying again can help.
 	judge func(status int, body []byte) (refused string, again bool)
 	// spoils: a refusal may be about what the sender remembers, so that the next page needs a new one.
@@ -64,10 +67,11 @@ func specs() map[string]spec {
 					map[string]any{"href": `{{ .RouteLabels.link }}`, "text": "Incident"},
 					map[string]any{"href": `{{ .RouteLabels.runbook }}`, "text": "Runbook"},
 				},
-				"details": map[string]any{"text": `{{ .RouteLabels.text }}`},
+				// Alertmanager takes what looks like YAML in details for YAML. After a line without a colon nothing does.
+				"details": map[string]any{"text": "What Kemi knows\n\n{{ .RouteLabels.text }}"},
 			}),
 			// Version 1 of the API answers 403 when there is too much, version 2 never does.
-			judge: func(status int, body []byte) (string, bool) { return "", status == 403 && len(body) > 0 && !isJSON(body) },
+			judge: func(status int, _ []byte) (string, bool) { return "", status == http.StatusForbidden },
 		},
 		"opsgenie": {
 			list: "opsgenie_configs", dedups: true, needs: [][]string{{"api_key"}}, target: "responders", room: 15_000,
@@ -81,7 +85,7 @@ func specs() map[string]spec {
 			}),
 		},
 		"slack": {
-			list: "slack_configs", target: "channel", needs: [][]string{{"api_url", "app_token", "http_config.authorization"}}, escape: slackText, room: 12_000,
+			list: "slack_configs", target: "channel", needs: [][]string{{"api_url", "app_token"}}, escape: slackText, room: 12_000,
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					OK    *bool  `json:"ok"`
@@ -102,7 +106,7 @@ func specs() map[string]spec {
 		"msteamsv2": teams,
 		"discord":   {list: "discord_configs", target: "webhook_url", placeholder: nowhere, escape: quiet, room: 4000},
 		"telegram": {
-			list: "telegram_configs", target: "chat_id", placeholder: int64(1), needs: [][]string{{"bot_token"}}, room: 3500,
+			list: "telegram_configs", target: "chat_id", placeholder: int64(1), needs: [][]string{{"bot_token"}}, room: 2600, cost: telegramText,
 			aim: func(settings map[string]any, handle string) error {
 				id, err := strconv.ParseInt(strings.TrimSpace(handle), 10, 64)
 				if err != nil || id == 0 {
@@ -223,8 +227,6 @@ func always(settings map[string]any) func(map[string]any) map[string]any {
 	return func(map[string]any) map[string]any { return settings }
 }
 
-func isJSON(body []byte) bool { return json.Valid(body) && strings.HasPrefix(strings.TrimSpace(string(body)), "{") }
-
 // slackText escapes what means something in Slack's markup: api.slack.com/reference/surfaces/formatting.
 func slackText(s string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
@@ -238,5 +240,5 @@ func quiet(s string) string {
 	return s
 }
 
-// telegramText is text in Telegram's HTML: our templates escape it, so only its length counts here.
+// telegramText is how long a text is in Telegram's HTML, in characters: templates escape it.
 func telegramText(s string) int { return len([]rune(html.EscapeString(s))) }

@@ -1,0 +1,111 @@
+package alertmanager
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/alertmanager/alert"
+	"github.com/prometheus/common/model"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Bounds of what goes into one page: providers refuse what is too large, and some drop it without a word.
+const (
+	maxAlerts = 20
+	maxLabels = 40
+	maxLabel  = 1000 // Characters of a value.
+)
+
+// alertsOf makes Alertmanager's alerts of a page: one for each of the incident's own, those of the cause first, and at
+// least one. Whether they fire or are resolved follows the page, which may be older than what is known now.
+func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
+	incident := event.Incident{Title: p.Title, OpenedAt: p.Created}
+	if p.Snapshot != nil {
+		incident = *p.Snapshot
+	}
+	listed := slices.Clone(incident.Alerts)
+	slices.SortStableFunc(listed, func(a, b event.IncidentAlert) int {
+		switch {
+		case (a.Target == incident.Cause) == (b.Target == incident.Cause):
+			return 0
+		case a.Target == incident.Cause:
+			return -1
+		default:
+			return 1
+		}
+	})
+	if len(listed) == 0 || incident.Kind == event.IncidentDown && listed[0].Target != incident.Cause {
+		first := event.IncidentAlert{Name: "TargetDown", Target: incident.Cause, State: event.AlertFiring, Severity: incident.Severity, StartsAt: incident.OpenedAt}
+		if incident.Kind != event.IncidentDown {
+			first.Name = "Incident"
+		}
+		listed = slices.Insert(listed, 0, first)
+	}
+	listed = listed[:min(len(listed), maxAlerts)]
+	ended := now.Add(-time.Second) // Alertmanager compares with the clock, which may be behind the incident's.
+	if at := incident.ResolvedAt; !at.IsZero() && at.Before(ended) {
+		ended = at
+	}
+	alerts := make([]*alert.Alert, 0, len(listed))
+	firing := false
+	for n, a := range listed {
+		out := &alert.Alert{Alert: model.Alert{Labels: labelsOf(a, p, &incident), Annotations: annotationsOf(a, n == 0, p), StartsAt: a.StartsAt}}
+		if external != "" && a.Target != "" {
+			out.GeneratorURL = strings.TrimRight(external, "/") + "/targets/" + url.PathEscape(a.Target)
+		}
+		if p.Kind == event.PageResolved || a.State == event.AlertResolved {
+			out.EndsAt = ended
+		} else {
+			firing = true
+		}
+		alerts = append(alerts, out)
+	}
+	if p.Kind != event.PageResolved && !firing {
+		alerts[0].EndsAt = time.Time{}
+	}
+	return alerts
+}
+
+func labelsOf(a event.IncidentAlert, p *event.Page, i *event.Incident) model.LabelSet {
+	out := model.LabelSet{}
+	set := func(name, value string) {
+		if value != "" {
+			out[model.LabelName(valid(name))] = model.LabelValue(valid(cut(value, maxLabel)))
+		}
+	}
+	for _, l := range a.Labels[:min(len(a.Labels), maxLabels)] {
+		set(l.Name, l.Value)
+	}
+	set("alertname", a.Name)
+	set("target", a.Target)
+	set("team", p.Team)
+	set("incident", p.Incident)
+	set("severity", i.Severity)
+	set("severity", a.Severity)
+	set("urgency", string(p.Urgency))
+	return out
+}
+
+func annotationsOf(a event.IncidentAlert, first bool, p *event.Page) model.LabelSet {
+	out := model.LabelSet{}
+	set := func(name, value string) {
+		if value = strings.TrimSpace(value); value != "" {
+			out[model.LabelName(name)] = model.LabelValue(valid(value))
+		}
+	}
+	set("summary", a.Summary)
+	if a.Summary == "" {
+		set("summary", p.Title)
+	}
+	if first {
+		set("description", p.Text)
+	}
+	set("description", a.Description)
+	set("runbook_url", a.Runbook)
+	return out
+}
+
+func valid(s string) string { return strings.ToValidUTF8(s, "\uFFFD") }

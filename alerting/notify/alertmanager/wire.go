@@ -1,0 +1,141 @@
+package alertmanager
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	maxAnswer = 512     // Characters of an answer that are kept.
+	maxBody   = 1 << 20 // Bytes of an answer that are read.
+)
+
+// wire carries the requests of one sender and notes what is answered.
+type wire struct {
+	next  http.RoundTripper
+	agent bool // The User-Agent may be set: it is not signed.
+	ctx   context.Context
+	last  exchange
+}
+
+// exchange is the last request of a page and what became of it.
+type exchange struct {
+	requests int // All of this page.
+	err      error
+	status   int
+	answer   string
+	body     []byte
+	after    time.Duration
+}
+
+// begin is called before each page. Some notifiers do not hand the context down, so the wire has it.
+func (w *wire) begin(ctx context.Context) { w.ctx, w.last = ctx, exchange{} }
+
+// RoundTrip implements http.RoundTripper. It reads answers to their end, so that a body that hangs counts as a request
+// that hangs.
+func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	defer cancel()
+	defer context.AfterFunc(w.ctx, cancel)()
+	out := req.Clone(ctx)
+	if w.agent {
+		out.Header.Set("User-Agent", "Kemi")
+	}
+	w.last = exchange{requests: w.last.requests + 1}
+	x := &w.last
+	resp, err := w.next.RoundTrip(out)
+	if err != nil {
+		x.err = bare(err)
+		return nil, err
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	_ = resp.Body.Close() // What was read is what counts.
+	if err == nil && len(body) > maxBody {
+		err = errors.New("the receiver's answer is larger than 1 MiB")
+	}
+	if err != nil {
+		x.err = bare(err)
+		return nil, err
+	}
+	x.status, x.body = resp.StatusCode, body
+	x.answer = strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)
+	if req.Method != http.MethodGet { // What is fetched on the way may be a token.
+		x.answer += " " + cut(strings.ToValidUTF8(string(body[:min(len(body), 4*maxAnswer)]), "\uFFFD"), maxAnswer)
+	}
+	x.answer = strings.TrimSpace(x.answer)
+	x.after = max(after(resp.Header.Get("Retry-After"), time.Now()), afterIn(body))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// CloseIdleConnections lets http.Client reach what is below.
+func (w *wire) CloseIdleConnections() {
+	if c, ok := w.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
+
+// busy reports whether a status is about now, not about the page.
+func busy(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	default:
+		return status/100 == 5
+	}
+}
+
+// bare is an error without the URL: that may hold a secret.
+func bare(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		return u.Err
+	}
+	return err
+}
+
+// cut makes one line of a text, of at most so many characters.
+func cut(s string, most int) string {
+	r := []rune(strings.Join(strings.Fields(s), " "))
+	if len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return string(r)
+}
+
+// day bounds how long a receiver can ask to be left alone.
+const day = 24 * time.Hour
+
+// after reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3).
+func after(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 {
+		return time.Duration(min(seconds, day.Seconds()) * float64(time.Second))
+	}
+	if at, err := http.ParseTime(value); err == nil {
+		return max(0, min(at.Sub(now), day))
+	}
+	return 0
+}
+
+// afterIn reads how long to wait from a body: Telegram and Discord say it there, in seconds.
+// Source: core.telegram.org/bots/api, ResponseParameters; discord.com/developers/docs/topics/rate-limits.
+func afterIn(body []byte) time.Duration {
+	var a struct {
+		RetryAfter float64 `json:"retry_after"`
+		Parameters struct {
+			RetryAfter float64 `json:"retry_after"`
+		} `json:"parameters"`
+	}
+	if json.Unmarshal(body, &a) != nil {
+		return 0
+	}
+	return time.Duration(max(0, min(max(a.RetryAfter, a.Parameters.RetryAfter), day.Seconds())) * float64(time.Second))
+}
