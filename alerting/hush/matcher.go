@@ -44,27 +44,36 @@ func (m *matcher) matches(value string) bool {
 // listed says that a label must have one of the values, none of them empty: what an index can look up.
 func (m *matcher) listed() bool { return m.full == nil && !m.negative && m.values[0] != "" }
 
-// compileMatchers makes matchers ready; those that cost least come first. The error names the place.
+// compileMatchers makes the matchers of a silence ready; those that cost least come first. The error names the place.
 func compileMatchers(all []event.Matcher) ([]matcher, error) {
 	if len(all) == 0 {
 		return nil, errors.New("there are no matchers: select alerts by at least one label, such as alertname=\"InstanceDown\"")
 	}
-	out := make([]matcher, 0, len(all))
-	empty := true
-	for i, m := range all {
-		c, err := compileMatcher(m)
-		if err != nil {
-			return nil, fmt.Errorf("matcher %d (%s): %w", i+1, matcherText(m), err)
-		}
-		empty = empty && !m.Negative && c.matches("")
-		out = append(out, c)
+	out, empty, err := compileEach(all)
+	if err != nil {
+		return nil, err
 	}
 	if empty {
 		return nil, errors.New("every matcher matches the empty value, so that it would hold for everything without these labels: " +
 			"add a matcher with a value, such as alertname=\"InstanceDown\"")
 	}
-	slices.SortStableFunc(out, func(a, b matcher) int { return cmp.Compare(a.cost(), b.cost()) })
 	return out, nil
+}
+
+// compileEach is compileMatchers for a side of an inhibition rule, which may match everything. It says whether all of
+// them match the empty value; of negative ones nobody asks, as Alertmanager does not.
+func compileEach(all []event.Matcher) (out []matcher, empty bool, err error) {
+	out, empty = make([]matcher, 0, len(all)), true
+	for i, m := range all {
+		c, err := compileMatcher(m)
+		if err != nil {
+			return nil, false, fmt.Errorf("matcher %d (%s): %w", i+1, matcherText(m), err)
+		}
+		empty = empty && !m.Negative && c.matches("")
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b matcher) int { return cmp.Compare(a.cost(), b.cost()) })
+	return out, empty, nil
 }
 
 func (m *matcher) cost() int {

@@ -76,8 +76,12 @@ func parseRule(text string, starts time.Time, zone *time.Location) (*calendar, e
 			return nil, err
 		}
 	}
-	if _, err := rrule.NewRRule(c.option); err != nil {
+	r, err := rrule.NewRRule(c.option)
+	if err != nil {
 		return nil, fmt.Errorf("%w: see RFC 5545, 3.3.10", err)
+	}
+	if _, ever := r.Iterator()(); !ever {
+		return nil, errors.New("it names no day that there is: correct its days and months")
 	}
 	return c, nil
 }

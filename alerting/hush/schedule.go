@@ -43,6 +43,9 @@ func newSchedule(s *event.Silence) (*schedule, error) {
 		return nil, err
 	}
 	if s.Recurs == "" {
+		if s.EndsAt.IsZero() {
+			return nil, errors.New("it has no end: give ends_at, so that it is not forgotten")
+		}
 		return c, nil
 	}
 	if s.LastsSeconds <= 0 || s.LastsSeconds > maxLasts {
@@ -52,6 +55,7 @@ func newSchedule(s *event.Silence) (*schedule, error) {
 	if year := s.StartsAt.Year(); year < 1970 || year > 9000 {
 		return nil, errors.New("what recurs needs a start: give starts_at, when it begins for the first time, in 1970 or later")
 	}
+	c.starts = s.StartsAt.Truncate(time.Second) // As exact as the calendar is.
 	if c.calendar, err = parseRule(s.Recurs, s.StartsAt, c.zone); err != nil {
 		return nil, fmt.Errorf("recurrence rule %s: %w", shortQuote(s.Recurs), err)
 	}

@@ -1,0 +1,120 @@
+package hush
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/alertmanager/timeinterval"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// lookahead is how far the next change of a time interval is looked for; what does not change within it is looked at
+// again then.
+const lookahead = 35 * 24 * time.Hour
+
+// interval is a named time interval.
+type interval struct {
+	name  string
+	parts []timeinterval.TimeInterval
+	memo  atomic.Pointer[span]
+}
+
+// at says whether the interval holds at an instant, and until when the answer is sure to stay.
+func (v *interval) at(now time.Time) span {
+	if known := v.memo.Load(); known != nil && known.covers(now) {
+		return *known
+	}
+	out := span{on: v.contains(now), from: now}
+	for t, end := now, now.Add(lookahead); ; {
+		t = v.boundary(t)
+		if t.After(end) || v.contains(t) != out.on {
+			out.to = t
+			break
+		}
+	}
+	v.memo.Store(&out)
+	return out
+}
+
+func (v *interval) contains(t time.Time) bool {
+	for _, p := range v.parts {
+		if p.ContainsTime(t.UTC()) {
+			return true
+		}
+	}
+	return false
+}
+
+// boundary is the first instant after another at which a range of minutes or a day begins or ends, or clocks change:
+// between two of them nothing does.
+func (v *interval) boundary(t time.Time) time.Time {
+	first := boundary(t, time.UTC, nil) // An interval without parts has days, too.
+	for _, p := range v.parts {
+		zone := time.UTC
+		if p.Location != nil {
+			zone = p.Location.Location
+		}
+		first = earlier(first, boundary(t, zone, p.Times))
+	}
+	return first
+}
+
+func boundary(t time.Time, zone *time.Location, ranges []timeinterval.TimeRange) time.Time {
+	local := t.In(zone)
+	_, offset := local.Zone()
+	midnight := wallOf(t, zone).Truncate(24 * time.Hour).Add(-time.Duration(offset) * time.Second)
+	first := midnight.Add(24 * time.Hour)
+	for _, r := range ranges {
+		for _, minute := range [...]int{r.StartMinute, r.EndMinute} {
+			if at := midnight.Add(time.Duration(minute) * time.Minute); at.After(t) && at.Before(first) {
+				first = at
+			}
+		}
+	}
+	if _, change := local.ZoneBounds(); !change.IsZero() && change.Before(first) {
+		first = change
+	}
+	return first.UTC()
+}
+
+// muted lists the reasons that time itself gives. Names that are not configured say nothing: whoever reads routes
+// compares them with Intervals.
+func (s *Set) muted(of Subject, now time.Time) []found {
+	var out []found
+	for _, name := range of.Mute {
+		if v := s.intervals[name]; v != nil {
+			if in := v.at(now); in.on {
+				out = append(out, mute("its route is mute in "+name+" until "+stamp(in.to), name))
+			}
+		}
+	}
+	var outside []string
+	var until time.Time
+	text := ""
+	for _, name := range of.Active {
+		v := s.intervals[name]
+		if v == nil {
+			continue
+		}
+		in := v.at(now)
+		if in.on {
+			return out
+		}
+		if outside = append(outside, name); text != "" {
+			text += ", "
+		}
+		text += name
+		until = earlier(until, in.to)
+	}
+	if len(outside) > 0 {
+		f := mute("its route speaks only in "+text+", not before "+stamp(until), outside[0])
+		f.Causes = outside
+		out = append(out, f)
+	}
+	return out
+}
+
+func mute(text, name string) found {
+	return found{rank: 3, id: name, Reason: event.Reason{Code: CodeMuted, Text: text, Causes: []string{name}}}
+}
