@@ -106,6 +106,15 @@ func (s *State) SetIncident(i *event.Incident) {
 // SetPage keeps the newest stage of a page.
 func (s *State) SetPage(p *event.Page) { s.pages[p.ID] = p }
 
+// RemoveAlert forgets an alert.
+func (s *State) RemoveAlert(id string) { delete(s.alerts, id) }
+
+// RemoveIncident forgets an incident.
+func (s *State) RemoveIncident(id string) { delete(s.incidents, id) }
+
+// RemovePage forgets a page.
+func (s *State) RemovePage(id string) { delete(s.pages, id) }
+
 // Filter narrows a list: every set field has to match.
 type Filter struct {
 	State, Class, Team, Target, Incident string

@@ -61,18 +61,7 @@ func (m *Model) Run(ctx context.Context) error {
 	up := func(i int) func() { return func() { once[i].Do(caughtUp.Done) } }
 
 	var g run.Group
-	g.Add("targets", func(ctx context.Context) error {
-		return bus.Follow(ctx, m.bus, bus.From{Snapshot: true}, func(msg bus.Message[event.Target]) error {
-			m.write(func(s *State) {
-				if msg.Removed() {
-					s.RemoveTarget(msg.Key)
-				} else {
-					s.SetTarget(msg.Event)
-				}
-			})
-			return nil
-		}, up(0))
-	})
+	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, up(0)))
 	g.Add("findings", func(ctx context.Context) error {
 		return bus.Follow(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, func(msg bus.Message[event.Finding]) error {
 			if !msg.Removed() {
@@ -93,19 +82,23 @@ func (m *Model) Run(ctx context.Context) error {
 			}
 		}
 	})
-	g.Add("alerts", followed(m, (*State).SetAlert, up(2)))
-	g.Add("incidents", followed(m, (*State).SetIncident, up(3)))
-	g.Add("pages", followed(m, (*State).SetPage, up(4)))
+	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, up(2)))
+	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, up(3)))
+	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, up(4)))
 	return g.Run(ctx)
 }
 
 // followed follows a keep-latest topic from its snapshot.
-func followed[T any, W event.Word[T]](m *Model, set func(*State, W), caughtUp func()) func(context.Context) error {
+func followed[T any, W event.Word[T]](m *Model, set func(*State, W), remove func(*State, string), caughtUp func()) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return bus.Follow[T, W](ctx, m.bus, bus.From{Snapshot: true}, func(msg bus.Message[T]) error {
-			if !msg.Removed() {
-				m.write(func(s *State) { set(s, W(msg.Event)) })
-			}
+			m.write(func(s *State) {
+				if msg.Removed() {
+					remove(s, msg.Key)
+				} else {
+					set(s, W(msg.Event))
+				}
+			})
 			return nil
 		}, caughtUp)
 	}
