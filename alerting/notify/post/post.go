@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -110,8 +111,10 @@ type Request struct {
 	// ContentType of the body.
 	ContentType string
 	Body        []byte
-	// Headers beside those of the configuration, which win.
+	// Headers of the receiver; they win over those of the configuration.
 	Headers map[string]string
+	// Query is added to the URL's.
+	Query url.Values
 	// Statuses are those that mean delivered; empty is every 2xx.
 	Statuses []int
 	// Check looks into an answer of such a status; nil is content with the status.
@@ -141,6 +144,11 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 	req, err := http.NewRequestWithContext(ctx, r.Method, c.config.URL.Reveal(), bytes.NewReader(r.Body))
 	if err != nil {
 		return "", notify.Permanent(errors.New("send request: the url is not valid"))
+	}
+	if len(r.Query) > 0 {
+		query := req.URL.Query()
+		maps.Copy(query, r.Query)
+		req.URL.RawQuery = query.Encode()
 	}
 	c.dress(req, r)
 	resp, err := c.http.Do(req)
@@ -180,9 +188,6 @@ func (r Request) expects(status int) bool {
 }
 
 func (c *Client) dress(req *http.Request, r Request) {
-	for name, value := range r.Headers {
-		req.Header.Set(name, value)
-	}
 	if r.ContentType != "" {
 		req.Header.Set("Content-Type", r.ContentType)
 	}
@@ -192,6 +197,9 @@ func (c *Client) dress(req *http.Request, r Request) {
 		if strings.EqualFold(name, "host") {
 			req.Host = value.Reveal()
 		}
+	}
+	for name, value := range r.Headers {
+		req.Header.Set(name, value)
 	}
 	if !c.config.BearerToken.IsZero() {
 		req.Header.Set("Authorization", "Bearer "+c.config.BearerToken.Reveal())

@@ -214,7 +214,7 @@ func TestCredentialsAndHeadersAreSent(t *testing.T) {
 	}
 	c := client(t, srv.URL, func(c *Config) {
 		c.BasicAuth = &BasicAuth{Username: "kemi", Password: secret}
-		c.Headers = map[string]conf.Secret{"Host": conf.NewSecret("chat.example"), "Idempotency-Key": conf.NewSecret("mine")}
+		c.Headers = map[string]conf.Secret{"Host": conf.NewSecret("chat.example"), "Idempotency-Key": conf.NewSecret("mine"), "content-type": conf.NewSecret("text/x-mine")}
 	})
 	for _, want := range []string{"one", "two"} {
 		if _, err := c.Send(t.Context(), Request{Method: "PUT", ContentType: "text/plain", Headers: Keys(&event.Page{ID: "p1", DedupKey: "k1"})}); err != nil {
@@ -222,7 +222,7 @@ func TestCredentialsAndHeadersAreSent(t *testing.T) {
 		}
 		r := <-got
 		user, pass, _ := r.BasicAuth()
-		if r.Method != "PUT" || r.Host != "chat.example" || r.Header.Get("Idempotency-Key") != "mine" || r.Header.Get("X-Kemi-Dedup-Key") != "k1" || user != "kemi" || pass != want {
+		if r.Method != "PUT" || r.Host != "chat.example" || r.Header.Get("Idempotency-Key") != "p1" || r.Header.Get("Content-Type") != "text/x-mine" || r.Header.Get("X-Kemi-Dedup-Key") != "k1" || user != "kemi" || pass != want {
 			t.Errorf("got %s %s %v, %s:%s", r.Method, r.Host, r.Header, user, pass)
 		}
 		if err := os.WriteFile(password, []byte("two"), 0o600); err != nil {

@@ -70,8 +70,8 @@ const maxRendered = 64 << 10
 
 var errTooLong = errors.New("it writes more than 64 KiB")
 
-// Text is one template: Go's text/template over Data, with the functions json, lower, upper, trim, join, cut, default,
-// time and in beside Go's own. It is safe for concurrent use.
+// Text is one template: Go's text/template over Data, with the functions json, lower, upper, trim, join, cut, oneline,
+// default, time and in beside Go's own. It is safe for concurrent use.
 type Text struct {
 	name string
 	run  interface{ Execute(io.Writer, any) error }
@@ -142,8 +142,14 @@ func functions() map[string]any {
 			return strings.TrimSuffix(b.String(), "\n"), err
 		},
 		"lower": strings.ToLower, "upper": strings.ToUpper, "trim": strings.TrimSpace,
-		"join": func(sep string, all []string) string { return strings.Join(all, sep) },
-		"cut":  func(most int, s string) string { return clean(s, most) },
+		"join":    func(sep string, all []string) string { return strings.Join(all, sep) },
+		"oneline": func(s string) string { return clean(s, maxText) },
+		"cut": func(most int, s string) string {
+			if r := []rune(s); len(r) > most {
+				return string(r[:max(0, most-1)]) + "…"
+			}
+			return s
+		},
 		"default": func(instead, s string) string {
 			if s == "" {
 				return instead
