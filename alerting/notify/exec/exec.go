@@ -75,9 +75,12 @@ func (c *Config) Validate() []conf.Complaint {
 	return all
 }
 
+// program is absolute when it has a slash in it: a relative one would be looked for from the folder it is to run in.
 func (c *Config) program() string {
 	if name := c.Command[0]; strings.ContainsRune(name, filepath.Separator) {
-		return c.At.Path(name)
+		if path, err := filepath.Abs(c.At.Path(name)); err == nil {
+			return path
+		}
 	}
 	return c.Command[0]
 }
