@@ -71,7 +71,7 @@ func isForbidden(r rune) bool {
 
 // decodeCloudEvent unwraps a word. Unknown attributes and unknown fields of the data are left alone: a newer
 // Kemi may have written them.
-func decodeCloudEvent(data []byte, word string, into any) error {
+func decodeCloudEvent(data []byte, word string, into Event) error {
 	var env incoming
 	if err := json.Unmarshal(data, &env); err != nil {
 		return malformed(word, err)
@@ -92,6 +92,9 @@ func decodeCloudEvent(data []byte, word string, into any) error {
 		return malformed(word, errors.New("no data"))
 	}
 	if err := json.Unmarshal(env.Data, into); err != nil {
+		return malformed(word, err)
+	}
+	if err := complete(env.Data, into); err != nil {
 		return malformed(word, err)
 	}
 	return nil

@@ -81,7 +81,16 @@ func TestAnotherVersionIsRefusedWithWhatToDo(t *testing.T) {
 		"data that is no JSON":        {func(ce map[string]any) { ce["datacontenttype"] = "application/xml" }, `datacontenttype is "application/xml"`},
 		"no data":                     {func(ce map[string]any) { delete(ce, "data") }, "no data"},
 		"data that is nothing":        {func(ce map[string]any) { ce["data"] = nil }, "no data"},
-		"a field of another type":     {func(ce map[string]any) { ce["data"].(map[string]any)["labels"] = "none" }, "labels"},
+		"data of nobody":              {func(ce map[string]any) { ce["data"] = map[string]any{} }, "id is missing"},
+		"a field that is not there":   {func(ce map[string]any) { delete(ce["data"].(map[string]any), "starts_at") }, "starts_at is missing"},
+		"an id that is empty":         {func(ce map[string]any) { ce["data"].(map[string]any)["id"] = "" }, "id is empty"},
+		"a state that there is not":   {func(ce map[string]any) { ce["data"].(map[string]any)["state"] = "maybe" }, `"maybe" is no state`},
+		"a field of a field": {func(ce map[string]any) {
+			data := ce["data"].(map[string]any)
+			delete(data, "rule")
+			data["reason"] = map[string]any{"code": "a \\\" {\": [", "rule": "rule"}
+		}, "rule is missing"},
+		"a field of another type": {func(ce map[string]any) { ce["data"].(map[string]any)["labels"] = "none" }, "labels"},
 	} {
 		_, err := event.Parse("alerts.v1", rewrite(t, alert, c.change))
 		if !errors.Is(err, event.ErrMalformed) || !strings.Contains(err.Error(), c.want) {
@@ -137,6 +146,9 @@ func TestAttributesAreLegalWhateverThingsAreCalled(t *testing.T) {
 		}
 		data, _ := c.Encode()
 		back, err := event.Parse("commands.v1", data)
+		if c.Subject == "" && errors.Is(err, event.ErrMalformed) {
+			return
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
