@@ -30,13 +30,6 @@ const (
 	sayAgain = time.Hour
 )
 
-// progress is what one owner of a partition leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
-// latest time that any of them has seen; it is later than Tick when the clock was put back.
-type progress struct {
-	Tick    time.Time `json:"tick"`
-	Reached time.Time `json:"reached"`
-}
-
 // Group is the room's name on the bus. Who owns a partition of the targets in it schedules them.
 const Group = "scheduler"
 
@@ -52,6 +45,7 @@ type partition struct {
 	own  *bus.Ownership
 	plan *shared
 	last progress
+	owed tally // What was missed up to last and is not counted yet.
 	// seen is the newest position that the plan began with: what is handed over up to it is older.
 	seen int64
 	done chan struct{}
@@ -59,7 +53,7 @@ type partition struct {
 
 // open begins with the targets that are there and goes on where the last owner was.
 func (r *Room) open(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Target], error) {
-	p := &partition{room: r, own: own, done: make(chan struct{})}
+	p := &partition{room: r, own: own, owed: tally{}, done: make(chan struct{})}
 	var err error
 	if p.last, err = r.load(ctx, own); err != nil {
 		return nil, fmt.Errorf("load the progress of partition %d: %w", own.Partition, err)
@@ -74,7 +68,8 @@ func (r *Room) open(ctx context.Context, own *bus.Ownership) (bus.Handler[event.
 	if err != nil {
 		return nil, fmt.Errorf("load the targets of partition %d: %w", own.Partition, err)
 	}
-	r.begin(p.plan, p.last)
+	p.owed[missedStopped] = r.begin(p.plan, p.last)
+	p.last.reach(start)
 	go func() {
 		defer close(p.done)
 		r.loop(ctx, p)
@@ -98,7 +93,7 @@ func (p *partition) Tick(context.Context, time.Time) error { return nil }
 // Close implements bus.Closer: the next owner is to know exactly how far this one came.
 func (p *partition) Close(ctx context.Context) {
 	<-p.done
-	p.room.save(ctx, p.own, p.last)
+	p.room.save(ctx, p.own, p.last, p.owed)
 	p.room.targets.DeleteLabelValues(strconv.Itoa(p.own.Partition))
 }
 
@@ -143,19 +138,19 @@ func (r *Room) take(s *shared, m bus.Message[event.Target]) {
 	}
 }
 
-// begin counts what was missed since the last run.
-func (r *Room) begin(s *shared, last progress) {
+// begin is how much was missed since the last run.
+func (r *Room) begin(s *shared, last progress) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.live = true
 	log := r.scope.Log().With("targets", s.plan.Len())
 	if last.Tick.IsZero() || !last.Tick.Before(s.start) {
 		log.Info("schedule")
-		return
+		return 0
 	}
 	n := s.plan.Missed(last.Tick, s.start)
-	r.missed.WithLabelValues(missedStopped).Add(float64(n))
 	log.Info("schedule", "stopped_for", s.start.Sub(last.Tick).Round(time.Millisecond), "missed_while_stopped", n)
+	return n
 }
 
 // loop asks the plan what is due and has it published, until ctx ends. It never waits for the bus: what is due while that
@@ -164,93 +159,79 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 	clock := time.NewTicker(tick)
 	defer clock.Stop()
 	var (
-		pending []*event.Job
-		// One batch is under way at a time, in it everything that was due up to a time.
-		upTo  time.Time
-		under = make(chan []*event.Job, 1) // what is left of it
-		saves = make(chan struct{}, 1)     // a save came to its end
-		busy  bool
-		saved = p.plan.start
-		out   = outbox{room: r, own: p.own}
-		count = r.targets.WithLabelValues(strconv.Itoa(p.own.Partition))
-		tasks sync.WaitGroup
+		// One batch is under way at a time; what does not fit in is pending.
+		pending, under []*event.Job
+		sent           = make(chan []*event.Job, 1) // what is left of the batch
+		saves          = make(chan tally, 1)        // what a save that came to its end did not count
+		busy           bool
+		saving         bool
+		saved          time.Time
+		looked         = p.plan.start
+		out            = outbox{room: r, own: p.own}
+		count          = r.targets.WithLabelValues(strconv.Itoa(p.own.Partition))
+		tasks          sync.WaitGroup
 	)
-	saves <- struct{}{}
 	back := func(left []*event.Job) {
-		if busy = false; len(left) == 0 {
-			p.last.reach(upTo)
-		}
+		busy, under = false, nil
 		pending = append(left, pending...)
 	}
 	defer func() {
-		if tasks.Wait(); busy {
-			back(<-under)
+		tasks.Wait()
+		if busy {
+			back(<-sent)
 		}
+		if saving {
+			p.owed.add(<-saves)
+		}
+		p.last.reach(looked, pending)
 	}()
 	for {
 		now := r.now()
+		looked = now
 		p.plan.mu.Lock()
 		jobs, skipped := p.plan.plan.Due(now)
 		count.Set(float64(p.plan.plan.Len()))
 		p.plan.mu.Unlock()
-		if skipped > 0 {
-			r.missed.WithLabelValues(missedPause).Add(float64(skipped))
-			r.scope.Log().Warn("skip what was due while nobody looked at the clock", "slots", skipped)
+		p.owed[missedPause] += skipped
+		var late int
+		pending, late = dropLate(append(pending, jobs...), now)
+		p.owed[missedLate] += late
+		if !busy && ctx.Err() == nil && len(pending) > 0 && !out.waits(now) {
+			pending, under, busy = nil, pending, true
+			batch := slices.Clone(under)
+			tasks.Go(func() { sent <- out.send(ctx, batch, now) })
 		}
-		pending = r.dropLate(append(pending, jobs...), now)
-		switch {
-		case busy || ctx.Err() != nil:
-		case len(pending) == 0:
-			p.last.reach(now)
-		case !out.waits(now):
-			batch := pending
-			pending, upTo, busy = nil, now, true
-			tasks.Go(func() { under <- out.send(ctx, batch, now) })
-		}
-		if now.Sub(saved) >= noteEvery || now.Before(saved) {
-			select {
-			case <-saves: // The one before has come to its end.
-				saved = now
-				last := p.last
-				tasks.Go(func() {
-					r.save(ctx, p.own, last)
-					saves <- struct{}{}
-				})
-			default:
-			}
+		p.last.reach(now, pending, under)
+		if !saving && (now.Sub(saved) >= noteEvery || now.Before(saved)) {
+			saving, saved = true, now
+			last, owed := p.last, p.owed
+			p.owed = tally{}
+			tasks.Go(func() { saves <- r.save(ctx, p.own, last, owed) })
 		}
 		select {
 		case <-clock.C:
-		case left := <-under:
+		case left := <-sent:
 			back(left)
+		case left := <-saves:
+			saving = false
+			p.owed.add(left)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// reach notes that every slot up to now was published or counted as missed.
-func (p *progress) reach(now time.Time) {
-	p.Tick = now
-	if now.After(p.Reached) {
-		p.Reached = now
-	}
-}
-
-// dropLate takes out the jobs that are no longer worth publishing.
-func (r *Room) dropLate(jobs []*event.Job, now time.Time) []*event.Job {
-	kept := jobs[:0]
+// dropLate takes out the jobs that are no longer worth publishing, and says how many.
+func dropLate(jobs []*event.Job, now time.Time) (kept []*event.Job, late int) {
+	kept = jobs[:0]
 	for _, j := range jobs {
 		if now.Sub(j.Slot) <= lateAfter(j.Interval) {
 			kept = append(kept, j)
 		}
 	}
-	if n := len(jobs) - len(kept); n > 0 {
-		r.missed.WithLabelValues(missedLate).Add(float64(n))
-		r.scope.Log().Warn("drop jobs that are late", "jobs", n)
-		clear(jobs[len(kept):])
-	}
-	return kept
+	late = len(jobs) - len(kept)
+	clear(jobs[len(kept):])
+	return kept, late
 }
 
 // outbox publishes jobs and keeps those that the bus did not take.
@@ -346,17 +327,23 @@ func (r *Room) load(ctx context.Context, own *bus.Ownership) (p progress, err er
 	return p, nil
 }
 
-func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress) {
-	if p.Tick.IsZero() {
-		return
-	}
+// save stores the progress and then counts what it says was missed. What is left is not counted: the progress was not
+// stored, or may not have been. Whoever lost the partition counts nothing any more.
+func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress, missed tally) (left tally) {
 	data, err := json.Marshal(p)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, attempt)
 		defer cancel()
 		err = own.SaveState(ctx, progressName, data)
 	}
-	if err != nil && ctx.Err() == nil && !errors.Is(err, bus.ErrFenced) {
+	switch {
+	case err == nil:
+		r.count(missed)
+		return nil
+	case errors.Is(err, bus.ErrFenced):
+		return nil
+	case ctx.Err() == nil:
 		r.scope.Log().Warn("save the progress", "err", err)
 	}
+	return missed
 }

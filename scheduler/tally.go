@@ -1,0 +1,61 @@
+package scheduler
+
+import (
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// progress is what one owner of a partition leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
+// latest time that any of them has seen; it is later than Tick when the clock was put back.
+type progress struct {
+	Tick    time.Time `json:"tick"`
+	Reached time.Time `json:"reached"`
+}
+
+// reach notes that every slot up to now was published or missed, but for those of the jobs that wait and what is later.
+func (p *progress) reach(now time.Time, waiting ...[]*event.Job) {
+	to := now
+	for _, jobs := range waiting {
+		for _, j := range jobs {
+			if before := j.Slot.Add(-time.Millisecond); before.Before(to) {
+				to = before
+			}
+		}
+	}
+	// The first slot after a change may be older than what was reached: that does not undo the others.
+	if !to.Before(p.Tick) || now.Before(p.Tick) {
+		p.Tick = to
+	}
+	if now.After(p.Reached) {
+		p.Reached = now
+	}
+}
+
+// tally is how many slots were missed, by reason, and are not counted yet. They are with the first progress that says so
+// and is stored under the partition's fence: so who counts is who owned the partition, and whoever owns it next, also
+// after a broker was away, begins where that ends and counts the rest.
+type tally map[string]int
+
+// add takes up what another tally has.
+func (t tally) add(more tally) {
+	for reason, n := range more {
+		t[reason] += n
+	}
+}
+
+// missedSaid is what is logged for each reason.
+var missedSaid = map[string]string{
+	missedPause: "skip what was due while nobody looked at the clock",
+	missedLate:  "drop jobs that are late",
+}
+
+// count makes known what was missed.
+func (r *Room) count(t tally) {
+	for reason, n := range t {
+		r.missed.WithLabelValues(reason).Add(float64(n))
+		if said := missedSaid[reason]; said != "" && n > 0 {
+			r.scope.Log().Warn(said, "slots", n)
+		}
+	}
+}
