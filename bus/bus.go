@@ -120,8 +120,11 @@ func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 	return b
 }
 
-// ErrAway is wrapped when no broker answers.
-var ErrAway = driver.ErrAway
+// ErrAway is wrapped when no broker answers, ErrFull when it has no room: both may pass.
+var (
+	ErrAway = driver.ErrAway
+	ErrFull = driver.ErrFull
+)
 
 // Open makes sure that every topic is there as it should be.
 func (b *Bus) Open(ctx context.Context) error {

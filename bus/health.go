@@ -9,3 +9,12 @@ func (b *Bus) Health() error {
 	}
 	return nil
 }
+
+// Held says why publishing is held back while the broker's disk is short of space, "" while it is not, or where the broker
+// looks after its disk itself: all of it, or, so that alerts and pages have room, readings and jobs. It asks nobody.
+func (b *Bus) Held() (all bool, why string) {
+	if r, ok := b.d.(driver.Rationer); ok {
+		return r.Held()
+	}
+	return false, ""
+}

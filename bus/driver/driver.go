@@ -137,6 +137,13 @@ type Inspector interface {
 	Inspect(ctx context.Context, topic string) (Info, error)
 }
 
+// Rationer is a Driver whose broker stores on a disk of this machine, which may get short.
+type Rationer interface {
+	// Held says why publishing is held back, how much room there is and what to do, "" while it is not: all of it, or what
+	// comes in bulk. It asks nobody.
+	Held() (all bool, why string)
+}
+
 // Info is what a topic holds.
 type Info struct {
 	// Topic is as the broker has it, which may differ from what was asked for.

@@ -93,7 +93,7 @@ func (l *link) hear(err error, inboxes string, warn func(string, error)) {
 
 func (d *Driver) dialHost(i int) (*link, error) {
 	l := newLink()
-	l.batches, l.fences = true, true
+	l.batches, l.fences, l.tight = true, true, d.host.disk.tight
 	nc, err := nats.Connect("", append(d.options(l), nats.InProcessServer(door{d.host, i}), nats.ReconnectWait(20*time.Millisecond), nats.ReconnectJitter(10*time.Millisecond, 0))...)
 	if err != nil {
 		return nil, fmt.Errorf("connect to embedded nats: %w", err)

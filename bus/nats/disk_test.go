@@ -220,6 +220,20 @@ func onASmallDisk(t *testing.T, bulkBelow, reserve int64) *scene {
 	return s
 }
 
+// says compares what Held says with what it should have in it; nothing is nothing.
+func (s *scene) says(t *testing.T, wantAll bool, parts ...string) {
+	t.Helper()
+	all, why := s.d.Held()
+	if all != wantAll || (why == "") != (len(parts) == 0) {
+		t.Errorf("held back: all %v, %q", all, why)
+	}
+	for _, part := range parts {
+		if !strings.Contains(why, part) {
+			t.Errorf("held back: %q has no %q in it", why, part)
+		}
+	}
+}
+
 // heals makes room and waits until everything works again by itself; then it looks for all that was acknowledged.
 func (s *scene) heals(t *testing.T) {
 	t.Helper()
@@ -270,12 +284,14 @@ func TestIntegrationADiskThatFillsUpHoldsBackBulkFirst(t *testing.T) {
 	s.precise.inARow = 0
 	s.precise.mu.Unlock()
 	await(t, "alerts to pass meanwhile", func() bool { return s.precise.flows(10) && s.bulky.full() })
+	s.says(t, false, "nothing is polled", "11 MiB of 160 are free at "+s.d.host.dir, "from 18 MiB on")
 	held := s.d.host.disk.refusing
 	if testutil.ToFloat64(held[bulk]) != 1 || testutil.ToFloat64(held[everything]) != 0 {
 		t.Errorf("held back: bulk %v, everything %v", testutil.ToFloat64(held[bulk]), testutil.ToFloat64(held[everything]))
 	}
 	ballast(t, s.dir, 2<<20)
 	await(t, "alerts to be refused as well", s.precise.full)
+	s.says(t, true, "nothing is stored any more", "1 MiB of 160 are free at "+s.d.host.dir)
 	if testutil.ToFloat64(held[bulk]) != 1 || testutil.ToFloat64(held[everything]) != 1 {
 		t.Errorf("held back: bulk %v, everything %v", testutil.ToFloat64(held[bulk]), testutil.ToFloat64(held[everything]))
 	}
@@ -283,6 +299,7 @@ func TestIntegrationADiskThatFillsUpHoldsBackBulkFirst(t *testing.T) {
 	if testutil.ToFloat64(held[bulk])+testutil.ToFloat64(held[everything]) != 0 {
 		t.Error("the metric says that something is held back")
 	}
+	s.says(t, false)
 	s.d.host.mu.Lock()
 	defer s.d.host.mu.Unlock()
 	if s.d.host.servers[process] != server {
@@ -308,5 +325,45 @@ func TestIntegrationAFullDiskHeals(t *testing.T) {
 			await(t, "the topics to be refused", func() bool { return !s.bulky.flows(1) && !s.precise.flows(1) })
 			s.heals(t)
 		})
+	}
+}
+
+// Who starts on a disk that is full already is told about the disk, not that there is no broker.
+func TestIntegrationAStartOnAFullDiskNamesTheDisk(t *testing.T) {
+	t.Parallel()
+	dir, log := smallDisk(t, 160), &lockedText{}
+	start := func() *Driver {
+		d, err := New(Config{}, dir, obs.New(slog.New(slog.NewTextHandler(log, nil)), nil))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.tuning = quick()
+		d.host.disk.bulk, d.host.disk.reserve = 16<<20, 4<<20
+		t.Cleanup(func() { d.Close() })
+		return d
+	}
+	before := start()
+	if err := before.Ensure(t.Context(), diskTopics); err != nil {
+		t.Fatal(err)
+	}
+	subscription := driver.Subscription{Topic: diskTopics[0].Name, Group: "g"}
+	if _, err := before.Subscribe(t.Context(), subscription); err != nil {
+		t.Fatal(err)
+	}
+	before.Close()
+	ballast(t, dir, 0)
+	d := start()
+	if err := d.Ensure(t.Context(), diskTopics); err != nil && !errors.Is(err, driver.ErrFull) {
+		t.Error(err)
+	}
+	if all, why := d.Held(); !all || !strings.Contains(why, "0 MiB of 160 are free") {
+		t.Errorf("held back: all %v, %q", all, why)
+	}
+	if _, err := d.Subscribe(t.Context(), subscription); err != nil && !errors.Is(err, driver.ErrFull) {
+		t.Error(err)
+	}
+	await(t, "the member to say why it has no partitions", func() bool { return strings.Contains(log.String(), "look after partitions anew") })
+	if said := log.String(); strings.Contains(said, driver.ErrAway.Error()) || !strings.Contains(said, "full: the disk is short of space") {
+		t.Errorf("it is said: %s", said)
 	}
 }

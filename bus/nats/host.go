@@ -72,6 +72,7 @@ func (h *host) start() error {
 	if err != nil {
 		return err
 	}
+	h.disk.measure()
 	for i := range h.servers {
 		if h.servers[i], err = h.serve(i); err != nil {
 			for _, s := range h.servers {
@@ -86,7 +87,6 @@ func (h *host) start() error {
 		}
 	}
 	h.lock = lock
-	h.disk.measure()
 	h.watched.Go(h.watch)
 	return nil
 }

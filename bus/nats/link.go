@@ -26,6 +26,8 @@ type link struct {
 	fences    bool    // The server heeds the last sequence of another subject.
 	clustered bool    // The server is one of several.
 	dialer    *dialer // Nil for a server in this process.
+	// tight says that a server in this process has no room to store anything; nil elsewhere.
+	tight func() error
 
 	asking   sync.Mutex
 	asked    time.Time // When it was last looked whether the server answers,
@@ -215,7 +217,7 @@ func (l *link) once(ctx context.Context, stream string, ask func(context.Context
 }
 
 // explain adds to a timeout what the server said meanwhile: a refused permission looks like a timeout. Where nobody said
-// anything it is ErrAway. It has the driver look whether a stream is gone when none answered.
+// anything it is ErrAway, or ErrFull when that is the disk's doing. It has the driver look whether a stream is gone when none answered.
 func (l *link) explain(err error) error {
 	if err == nil || errors.As(err, new(*refusal)) || errors.Is(err, driver.ErrAway) {
 		return err
@@ -232,6 +234,11 @@ func (l *link) explain(err error) error {
 		l.mu.Unlock()
 		if said != nil && time.Since(at) < recent {
 			return fmt.Errorf("%w (the server said: %w)", err, said)
+		}
+	}
+	if passing(err) && l.tight != nil {
+		if short := l.tight(); short != nil {
+			return fmt.Errorf("%w: %w", short, err)
 		}
 	}
 	var api *jetstream.APIError

@@ -82,6 +82,7 @@ var (
 	_ driver.Driver    = (*Driver)(nil)
 	_ driver.Sizer     = (*Driver)(nil)
 	_ driver.Inspector = (*Driver)(nil)
+	_ driver.Rationer  = (*Driver)(nil)
 )
 
 // New makes a driver that is not connected yet. dataDir is Kemi's; an embedded server stores in its folder bus.

@@ -302,17 +302,18 @@ func (a *App) Run(ctx context.Context) (err error) {
 	return g.Run(ctx)
 }
 
-// carry opens the bus, waiting for a broker that is away, and closes it when ctx ends: everybody else has left by then.
+// carry opens the bus, waiting for a broker that is away or has no room, and closes it when ctx ends: everybody else has left by then.
 func (a *App) carry(ctx context.Context, opened chan<- struct{}) error {
 	for wait := time.Second; ; wait = min(2*wait, 10*time.Second) {
 		err := a.bus.Open(ctx)
 		if err == nil {
 			break
 		}
-		if !errors.Is(err, bus.ErrAway) || ctx.Err() != nil {
+		passes := errors.Is(err, bus.ErrAway) || errors.Is(err, bus.ErrFull)
+		if !passes || ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("open the bus: %w", err), a.bus.Close())
 		}
-		a.scope.Log().Warn("the bus is away, waiting for it", "err", err)
+		a.scope.Log().Warn("the bus cannot be opened yet, waiting for it", "err", err)
 		if !pause.For(ctx, wait) {
 			return a.bus.Close()
 		}
