@@ -95,7 +95,7 @@ func New(o Options) (*Room, conf.Problems) {
 
 			refused:     o.Scope.Counter("kemi_collector_refused_total", "Attempts to publish a reading that the bus refused; it is tried again."),
 			unpublished: o.Scope.Gauge("kemi_collector_unpublished", "Readings that the bus refused and that wait to be published.").WithLabelValues(),
-			held:        o.Scope.Gauge("kemi_collector_held_back", "1 while no new polls begin because the bus takes no readings.").WithLabelValues(),
+			held:        o.Scope.Gauge("kemi_collector_held_back", "1 while the bus refuses readings and no new polls begin for that. Where jobs are refused too there are no readings: see kemi_bus_disk_held_back.").WithLabelValues(),
 		},
 	}
 	inFlight := o.Scope.Gauge("kemi_collector_in_flight", "Polls under way.", "lane")

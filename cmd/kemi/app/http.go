@@ -43,11 +43,14 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "Kemi is healthy.") })
 	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, _ *http.Request) {
-		if ok, why := a.Ready(); !ok {
+		switch ok, why := a.Ready(); {
+		case !ok:
 			http.Error(w, "Kemi is not ready: "+why, http.StatusServiceUnavailable)
-			return
+		case why != "":
+			fmt.Fprintln(w, "Kemi is ready, but "+why)
+		default:
+			fmt.Fprintln(w, "Kemi is ready.")
 		}
-		fmt.Fprintln(w, "Kemi is ready.")
 	})
 	mux.HandleFunc("POST /-/reload", func(w http.ResponseWriter, _ *http.Request) {
 		if err := a.Reload(); err != nil {
@@ -79,8 +82,25 @@ func (a *App) routes() http.Handler {
 // tooOld is how many intervals the newest trip of the canary may be old.
 const tooOld = 4
 
-// Ready reports whether the bus is there and every stage of this process lets the canary through, and what does not.
+// Ready reports whether the bus is there and takes what is said, and every stage of this process lets the canary through;
+// and why not. While readings and jobs are held back and the canary is not late yet, it is ready, and why says so.
 func (a *App) Ready() (ok bool, why string) {
+	all, held := a.bus.Held()
+	if all {
+		return false, held
+	}
+	ok, why = a.flows()
+	switch {
+	case held == "":
+		return ok, why
+	case why == "":
+		return ok, held
+	}
+	return ok, why + "; " + held
+}
+
+// flows is Ready without a look at the disk.
+func (a *App) flows() (ok bool, why string) {
 	if !a.open.Load() {
 		return false, "the bus was not reached yet"
 	}
@@ -102,10 +122,11 @@ func (a *App) Ready() (ok bool, why string) {
 
 // Status is what GET /api/kemi/v1/status answers.
 type Status struct {
-	Version string                         `json:"version"`
-	Roles   []Role                         `json:"roles"`
-	Started time.Time                      `json:"started"`
-	Ready   bool                           `json:"ready"`
+	Version string    `json:"version"`
+	Roles   []Role    `json:"roles"`
+	Started time.Time `json:"started"`
+	Ready   bool      `json:"ready"`
+	// Why it is not ready, or what holds it up though it is.
 	Why     string                         `json:"why,omitempty"`
 	Canary  time.Time                      `json:"canary,omitzero"`
 	Sources []cmdb.SourceStatus            `json:"sources"`
