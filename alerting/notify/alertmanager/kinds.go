@@ -122,7 +122,7 @@ func specs() map[string]spec {
 					Description string `json:"description"`
 				}
 				if err := json.Unmarshal(body, &a); err != nil || a.OK == nil {
-					return "not an answer of Telegram's", true
+					return "not an answer of Telegram's", status/100 == 2
 				}
 				return map[bool]string{false: fmt.Sprintf("%d %s", a.Code, a.Description)}[*a.OK], busy(a.Code)
 			},

@@ -77,7 +77,7 @@ func (r *Receiver) make(over map[string]any, plain bool) (*sender, error) {
 	}
 	client := clientOf(reflect.ValueOf(made[0]))
 	if client == nil {
-		return nil, errors.New("its client cannot be watched: is AWS_CA_BUNDLE set? use http_config with tls_config and ca_file instead")
+		return nil, errors.New("its client cannot be watched: with AWS_CA_BUNDLE set there is another, so unset it and name the file in http_config as tls_config, ca_file")
 	}
 	s := &sender{to: made[0], client: client, wire: &wire{next: client.Transport, agent: r.kind != "sns"}, read: r.reveal()}
 	client.Transport = s.wire
@@ -180,7 +180,8 @@ func untemplated(v any) any {
 // send hands a page over and judges what came of it.
 func (s *sender) send(ctx context.Context, r *Receiver, p *event.Page, a aimed) (string, error) {
 	words := model.LabelSet{}
-	for name, text := range r.said(p) {
+	said := r.said(p)
+	for name, text := range said {
 		words[model.LabelName(name)] = model.LabelValue(text)
 	}
 	group := model.LabelSet{"incident": model.LabelValue(p.Incident)}
@@ -195,7 +196,10 @@ func (s *sender) send(ctx context.Context, r *Receiver, p *event.Page, a aimed) 
 	in = amnotify.WithNotificationReason(in, reasonOf(p))
 	in = amnotify.WithNow(in, now)
 	again, err := s.notify(in, p, r, now)
-	return s.verdict(ctx, r, again, err, a.secret)
+	hide := func(text string) string {
+		return r.hide(text, a.secret, s.wire.last.token, conf.NewSecret(said["ack"])) // Whoever has that link can acknowledge.
+	}
+	return s.verdict(ctx, r, again, err, hide)
 }
 
 // notify calls Alertmanager's code, which trusts what providers answer more than one should: a panic in it is an error.
@@ -222,14 +226,14 @@ func reasonOf(p *event.Page) amnotify.NotifyReason {
 }
 
 // verdict says what came of a page: by the last exchange on the wire first, by what Alertmanager makes of it second.
-func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error, secret conf.Secret) (string, error) {
+func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error, hide func(string) string) (string, error) {
 	x := s.wire.last
-	answer := r.hide(x.answer, secret)
+	answer := cut(hide(x.answer), maxAnswer)
 	refused := ""
 	if r.spec.judge != nil && x.status != 0 {
 		var too bool
 		refused, too = r.spec.judge(x.status, x.body)
-		refused = r.hide(cut(refused, maxAnswer), secret)
+		refused = cut(hide(refused), maxAnswer)
 		again = too || again && refused == "" && x.status/100 == 2
 		s.spoilt = s.spoilt || refused != "" && r.spec.spoils
 	}
@@ -237,11 +241,11 @@ func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error
 	case x.err != nil && ctx.Err() != nil:
 		return "", fmt.Errorf("post page: %w", context.Cause(ctx))
 	case x.err != nil:
-		return "", fmt.Errorf("post page: %s", r.hide(x.err.Error(), secret))
+		return "", fmt.Errorf("post page: %s", cut(hide(x.err.Error()), maxAnswer))
 	case x.requests == 0 && ctx.Err() != nil:
 		return "", fmt.Errorf("post page: %w", context.Cause(ctx))
 	case x.requests == 0 && err != nil:
-		return "", unsent{fmt.Errorf("write page: %s", r.hide(err.Error(), secret))}
+		return "", unsent{fmt.Errorf("write page: %s", cut(hide(err.Error()), maxAnswer))}
 	case x.status/100 == 3:
 		return answer, notify.Permanent(fmt.Errorf("post page: the receiver answered %s: redirects are not followed", answer))
 	case x.status != 0 && x.status/100 != 2:
@@ -252,7 +256,7 @@ func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error
 		return answer, notify.Permanent(err)
 	case refused != "" || err != nil:
 		if refused == "" {
-			refused = r.hide(cut(bare(err).Error(), maxAnswer), secret)
+			refused = cut(hide(bare(err).Error()), maxAnswer)
 		}
 		err := fmt.Errorf("post page: the receiver answered %s, but: %s", answer, refused)
 		if again {

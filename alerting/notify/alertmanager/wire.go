@@ -11,10 +11,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kemi.dev/kemi/internal/conf"
 )
 
 const (
-	maxAnswer = 512     // Characters of an answer that are kept.
+	maxAnswer = 512     // Characters of an answer that are shown.
+	maxKept   = 1 << 14 // Bytes of an answer in which secrets are looked for, before it is cut.
 	maxBody   = 1 << 20 // Bytes of an answer that are read.
 )
 
@@ -34,6 +37,7 @@ type exchange struct {
 	answer   string
 	body     []byte
 	after    time.Duration
+	token    conf.Secret // That was fetched on the way, and is not known from the settings.
 }
 
 // begin is called before each page. Some notifiers do not hand the context down, so the wire has it.
@@ -51,6 +55,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	w.last = exchange{requests: w.last.requests + 1}
 	x := &w.last
+	x.token = conf.NewSecret(req.URL.Query().Get("access_token"))
 	resp, err := w.next.RoundTrip(out)
 	if err != nil {
 		x.err = bare(err)
@@ -68,7 +73,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.status, x.body = resp.StatusCode, body
 	x.answer = strconv.Itoa(resp.StatusCode) + " " + http.StatusText(resp.StatusCode)
 	if req.Method != http.MethodGet { // What is fetched on the way may be a token.
-		x.answer += " " + cut(strings.ToValidUTF8(string(body[:min(len(body), 4*maxAnswer)]), "\uFFFD"), maxAnswer)
+		x.answer += " " + strings.ToValidUTF8(string(body[:min(len(body), maxKept)]), "\uFFFD")
 	}
 	x.answer = strings.TrimSpace(x.answer)
 	x.after = max(after(resp.Header.Get("Retry-After"), time.Now()), afterIn(body))
