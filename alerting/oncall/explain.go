@@ -54,7 +54,7 @@ func (r *Roster) Explain(schedule string, role Role, person string, t time.Time)
 
 // whyNot says what keeps a person from being on call.
 func (s *schedule) whyNot(role Role, person string, t time.Time) (code, text string) {
-	k := look{t: t}
+	k := s.look(t)
 	leaves, known := s.leaves[person]
 	switch {
 	case !known:

@@ -16,6 +16,7 @@ type layer struct {
 	name    string // For people.
 	every   Every
 	start   wall
+	whole   bool // One person without a start: a turn is all of the hours, or holidays, at a stretch.
 	people  []string
 	begin   time.Time // Zero is for ever, as is end.
 	end     time.Time
@@ -30,7 +31,7 @@ type span struct {
 	name     string
 }
 
-// turn is whose turn it is in a layer.
+// turn is one turn in a layer: its number says whose it is.
 type turn struct {
 	number int64
 	note   string // The name of the holiday.
@@ -39,7 +40,10 @@ type turn struct {
 func compileLayer(l *Layer, name string, loc *time.Location) *layer {
 	out := &layer{name: cmp.Or(l.Name, name), every: cmp.Or(l.Every, Every(week*time.Second)), start: l.Start.at, hours: weekHours(l.Only)}
 	if !l.Start.given {
-		out.start = firstMonday
+		out.start, out.whole = firstMonday, len(out.hours) > 0
+		if l.From.given {
+			out.start = l.From.at
+		}
 	}
 	for _, m := range l.People {
 		out.people = append(out.people, m.Key)
@@ -108,7 +112,7 @@ func (l *Layer) opensWithin(from, to wall) bool {
 }
 
 // at returns whose turn it is, or false when the layer has nobody at that time, and narrows the look to where that holds.
-func (l *layer) at(loc *time.Location, k *look) (turn, bool) {
+func (l *layer) at(k *look) (turn, bool) {
 	if !l.begin.IsZero() && k.t.Before(l.begin) {
 		k.narrow(time.Time{}, l.begin)
 		return turn{}, false
@@ -121,16 +125,16 @@ func (l *layer) at(loc *time.Location, k *look) (turn, bool) {
 	k.narrow(time.Time{}, l.end)
 	var out turn
 	if l.holiday {
-		note, open := l.onHoliday(k)
+		i, open := l.onHoliday(k)
 		if !open {
 			return turn{}, false
 		}
-		out.note = note
+		out.number, out.note = int64(i), l.days[i].name
 	}
-	now := shown(loc, k.t)
+	now := k.clock.shown(k.t)
 	if n := int64(len(l.hours)); n > 0 {
 		guess := floorDiv(int64(now-firstMonday), week) * n
-		edge, from, to := find(loc, k.t, guess, func(e int64) wall {
+		edge, from, to := k.clock.find(k.t, guess, func(e int64) wall {
 			w := floorDiv(e, n)
 			return firstMonday + wall(w*week+l.hours[e-w*n])
 		})
@@ -138,29 +142,33 @@ func (l *layer) at(loc *time.Location, k *look) (turn, bool) {
 		if (edge-floorDiv(edge, n)*n)%2 == 1 {
 			return turn{}, false
 		}
+		out.number = edge
+	}
+	if l.whole {
+		return out, true
 	}
 	length := int64(time.Duration(l.every) / time.Second)
-	number, from, to := find(loc, k.t, floorDiv(int64(now-l.start), length), func(n int64) wall { return l.start + wall(n*length) })
+	number, from, to := k.clock.find(k.t, floorDiv(int64(now-l.start), length), func(n int64) wall { return l.start + wall(n*length) })
 	k.narrow(from, to)
 	out.number = number
 	return out, true
 }
 
-// onHoliday returns the name of the holiday that it is.
-func (l *layer) onHoliday(k *look) (name string, open bool) {
-	i := sort.Search(len(l.days), func(i int) bool { return l.days[i].to.After(k.t) })
+// onHoliday returns which of the holidays it is.
+func (l *layer) onHoliday(k *look) (i int, open bool) {
+	i = sort.Search(len(l.days), func(i int) bool { return l.days[i].to.After(k.t) })
 	if i > 0 {
 		k.narrow(l.days[i-1].to, time.Time{})
 	}
 	if i == len(l.days) {
-		return "", false
+		return 0, false
 	}
 	if k.t.Before(l.days[i].from) {
 		k.narrow(time.Time{}, l.days[i].from)
-		return "", false
+		return 0, false
 	}
 	k.narrow(l.days[i].from, l.days[i].to)
-	return l.days[i].name, true
+	return i, true
 }
 
 // apart orders spans and joins those that overlap or touch, with the names of all of them.

@@ -66,7 +66,7 @@ func compile(name string, s *Schedule, people map[string]Person) (*schedule, con
 		}
 		made := take(l, "holidays")
 		days, more := h.read(loc)
-		made.days, made.holiday = days, true
+		made.days, made.holiday, made.whole = days, true, !l.Start.given
 		problems = append(problems, more...)
 		out.layers = append(out.layers, made)
 	}
@@ -95,8 +95,11 @@ func unknownPeople(members []Member, people map[string]Person) (problems conf.Pr
 // look is a look at one instant. Whoever answers narrows it to the stretch in which the answer would be the same.
 type look struct {
 	t      time.Time
+	clock  clock
 	lo, hi time.Time // Zero is open.
 }
+
+func (s *schedule) look(t time.Time) look { return look{t: t, clock: clockAt(s.loc, t)} }
 
 func (k *look) narrow(lo, hi time.Time) {
 	if lo.After(k.lo) {
@@ -138,7 +141,7 @@ func (s *schedule) offers(k *look, layers []*layer) iter.Seq[candidate] {
 			if !slices.ContainsFunc(l.people, func(p string) bool { return s.there(k, p) }) {
 				continue // Nobody is left: its hours and turns no longer divide time.
 			}
-			now, ok := l.at(s.loc, k)
+			now, ok := l.at(k)
 			if !ok {
 				continue
 			}
@@ -159,10 +162,15 @@ type answer struct {
 	person   string
 	by       candidate // What the layers say; no layer when they have nobody.
 	override *event.Override
+	beside   *answer // The primary, when there is no secondary.
 }
 
-// same reports whether two answers belong to the same shift.
+// same reports whether two answers belong to the same shift. A shift ends with its turn at the latest, also when nobody
+// is secondary beside that of a primary: otherwise its end might not be found for looking.
 func (a answer) same(b answer) bool {
+	if a.beside != nil && b.beside != nil && !a.beside.same(*b.beside) {
+		return false
+	}
 	return a.person == b.person && a.by.layer == b.by.layer && a.by.turn == b.by.turn && a.override == b.override
 }
 
@@ -204,16 +212,16 @@ func (s *schedule) secondary(k *look) answer {
 			who = o.Person
 		}
 		if who != first.person {
-			return answer{who, c, o}
+			return answer{person: who, by: c, override: o}
 		}
 	}
-	a.by.person, a.by.rank = "", 0
+	a.by.person, a.by.rank, a.beside = "", 0, &first
 	return a
 }
 
 // answer returns who is on call at t, and in [lo, hi) around it at least.
 func (s *schedule) answer(role Role, t time.Time) (answer, look) {
-	k := look{t: t}
+	k := s.look(t)
 	switch role {
 	case Primary:
 		return s.primary(&k), k
