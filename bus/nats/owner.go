@@ -35,9 +35,15 @@ type owner struct {
 
 	// The goroutine's own.
 	view   map[int]*seen
-	epochs map[int]uint64       // The latest of each partition: none begins below it, even when the bucket was lost.
-	there  map[string]time.Time // Members, and when they were last heard of.
+	epochs map[int]uint64 // The latest of each partition: none begins below it, even when the bucket was lost.
+	there  map[string]presence
+	latest time.Time // When the bucket stored what any member said last, this one included.
 	beaten time.Time
+}
+
+// presence is when a member was last heard of, by our clock, and when the bucket stored what it said, by the server's.
+type presence struct {
+	heard, stored time.Time
 }
 
 // seen is what the bucket says about a partition, and since when by our clock.
@@ -50,7 +56,7 @@ type seen struct {
 func newOwner(d *Driver, t *topic, s driver.Subscription, name string) *owner {
 	return &owner{
 		feed: newFeed(d, t, s), name: name, prefix: token(t.Name) + "." + token(s.Group) + ".",
-		kick: make(chan struct{}, 1), leases: map[int]*lease{}, view: map[int]*seen{}, epochs: map[int]uint64{}, there: map[string]time.Time{},
+		kick: make(chan struct{}, 1), leases: map[int]*lease{}, view: map[int]*seen{}, epochs: map[int]uint64{}, there: map[string]presence{},
 	}
 }
 
@@ -100,8 +106,8 @@ func (o *owner) attend() error {
 	// have been made again meanwhile, and count its revisions from one.
 	now := time.Now()
 	clear(o.view)
-	for m := range o.there {
-		o.there[m] = now
+	for m, p := range o.there {
+		o.there[m] = presence{now, p.stored}
 	}
 	clock := time.NewTicker(o.d.tuning.commit)
 	defer clock.Stop()
@@ -168,8 +174,9 @@ func (o *owner) see(e jetstream.KeyValueEntry) {
 // hear notes that a member is there, or gone.
 func (o *owner) hear(e jetstream.KeyValueEntry) {
 	name := strings.TrimPrefix(e.Key(), o.prefix+"m-")
+	o.latest = e.Created()
 	if e.Operation() == jetstream.KeyValuePut {
-		o.there[name] = time.Now()
+		o.there[name] = presence{time.Now(), e.Created()}
 	} else {
 		delete(o.there, name)
 	}
@@ -259,10 +266,13 @@ func (o *owner) owners(now time.Time) []string {
 	return out
 }
 
+// alive are the members that are there. A member that was killed is found in the bucket for a while by whoever comes
+// later, and by whoever was stopped and hears it all now: it is not there when the others have said something a lease
+// later. That the server's clock may jump does no harm: nobody loses a lease by it, and everybody says something anew soon.
 func (o *owner) alive(now time.Time) []string {
 	out := []string{o.name}
-	for m, at := range o.there {
-		if m != o.name && o.lives(m, at, now) {
+	for m, p := range o.there {
+		if m != o.name && o.lives(m, p.heard, now) && o.latest.Sub(p.stored) < o.d.tuning.lease {
 			out = append(out, m)
 		}
 	}
