@@ -19,6 +19,7 @@ const (
 	maxInterval = 1000   // Days, weeks, months, years or hours.
 	maxCount    = 10_000 // Times.
 	maxDaily    = 288    // Times a day: every five minutes.
+	maxLong     = 24     // Times a day of what is counted by months or years, all of which are listed at once.
 )
 
 // calendar gives the wall times at which a window begins.
@@ -71,6 +72,7 @@ func parseRule(text string, starts time.Time, zone *time.Location) (*calendar, e
 	}
 	c := &calendar{option: *option}
 	c.option.Dtstart = wallOf(starts, zone).Truncate(time.Second)
+	spell(&c.option)
 	if until != "" {
 		if c.until, err = parseUntil(until, zone); err != nil {
 			return nil, err
@@ -88,6 +90,17 @@ func parseRule(text string, starts time.Time, zone *time.Location) (*calendar, e
 		return nil, errors.New("it names no day that there is: correct its days and months")
 	}
 	return c, nil
+}
+
+// spell says what a rule takes from its start, the day of the month or year, so that it stays when the start is moved.
+func spell(o *rrule.ROption) {
+	if o.Freq > rrule.MONTHLY || len(o.Byweekno)+len(o.Byyearday)+len(o.Bymonthday)+len(o.Byweekday) > 0 {
+		return
+	}
+	o.Bymonthday = []int{o.Dtstart.Day()}
+	if o.Freq == rrule.YEARLY && len(o.Bymonth) == 0 {
+		o.Bymonth = []int{int(o.Dtstart.Month())}
+	}
 }
 
 func knownPart(key string) error {
@@ -120,6 +133,8 @@ func bounds(o *rrule.ROption, parts map[string]string) error {
 		return errors.New("COUNT and UNTIL exclude each other: leave one out")
 	case o.Freq == rrule.HOURLY && has("BYHOUR"):
 		return errors.New("BYHOUR does not go with FREQ=HOURLY: use FREQ=DAILY;BYHOUR=…")
+	case o.Freq <= rrule.MONTHLY && max(1, len(o.Byhour))*max(1, len(o.Byminute)) > maxLong:
+		return fmt.Errorf("it begins more than %d times a day: use fewer hours or minutes, or FREQ=DAILY with BYMONTH and BYMONTHDAY", maxLong)
 	case max(1, len(o.Byhour))*max(1, len(o.Byminute)) > maxDaily:
 		return fmt.Errorf("it begins more than %d times a day: use fewer hours or minutes", maxDaily)
 	case o.Freq != rrule.YEARLY && has("BYWEEKNO"):
@@ -178,6 +193,20 @@ func parseUntil(text string, zone *time.Location) (time.Time, error) {
 // rule is begun anew close to there, a whole number of its intervals later, which costs the same however old it is.
 func (c *calendar) walls(from time.Time) func() (time.Time, bool) {
 	o := c.option
+	if o.Count == 0 {
+		o.Dtstart = closer(o, from)
+	}
+	r, err := rrule.NewRRule(o)
+	if err != nil { // parseRule made one of the same parts.
+		return func() (time.Time, bool) { return time.Time{}, false }
+	}
+	return r.Iterator()
+}
+
+// closer is a later start with which a rule gives the same times from an instant on: a whole number of its intervals
+// later, and at least one before the instant, because the first may be cut short.
+func closer(o rrule.ROption, from time.Time) time.Time {
+	start, every := o.Dtstart, max(1, o.Interval)
 	var step time.Duration
 	switch o.Freq {
 	case rrule.HOURLY:
@@ -186,16 +215,19 @@ func (c *calendar) walls(from time.Time) func() (time.Time, bool) {
 		step = 24 * time.Hour
 	case rrule.WEEKLY:
 		step = 7 * 24 * time.Hour
-	}
-	step *= time.Duration(max(1, o.Interval))
-	if step > 0 && o.Count == 0 {
-		if n := int64(from.Sub(o.Dtstart) / step); n > 1 {
-			o.Dtstart = o.Dtstart.Add(time.Duration(n-1) * step)
+	default:
+		if o.Freq == rrule.YEARLY {
+			every *= 12
 		}
+		months := 12*(from.Year()-start.Year()) + int(from.Month()) - int(start.Month())
+		if n := months/every - 1; n > 0 {
+			return time.Date(start.Year(), start.Month()+time.Month(n*every), 1, start.Hour(), start.Minute(), start.Second(), 0, time.UTC)
+		}
+		return start
 	}
-	r, err := rrule.NewRRule(o)
-	if err != nil { // parseRule made one of the same parts.
-		return func() (time.Time, bool) { return time.Time{}, false }
+	step *= time.Duration(every)
+	if n := int64(from.Sub(start)/step) - 1; n > 0 {
+		return start.Add(time.Duration(n) * step)
 	}
-	return r.Iterator()
+	return start
 }

@@ -13,8 +13,8 @@ import (
 // that crossed the date line.
 const shift = 26 * time.Hour
 
-// maxRun bounds how many windows that follow each other without a gap are taken for one.
-const maxRun = 64
+// maxRun bounds how far windows that follow each other without a gap are taken for one, in times that one lasts.
+const maxRun = 8
 
 // span is a stretch of time in which one answer holds.
 type span struct {
@@ -110,11 +110,11 @@ func (c *schedule) recurring(now time.Time) span {
 	}
 	out := span{on: true, from: begun[len(begun)-1], to: begun[len(begun)-1].Add(c.lasts)}
 	for range maxRun {
-		next := c.next(out.to.Add(-c.lasts))
-		if next.IsZero() || next.After(out.to) {
+		more := c.between(out.to.Add(-c.lasts).Add(time.Nanosecond), out.to.Add(time.Nanosecond))
+		if len(more) == 0 {
 			break
 		}
-		out.to = next.Add(c.lasts)
+		out.to = more[len(more)-1].Add(c.lasts)
 	}
 	if !c.ends.IsZero() && out.to.After(c.ends) {
 		out.to = c.ends
