@@ -252,8 +252,10 @@ func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	err := o.publish(ctx, jobs)
+	log := o.room.scope.Log()
 	if err == nil {
 		o.wait, o.again = 0, time.Time{}
+		o.room.publishing.Works(log, o.room.now(), "jobs are published again")
 		return nil
 	}
 	left, sent := jobs, 0
@@ -265,7 +267,7 @@ func (o *outbox) send(ctx context.Context, jobs []*event.Job, now time.Time) []*
 	}
 	o.again = now.Add(o.wait)
 	if ctx.Err() == nil || context.Cause(ctx) == context.DeadlineExceeded {
-		o.room.scope.Log().Warn("publish jobs again", "jobs", len(left), "err", err)
+		o.room.publishing.Failed(log, o.room.now(), "jobs cannot be published, it is tried again", "jobs", len(left), "err", err)
 	}
 	return left
 }
@@ -336,14 +338,16 @@ func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress, missed 
 		defer cancel()
 		err = own.SaveState(ctx, progressName, data)
 	}
+	log := r.scope.Log()
 	switch {
 	case err == nil:
+		r.saving.Works(log, r.now(), "the progress is saved again")
 		r.count(missed)
 		return nil
 	case errors.Is(err, bus.ErrFenced):
 		return nil
 	case ctx.Err() == nil:
-		r.scope.Log().Warn("save the progress", "err", err)
+		r.saving.Failed(log, r.now(), "the progress cannot be saved, it is tried again", "err", err)
 	}
 	return missed
 }

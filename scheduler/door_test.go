@@ -349,6 +349,35 @@ func TestAJobThatTheBusNeverTakesDoesNotHoldUpTheOthers(t *testing.T) {
 	})
 }
 
+// A bus that takes nothing is said when that begins, once a minute, and when it is over, however many attempts there are.
+func TestABusThatTakesNothingIsSaidOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var said lines
+		h.log = slog.New(slog.NewTextHandler(&said, nil))
+		for i := range 20 {
+			h.publish(target(fmt.Sprintf("vm-%d", i), time.Now().Add(-time.Hour), every(time.Second)))
+		}
+		stop := h.start()
+		defer stop()
+		time.Sleep(10 * time.Second)
+		for _, outage := range []*atomic.Bool{&h.driver.jobs, &h.driver.dead} {
+			outage.Store(true)
+			time.Sleep(150 * time.Second)
+			outage.Store(false)
+			time.Sleep(90 * time.Second)
+		}
+		for what, want := range map[string][2]int{
+			"jobs cannot be published, it is tried again": {5, 6}, "jobs are published again": {2, 2},
+			"the progress cannot be saved, it is tried again": {2, 3}, "the progress is saved again": {1, 2}, "drop jobs that are late": {2, 6},
+		} {
+			if n := said.count(what); n < want[0] || n > want[1] {
+				t.Errorf("%q is said %d times in two outages of 150 s, want %v", what, n, want)
+			}
+		}
+	})
+}
+
 // What is wrong is said once an hour, however often it comes, and not remembered for longer.
 func TestATargetThatIsRefusedIsLoggedOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

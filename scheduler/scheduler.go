@@ -45,6 +45,9 @@ type Room struct {
 	jobs, refused, missed *prometheus.CounterVec
 	targets               *prometheus.GaugeVec
 	delay                 *prometheus.HistogramVec
+
+	publishing, saving obs.Trouble
+	unsaid             unsaid
 }
 
 // Why a slot was missed, the label of kemi_scheduler_slots_missed_total.

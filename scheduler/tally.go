@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"sync"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -50,12 +51,36 @@ var missedSaid = map[string]string{
 	missedLate:  "drop jobs that are late",
 }
 
-// count makes known what was missed.
+// count makes known what was missed: in the log at most once a minute for each reason, with what came meanwhile.
 func (r *Room) count(t tally) {
 	for reason, n := range t {
 		r.missed.WithLabelValues(reason).Add(float64(n))
 		if said := missedSaid[reason]; said != "" && n > 0 {
-			r.scope.Log().Warn(said, "slots", n)
+			if slots := r.unsaid.more(reason, n, r.now()); slots > 0 {
+				r.scope.Log().Warn(said, "slots", slots)
+			}
 		}
 	}
+}
+
+// unsaid is what was missed and not logged yet.
+type unsaid struct {
+	mu    sync.Mutex
+	slots tally
+	said  map[string]time.Time
+}
+
+// more adds slots, and returns how many are to be logged now.
+func (u *unsaid) more(reason string, n int, now time.Time) (slots int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.slots == nil {
+		u.slots, u.said = tally{}, map[string]time.Time{}
+	}
+	u.slots[reason] += n
+	if ago := now.Sub(u.said[reason]); ago >= 0 && ago < time.Minute {
+		return 0
+	}
+	slots, u.slots[reason], u.said[reason] = u.slots[reason], 0, now
+	return slots
 }
