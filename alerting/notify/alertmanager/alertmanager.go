@@ -54,6 +54,7 @@ type Receiver struct {
 	resolved   bool // Whether resolves are sent.
 	unaimed    bool // There is no address but those of people.
 	templates  *amtemplate.Template
+	texts      []string // The templates in the settings.
 
 	mu   sync.Mutex
 	idle map[string][]*sender
@@ -112,6 +113,7 @@ func open(name, kind string, s spec, n conf.Node, env notify.Env) (*Receiver, co
 		at, what := in.place(n, err)
 		return nil, conf.Problems{at.Problem(r.hide(what), "see Alertmanager's documentation of "+strings.TrimSuffix(s.list, "s"))}
 	}
+	r.texts = templated(r.settings)
 	r.put("", try)
 	return r, nil
 }

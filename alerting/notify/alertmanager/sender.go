@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/config/receiver"
 	amnotify "github.com/prometheus/alertmanager/notify"
@@ -30,6 +31,7 @@ type sender struct {
 	client *http.Client
 	read   string // What the secrets were.
 	spoilt bool   // It is not to be used again.
+	plain  bool   // It is without the templates of the configuration.
 }
 
 func (s *sender) close() { s.client.CloseIdleConnections() }
@@ -79,7 +81,7 @@ func (r *Receiver) make(over map[string]any, plain bool) (*sender, error) {
 	if client == nil {
 		return nil, errors.New("its client cannot be watched: with AWS_CA_BUNDLE set there is another, so unset it and name the file in http_config as tls_config, ca_file")
 	}
-	s := &sender{to: made[0], client: client, wire: &wire{next: client.Transport, agent: r.kind != "sns"}, read: r.reveal()}
+	s := &sender{plain: plain, to: made[0], client: client, wire: &wire{next: client.Transport, agent: r.kind != "sns"}, read: r.reveal()}
 	client.Transport = s.wire
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return s, nil
@@ -144,13 +146,33 @@ func reveal(v any) (any, error) {
 	}
 }
 
+// templated are the texts in settings that have a template in them.
+func templated(v any) []string {
+	var all []string
+	switch v := v.(type) {
+	case map[string]any:
+		for key, one := range v {
+			all = append(append(all, templated(key)...), templated(one)...)
+		}
+	case []any:
+		for _, one := range v {
+			all = append(all, templated(one)...)
+		}
+	case string:
+		if strings.Contains(v, "{{") {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
 // untemplated copies settings without the texts that have a template in them; nil when nothing is left.
 func untemplated(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
 		out := map[string]any{}
 		for key, one := range v {
-			if one = untemplated(one); one != nil {
+			if one = untemplated(one); one != nil && !strings.Contains(key, "{{") {
 				out[key] = one
 			}
 		}
@@ -195,15 +217,35 @@ func (s *sender) send(ctx context.Context, r *Receiver, p *event.Page, a aimed) 
 	in = amnotify.WithRouteLabels(in, words)
 	in = amnotify.WithNotificationReason(in, reasonOf(p))
 	in = amnotify.WithNow(in, now)
-	again, err := s.notify(in, p, r, now)
+	alerts := alertsOf(p, r.env.ExternalURL, now)
+	if !s.plain {
+		if err := r.tryTemplates(in, alerts); err != nil {
+			return "", unsent{err}
+		}
+	}
+	again, err := s.notify(in, alerts)
 	hide := func(text string) string {
 		return r.hide(text, a.secret, s.wire.last.token, conf.NewSecret(said["ack"])) // Whoever has that link can acknowledge.
 	}
 	return s.verdict(ctx, r, again, err, hide)
 }
 
+// tryTemplates fills all templates of the settings once before: some senders go on without the words when one fails.
+func (r *Receiver) tryTemplates(ctx context.Context, alerts []*alert.Alert) error {
+	if len(r.texts) == 0 {
+		return nil
+	}
+	data := amnotify.GetTemplateData(ctx, r.templates, alerts, slog.New(slog.DiscardHandler))
+	for _, text := range r.texts {
+		if _, err := r.templates.ExecuteTextString(text, data); err != nil {
+			return fmt.Errorf("fill template %q: %w", cut(text, 80), err)
+		}
+	}
+	return nil
+}
+
 // notify calls Alertmanager's code, which trusts what providers answer more than one should: a panic in it is an error.
-func (s *sender) notify(ctx context.Context, p *event.Page, r *Receiver, now time.Time) (again bool, err error) {
+func (s *sender) notify(ctx context.Context, alerts []*alert.Alert) (again bool, err error) {
 	defer func() {
 		if was := recover(); was != nil {
 			s.spoilt = true
@@ -211,7 +253,7 @@ func (s *sender) notify(ctx context.Context, p *event.Page, r *Receiver, now tim
 		}
 	}()
 	s.wire.begin(ctx)
-	return s.to.Notify(ctx, alertsOf(p, r.env.ExternalURL, now)...)
+	return s.to.Notify(ctx, alerts...)
 }
 
 func reasonOf(p *event.Page) amnotify.NotifyReason {

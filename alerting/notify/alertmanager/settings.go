@@ -11,6 +11,7 @@ import (
 
 	"github.com/prometheus/alertmanager/config"
 	amcommon "github.com/prometheus/alertmanager/config/common"
+	amjira "github.com/prometheus/alertmanager/notify/jira"
 	commoncfg "github.com/prometheus/common/config"
 
 	"kemi.dev/kemi/internal/conf"
@@ -238,7 +239,7 @@ func (in *reader) value(n conf.Node, t reflect.Type, name string) any {
 			return nil
 		}
 		return s
-	case isText(t), t == reflect.TypeFor[commoncfg.TLSVersion](), t.Kind() == reflect.Struct && n.Kind() == conf.Scalar:
+	case isText(t), t == reflect.TypeFor[commoncfg.TLSVersion](), t == reflect.TypeFor[amjira.JiraFieldConfig]() && n.Kind() == conf.Scalar:
 		var s string
 		in.into(n, &s)
 		in.template(n, s)
@@ -256,6 +257,7 @@ func (in *reader) value(n conf.Node, t reflect.Type, name string) any {
 	case t.Kind() == reflect.Interface:
 		var v any
 		in.into(n, &v)
+		in.templates(n)
 		return v
 	default:
 		v := reflect.New(t)
@@ -298,6 +300,17 @@ func (in *reader) mapping(n conf.Node, t reflect.Type, name string) any {
 	return out
 }
 
+// templates looks into values that may be anything.
+func (in *reader) templates(n conf.Node) {
+	in.template(n, n.Text())
+	for _, key := range n.Keys() {
+		in.templates(n.Get(key.Text()))
+	}
+	for _, item := range n.Items() {
+		in.templates(item)
+	}
+}
+
 // template finds mistakes in a template's grammar; that it cannot be filled shows only when there is a page.
 func (in *reader) template(n conf.Node, text string) {
 	if !strings.Contains(text, "{{") {
@@ -310,7 +323,7 @@ func (in *reader) template(n conf.Node, text string) {
 
 // place finds out what an error of Alertmanager's is about: it names keys, not lines.
 func (in *reader) place(n conf.Node, err error) (conf.Node, string) {
-	what := strings.TrimPrefix(err.Error(), "yaml: ")
+	what := cut(strings.TrimPrefix(err.Error(), "yaml: "), maxAnswer)
 	what = strings.ReplaceAll(strings.ReplaceAll(what, "no global ", "no "), "_configs", "")
 	words := strings.FieldsFunc(what, func(c rune) bool { return c != '_' && (c < 'a' || c > 'z') && (c < '0' || c > '9') })
 	at, found := n, false
