@@ -135,11 +135,15 @@ func (r *Roster) Shifts(schedule string, role Role, from, to time.Time) []Shift 
 	}
 }
 
-// lookAhead bounds how many shifts Next and Explain look at to find somebody.
-const lookAhead = 1000
+// How far Next and Explain look to find somebody: this many shifts at most, and beyond a year no more than ten.
+const (
+	lookAhead = 1000
+	lookFar   = 10
+	aYear     = 366 * 24 * time.Hour
+)
 
-// Next returns the first shift after the one at t in which somebody else is on call, and false when there is none among
-// the next thousand shifts.
+// Next returns the first shift after the one at t in which somebody else is on call, and false when there is none in
+// sight: among the next ten shifts and, up to a thousand shifts, in the next year.
 func (r *Roster) Next(schedule string, role Role, t time.Time) (Shift, bool) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -153,8 +157,9 @@ func (r *Roster) Next(schedule string, role Role, t time.Time) (Shift, bool) {
 
 // after finds the first shift after a shift whose person is wanted.
 func (s *schedule) after(role Role, shift Shift, wanted func(person string) bool) (Shift, bool) {
-	for range lookAhead {
-		if shift.To.IsZero() {
+	first := shift.To
+	for i := range lookAhead {
+		if shift.To.IsZero() || (i >= lookFar && shift.To.Sub(first) > aYear) {
 			break
 		}
 		shift = s.shiftFrom(role, shift.To)
