@@ -5,8 +5,11 @@ import (
 
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/alertmanager"
+	"kemi.dev/kemi/alerting/notify/exec"
+	"kemi.dev/kemi/alerting/notify/http"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/alerting/notify/log"
+	"kemi.dev/kemi/alerting/notify/mail"
 	"kemi.dev/kemi/alerting/notify/webhook"
 	"kemi.dev/kemi/internal/conf"
 )
@@ -17,6 +20,9 @@ func kinds(boxes *inbox.Set) map[string]maker {
 		"webhook": kind(webhook.Default, webhook.New),
 		"log":     kind(log.Default, log.New),
 		"inbox":   kind(inbox.Default, boxes.New),
+		"mail":    kind(mail.Default, mail.New),
+		"exec":    kind(exec.Default, exec.New),
+		"http":    kind(http.Default, http.New),
 
 		"discord":    alertmanager.Kind("discord"),
 		"incidentio": alertmanager.Kind("incidentio"),
