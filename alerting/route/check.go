@@ -93,9 +93,19 @@ type Unreachable struct {
 	Why string
 }
 
-// Unreachable lists the routes that no alert can reach, whatever its labels, without those below them. What it lists is
+// FindUnreachable reads a tree as New does, without looking at names, and lists what no alert can reach: see Unreachable.
+func FindUnreachable(n conf.Node) ([]Unreachable, conf.Problems) {
+	var c Config
+	if problems := n.Into(&c); len(problems) > 0 {
+		return nil, problems
+	}
+	t := &Tree{root: build(&c, nil, 1, Waits{})}
+	return t.unreachable(), nil
+}
+
+// unreachable lists the routes that no alert can reach, whatever its labels, without those below them. What it lists is
 // certain; that a route is not listed proves nothing.
-func (t *Tree) Unreachable() []Unreachable {
+func (t *Tree) unreachable() []Unreachable {
 	var all []Unreachable
 	var walk func(n *node, index []int, given labels.Matchers)
 	walk = func(n *node, index []int, given labels.Matchers) {

@@ -101,7 +101,7 @@ func New(n conf.Node, known Known, waits Waits) (*Tree, conf.Problems) {
 	t := &Tree{root: build(&c, nil, 1, waits)}
 	problems := t.checkRoot(n)
 	problems = append(problems, t.checkNames(known)...)
-	for _, u := range t.Unreachable() {
+	for _, u := range t.unreachable() {
 		problems = append(problems, u.At.Problem("this route can never match: "+u.Why, "move it, change its matchers or remove it"))
 	}
 	if len(problems) > 0 {

@@ -214,7 +214,7 @@ func TestUnreachableRoutesAreNeverReached(t *testing.T) {
 	found := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		tree := &Tree{root: build(config(t, drawTree(rt)), nil, 1, AlertmanagerWaits())}
-		dead := tree.Unreachable()
+		dead := tree.unreachable()
 		found += len(dead)
 		for ls := range allLabels() {
 			for _, m := range tree.Match(ls) {

@@ -81,7 +81,7 @@ Look at what runs:      kemi targets list, kemi incidents list, kemi tail readin
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newList(pagesView),
-		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(),
+		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(),
 	)
 	return root
 }

@@ -1,0 +1,291 @@
+// Package importer turns another tool's configuration into Kemi's. In: the text of an Alertmanager configuration. Out:
+// the same as a part of kemi.yaml (receivers, route, inhibit_rules, time_intervals, templates), a note for everything that
+// could not be brought over, with its path and what to do, and the secrets that were in the text, to be written to files
+// of their own. It promises that what Alertmanager itself refuses is refused in its words, that what it writes is
+// understood by alerting/route and routes every alert as Alertmanager did, and that no secret is in the YAML or in a note
+// unless that was asked for. It never reads or writes a file.
+//
+// A receiver of Kemi has one kind; a receiver of Alertmanager's with several integrations becomes several receivers,
+// NAME-KIND, and the routes to it become routes to all of them.
+package importer
+
+import (
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/featurecontrol"
+	"github.com/prometheus/alertmanager/matcher/compat"
+
+	"kemi.dev/kemi/alerting/route"
+	"kemi.dev/kemi/internal/conf"
+)
+
+// Options of Alertmanager.
+type Options struct {
+	// File is the configuration's name; relative paths in it begin at its folder.
+	File string
+	// OutDir is the folder of the result, where relative paths in the result begin; empty when it is not known.
+	OutDir string
+	// Secrets leaves secrets where they are, readable for everybody who sees the result.
+	Secrets bool
+}
+
+// Result is what became of it.
+type Result struct {
+	// Config is YAML.
+	Config []byte
+	// Notes say what could not be brought over as it was, in the order of the file.
+	Notes []Note
+	// Secrets are the files that Config names and that hold what stood in the text itself.
+	Secrets []SecretFile
+}
+
+// Note is one thing that needs a person's attention.
+type Note struct {
+	// Line in the file, from 1; 0 when it is about the whole.
+	Line int
+	// Path of the setting: receivers.network.slack_configs[0].update_message.
+	Path string
+	// What is the matter and what to Do.
+	What, Do string
+}
+
+// String is the note on one line.
+func (n Note) String() string {
+	at := n.Path
+	if n.Line > 0 {
+		at += fmt.Sprintf(" (line %d)", n.Line)
+	}
+	return at + ": " + n.What + ": " + n.Do
+}
+
+// SecretFile is a secret and where the result looks for it.
+type SecretFile struct {
+	// Path of the file, relative to the result.
+	Path string
+	// Text is the secret; zero when the text said <secret> in its place.
+	Text conf.Secret
+	// From is the path of the setting that it stood in.
+	From string
+}
+
+// asAlertmanager has the library read matchers and labels as Alertmanager does when it is started without flags. That is
+// a setting of the whole process; it is the same for whoever else makes it.
+var asAlertmanager = sync.OnceFunc(func() {
+	compat.InitFromFlags(slog.New(slog.DiscardHandler), featurecontrol.NoopFlags{})
+})
+
+// Alertmanager converts a configuration of Alertmanager's.
+func Alertmanager(text []byte, o Options) (*Result, error) {
+	asAlertmanager()
+	judged, err := config.Load(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("read %s as Alertmanager does: %w", o.File, err)
+	}
+	nodes, problems := conf.ParseRaw(o.File, text)
+	if len(problems) > 0 {
+		return nil, problems
+	}
+	c := &converter{options: o, global: nodes[0].Get("global"), files: map[string]string{}, variables: map[string]string{}, told: map[string][]string{}}
+	out := c.whole(nodes[0])
+	if err := c.prune(&out, nodes[0].Get("route"), judged); err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(c.notes, func(a, b Note) int { return a.Line - b.Line })
+	w := writer{dollars: true}
+	w.out.WriteString(c.head())
+	w.block(out, 0)
+	return &Result{Config: w.out.Bytes(), Notes: c.notes, Secrets: c.secrets}, nil
+}
+
+// converter is the state of one conversion.
+type converter struct {
+	options          Options
+	global           conf.Node
+	notes            []Note
+	secrets          []SecretFile
+	files, variables map[string]string   // Secrets by file and by environment variable.
+	told             map[string][]string // Our receivers by theirs.
+	moved            bool                // A relative path was met whose beginning is not the same with us.
+}
+
+// note says something once, however many receivers inherit it.
+func (c *converter) note(n conf.Node, path, what, do string) {
+	if one := (Note{Line: n.Line(), Path: path, What: what, Do: do}); !slices.Contains(c.notes, one) {
+		c.notes = append(c.notes, one)
+	}
+}
+
+func (c *converter) whole(n conf.Node) mapping {
+	var out mapping
+	var templates []any
+	for _, t := range n.Get("templates").Items() {
+		templates = append(templates, c.relocate(t.Text()))
+	}
+	if len(templates) > 0 {
+		out.add("templates", templates)
+	}
+	if receivers := c.receivers(n.Get("receivers")); len(receivers) > 0 {
+		out.add("receivers", receivers)
+	}
+	out.add("route", c.route(n.Get("route"), "route"))
+	if rules, ok := generic(n.Get("inhibit_rules")).([]any); ok && len(rules) > 0 {
+		out.add("inhibit_rules", rules)
+	}
+	var intervals []any
+	for _, key := range []string{"mute_time_intervals", "time_intervals"} {
+		if more, ok := generic(n.Get(key)).([]any); ok {
+			intervals = append(intervals, more...)
+		}
+	}
+	if len(intervals) > 0 {
+		out.add("time_intervals", intervals)
+	}
+	for key, do := range map[string]string{
+		"tracing":        "traces of Kemi are set up under its own tracing settings, see docs/operating.md",
+		"event_recorder": "every alert, incident and page is an event on Kemi's topics: subscribe to alerts.v1, incidents.v1 or pages.v1",
+	} {
+		if at := n.Get(key); at.Kind() != conf.Null {
+			c.note(at, key, "is not brought over", do)
+		}
+	}
+	if at := c.global.Get("resolve_timeout"); !at.IsZero() && at.Text() != "5m" {
+		c.note(at, "global.resolve_timeout", "is not brought over", "alerts of Prometheus say when they end; have other senders set endsAt")
+	}
+	return out
+}
+
+// route converts a route and those below it.
+func (c *converter) route(n conf.Node, path string) mapping {
+	var out mapping
+	for _, key := range n.Keys() {
+		at := n.Get(key.Text())
+		switch key.Text() {
+		case "receiver":
+			names := c.told[at.Text()]
+			if len(names) == 1 {
+				out.add("receiver", names[0])
+				continue
+			}
+			var all []any
+			for _, name := range names {
+				all = append(all, name)
+			}
+			if len(all) > 0 {
+				out.add("receiver", all)
+			}
+		case "continue":
+			if truth(at.Text()) {
+				out.add("continue", true)
+			}
+		case "labels":
+			c.note(at, path+".labels", "labels of routes are not brought over", "label the alerts in their rules, or use one receiver for each text")
+		case "routes":
+			var all []any
+			for i, r := range at.Items() {
+				all = append(all, c.route(r, fmt.Sprintf("%s.routes[%d]", path, i)))
+			}
+			out.add("routes", all)
+		default:
+			out.add(key.Text(), generic(at))
+		}
+	}
+	return out
+}
+
+// prune takes out the routes that no alert can reach, which Kemi does not load, and makes sure that it loads the rest.
+func (c *converter) prune(out *mapping, theirs conf.Node, judged *config.Config) error {
+	tree := out.get("route").(mapping)
+	read := func() conf.Node {
+		var w writer // As it would be read: nothing in it is expanded.
+		w.block(tree, 0)
+		nodes, _ := conf.ParseRaw("route", w.out.Bytes())
+		return nodes[0]
+	}
+	dead, problems := route.FindUnreachable(read())
+	if len(problems) > 0 {
+		return fmt.Errorf("bring the routes over: %w", problems)
+	}
+	for _, d := range slices.Backward(dead) {
+		path, at := "route", theirs
+		for _, i := range d.Index {
+			path += fmt.Sprintf(".routes[%d]", i)
+			at = at.Get("routes").Items()[i]
+		}
+		c.note(at, path, "no alert can reach it and it is left out: "+d.Why, "if it was meant to be reached, correct it and import again")
+		tree = cut(tree, d.Index)
+	}
+	for i := range *out {
+		if (*out)[i].key == "route" {
+			(*out)[i].value = tree
+		}
+	}
+	known := route.Known{}
+	for _, names := range c.told {
+		known.Receivers = append(known.Receivers, names...)
+	}
+	for _, i := range judged.MuteTimeIntervals {
+		known.Intervals = append(known.Intervals, i.Name)
+	}
+	for _, i := range judged.TimeIntervals {
+		known.Intervals = append(known.Intervals, i.Name)
+	}
+	if _, problems := route.New(read(), known, route.AlertmanagerWaits()); len(problems) > 0 {
+		return fmt.Errorf("bring the routes over: %w", problems)
+	}
+	return nil
+}
+
+// cut removes the route at an index and returns the tree without it.
+func cut(tree mapping, index []int) mapping {
+	for i, p := range tree {
+		if p.key != "routes" {
+			continue
+		}
+		routes := slices.Clone(p.value.([]any))
+		if len(index) == 1 {
+			routes = slices.Delete(routes, index[0], index[0]+1)
+		} else {
+			routes[index[0]] = cut(routes[index[0]].(mapping), index[1:])
+		}
+		tree = slices.Clone(tree)
+		tree[i].value = routes
+		if len(routes) == 0 {
+			tree = slices.Delete(tree, i, i+1)
+		}
+		break
+	}
+	return tree
+}
+
+// head is the comment at the top of the result.
+func (c *converter) head() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "# From %s, by kemi import.\n", filepath.Base(c.options.File))
+	if len(c.notes) > 0 {
+		b.WriteString("#\n# What needs your attention:\n")
+		for _, n := range c.notes {
+			b.WriteString("# - " + strings.Join(strings.Fields(n.String()), " ") + "\n")
+		}
+	}
+	return b.String()
+}
+
+// relocate has a relative path lead to the same file from the result's folder.
+func (c *converter) relocate(path string) string {
+	if path == "" || filepath.IsAbs(path) || c.options.OutDir == "" {
+		return path
+	}
+	from, err1 := filepath.Abs(filepath.Join(filepath.Dir(c.options.File), path))
+	to, err2 := filepath.Abs(c.options.OutDir)
+	rel, err3 := filepath.Rel(to, from)
+	if err1 != nil || err2 != nil || err3 != nil {
+		return path
+	}
+	return rel
+}

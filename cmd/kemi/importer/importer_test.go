@@ -1,0 +1,410 @@
+package importer
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/pem"
+	"flag"
+	"maps"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/alertmanager/config"
+	"github.com/prometheus/alertmanager/dispatch"
+	commoncfg "github.com/prometheus/common/config"
+	"github.com/prometheus/common/model"
+	"gopkg.in/yaml.v2"
+	"pgregory.net/rapid"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/alertmanager"
+	"kemi.dev/kemi/alerting/notify/webhook"
+	"kemi.dev/kemi/alerting/route"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/conf"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func site(t testing.TB) []byte {
+	t.Helper()
+	text, err := os.ReadFile("testdata/site.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func imported(t testing.TB, text string, o Options) *Result {
+	t.Helper()
+	o.File = "alertmanager.yml"
+	r, err := Alertmanager([]byte(text), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestASiteIsBroughtOver(t *testing.T) {
+	r := imported(t, string(site(t)), Options{OutDir: "."})
+	got := string(r.Config)
+	for _, s := range r.Secrets {
+		got += "# file " + s.Path + ": " + s.From + "\n"
+	}
+	if *update {
+		if err := os.WriteFile("testdata/site.golden.yaml", []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/site.golden.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := gocmp.Diff(string(want), got); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+// All secrets of site.yml begin with hunter.
+func TestNoSecretShowsUnlessAskedFor(t *testing.T) {
+	all := strings.Count(string(site(t)), "hunter-")
+	r := imported(t, string(site(t)), Options{})
+	text := string(r.Config)
+	for _, n := range r.Notes {
+		text += n.String()
+	}
+	if strings.Contains(text, "hunter") {
+		t.Errorf("a secret shows in\n%s", text)
+	}
+	kept, variables := 0, strings.Count(strings.Join(notes(r), "\n"), "set the environment variable ")
+	for _, s := range r.Secrets {
+		if strings.Contains(s.Text.Reveal(), "hunter-") {
+			kept++
+		}
+	}
+	if kept+variables != all {
+		t.Errorf("%d secrets are in files and %d in variables, of %d", kept, variables, all)
+	}
+	clear := imported(t, string(site(t)), Options{Secrets: true})
+	if strings.Contains(strings.Join(notes(clear), "\n"), "hunter") {
+		t.Error("a secret shows in a note")
+	}
+	for _, line := range strings.Fields(string(site(t))) {
+		if i := strings.Index(line, "hunter-"); i >= 0 && !bytes.Contains(clear.Config, []byte(strings.TrimRight(line[i:], `"'},]@`))) {
+			t.Errorf("%s is lost", line)
+		}
+	}
+}
+
+func notes(r *Result) []string {
+	var all []string
+	for _, n := range r.Notes {
+		all = append(all, n.String())
+	}
+	return all
+}
+
+// load writes the result and its secrets as the command does and reads it as Kemi does.
+func load(t testing.TB, r *Result) conf.Node {
+	t.Helper()
+	dir := t.TempDir()
+	for _, s := range r.Secrets {
+		path := filepath.Join(dir, s.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(cmp.Or(s.Text.Reveal(), "filled in by hand")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	authority := httptest.NewTLSServer(nil)
+	defer authority.Close()
+	for name, text := range map[string]string{
+		"hook.url": "http://127.0.0.1/\n", "slack-two": "https://slack.example/two", "archive.pass": "x",
+		"ca.pem": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate().Raw})),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	path := filepath.Join(dir, "kemi.yaml")
+	if err := os.WriteFile(path, r.Config, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, problems := conf.Load(path)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return n
+}
+
+// setVariables sets what the notes ask for.
+func setVariables(t *testing.T, r *Result) {
+	for _, n := range r.Notes {
+		if _, name, ok := strings.Cut(n.Do, "set the environment variable "); ok {
+			t.Setenv(name, "http://secret")
+		}
+	}
+}
+
+func tree(t testing.TB, n conf.Node) *route.Tree {
+	t.Helper()
+	known := route.Known{}
+	for _, k := range n.Get("receivers").Keys() {
+		known.Receivers = append(known.Receivers, k.Text())
+	}
+	for _, i := range n.Get("time_intervals").Items() {
+		known.Intervals = append(known.Intervals, i.Get("name").Text())
+	}
+	tree, problems := route.New(n.Get("route"), known, route.AlertmanagerWaits())
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	return tree
+}
+
+func TestTheResultIsLoadedByKemi(t *testing.T) {
+	t.Setenv("AWS_CA_BUNDLE", "") // A receiver of kind sns cannot work with it, and says so.
+	r := imported(t, string(site(t)), Options{})
+	setVariables(t, r)
+	n := load(t, r)
+	tree(t, n)
+	if _, problems := hush.New(hush.Config{InhibitRules: n.Get("inhibit_rules"), TimeIntervals: n.Get("time_intervals")}); len(problems) > 0 {
+		t.Error(problems)
+	}
+	hooks, kinds := 0, map[string]bool{}
+	for _, k := range n.Get("receivers").Keys() {
+		kind := n.Get("receivers").Get(k.Text()).Keys()[0].Text()
+		at := n.Get("receivers").Get(k.Text()).Get(kind)
+		if slices.Contains(alertmanager.Kinds(), kind) {
+			kinds[kind] = true
+			if _, problems := alertmanager.Kind(kind)(k.Text(), at, notify.Env{}); len(problems) > 0 {
+				t.Errorf("%s: %v", k.Text(), problems)
+			}
+		}
+		if kind == "webhook" {
+			hooks++
+			c := webhook.Default()
+			if problems := at.Into(&c); len(problems) > 0 {
+				t.Errorf("%s: %v", k.Text(), problems)
+			}
+			if k.Text() == "archive-webhook" && (c.URL.Reveal() != "https://archive.example.org/hook?key=hunter-hook" || c.BasicAuth.Username != "archive") {
+				t.Errorf("the webhook lost its settings: %s", c.URL.Reveal())
+			}
+		}
+	}
+	if hooks != 3 || len(kinds) != len(alertmanager.Kinds())-1 { // msteams and msteamsv2 are the same.
+		t.Errorf("%d webhooks, and of Alertmanager's kinds only %v", hooks, kinds)
+	}
+}
+
+// Whatever the labels of an alert, it goes by the same routes to what became of the same receivers.
+func TestAlertsGoWhereTheyWent(t *testing.T) {
+	asAlertmanager()
+	judged, err := config.Load(string(site(t)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	judge := dispatch.NewRoute(judged.Route, nil)
+	r := imported(t, string(site(t)), Options{})
+	setVariables(t, r)
+	ours := tree(t, load(t, r))
+	values := map[string][]string{
+		"alertname": {"Watchdog", "X"}, "severity": {"", "critical", "warning"}, "team": {"", "db", "cache", "web"}, "env": {"", "staging"},
+		"service": {"", "foo1", "foo9", "baz"}, "path": {"", "a1"}, "code": {"", "500"}, "rack": {"", "r1"},
+	}
+	seen := map[string]bool{}
+	rapid.Check(t, func(rt *rapid.T) {
+		labels, set := map[string]string{}, model.LabelSet{}
+		for _, name := range slices.Sorted(maps.Keys(values)) {
+			labels[name] = rapid.SampledFrom(values[name]).Draw(rt, name)
+			if labels[name] != "" {
+				set[model.LabelName(name)] = model.LabelValue(labels[name])
+			}
+		}
+		var want, got []string
+		for _, m := range judge.Match(set) {
+			want = append(want, m.RouteOpts.Receiver+" "+m.RouteOpts.RepeatInterval.String()+" "+strings.Join(m.RouteOpts.MuteTimeIntervals, ","))
+		}
+		for _, m := range ours.Match(event.LabelsOf(labels)) {
+			name, _, _ := strings.Cut(m.Receiver, "-")
+			if name == "team" {
+				name = "team-chat"
+			}
+			got = append(got, name+" "+m.RepeatInterval.String()+" "+strings.Join(m.Mute, ","))
+		}
+		got = slices.Compact(got) // Several receivers of ours are one of theirs.
+		if !slices.Equal(got, want) {
+			rt.Fatalf("%v: %v, Alertmanager %v", labels, got, want)
+		}
+		seen[strings.Join(want, ", ")] = true
+	})
+	if len(seen) < 5 {
+		t.Errorf("only %v were reached: this test shows too little", seen)
+	}
+}
+
+// Alertmanager, given what we wrote without anything global, understands what it understood before.
+func TestReceiversKeepTheirSettings(t *testing.T) {
+	asAlertmanager()
+	before := commoncfg.MarshalSecretValue
+	commoncfg.MarshalSecretValue = true
+	t.Cleanup(func() { commoncfg.MarshalSecretValue = before })
+	whole := strings.ReplaceAll(string(site(t)), "<secret>", "hunter-incident")
+	judged, err := config.Load(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := imported(t, whole, Options{Secrets: true})
+	nodes, problems := conf.Parse("kemi.yaml", r.Config)
+	if len(problems) > 0 {
+		t.Fatal(problems)
+	}
+	var w writer
+	receivers := nodes[0].Get("receivers")
+	byKind := map[string]string{}
+	for _, i := range integrations() {
+		byKind[i.kind] = i.list // The later one, msteamsv2_configs, is the one that there is.
+	}
+	var lists []any
+	for _, k := range receivers.Keys() {
+		kind := receivers.Get(k.Text()).Keys()[0].Text()
+		if kind == "webhook" || kind == "mail" || kind == "log" { // These are Kemi's own.
+			continue
+		}
+		lists = append(lists, mapping{
+			{key: "name", value: k.Text()},
+			{key: byKind[kind], value: []any{generic(receivers.Get(k.Text()).Get(kind))}},
+		})
+	}
+	w.block(mapping{{key: "route", value: mapping{{key: "receiver", value: "dba-sns"}}}, {key: "receivers", value: lists}}, 0)
+	again, err := config.Load(w.out.String())
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, w.out.String())
+	}
+	compared := 0
+	for _, was := range judged.Receivers {
+		for _, i := range integrations() {
+			var ours []any
+			for _, is := range again.Receivers {
+				if is.Name == was.Name || strings.HasPrefix(is.Name, was.Name+"-") {
+					ours = append(ours, listed(is, i.list)...)
+				}
+			}
+			theirs := listed(was, i.list)
+			if i.kind == "webhook" || i.kind == "mail" || i.list == "msteams_configs" {
+				continue
+			}
+			if i.list == "msteamsv2_configs" {
+				ours = ours[max(0, len(ours)-len(theirs)):] // Before it is the one that was msteams_configs.
+			}
+			compared += len(theirs)
+			if diff := gocmp.Diff(texts(t, theirs), texts(t, ours)); diff != "" {
+				t.Errorf("%s.%s (-Alertmanager +ours)\n%s", was.Name, i.list, diff)
+			}
+		}
+	}
+	if compared < 14 {
+		t.Errorf("only %d integrations were compared", compared)
+	}
+}
+
+// listed returns one of the lists of a receiver.
+func listed(r config.Receiver, list string) []any {
+	v := reflect.ValueOf(r)
+	for i := range v.NumField() {
+		if name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("yaml"), ","); name == list {
+			var all []any
+			for j := range v.Field(i).Len() {
+				all = append(all, v.Field(i).Index(j).Interface())
+			}
+			return all
+		}
+	}
+	return nil
+}
+
+func texts(t *testing.T, all []any) []string {
+	t.Helper()
+	var out []string
+	for _, one := range all {
+		text, err := yaml.Marshal(one)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out = append(out, string(text))
+	}
+	return out
+}
+
+func TestWhatAlertmanagerRefusesIsRefusedInItsWords(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                            "no route provided in config",
+		"route: {receiver: x}":        `undefined receiver "x" used in route`,
+		"rout: {}":                    "field rout not found",
+		"route: {receiver: x}\nrecei": "could not find expected ':'",
+	} {
+		_, err := Alertmanager([]byte(text), Options{File: "alertmanager.yml"})
+		if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "alertmanager.yml") {
+			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+func TestSlackTakesWhatIsGlobalAsAlertmanagerDoes(t *testing.T) {
+	const tail = "\nroute: {receiver: x}\nreceivers: [{name: x, slack_configs: [{channel: c%s}]}]"
+	for _, c := range []struct{ global, own, want string }{
+		{"slack_api_url: 'https://s.example/a'", "", "api_url_file: secrets/global-slack_api_url"},
+		{"slack_api_url_file: /s", "", "api_url_file: /s"},
+		{"slack_api_url: 'https://s.example/a'", ", api_url_file: /own", "api_url_file: /own"},
+		{"slack_app_token: t", "", "app_token_file: secrets/global-slack_app_token"},
+		{"slack_app_token: t", ", api_url: 'https://s.example/b'", "api_url_file: secrets/x-slack-api_url"},
+		{"slack_app_token: t", ", app_token_file: /own", "app_token_file: /own"},
+		{"slack_app_token: t\n  slack_app_url: https://slack.example/", "", "app_url: \"https://slack.example/\", app_token_file: secrets/global-slack_app_token"},
+	} {
+		r := imported(t, "global:\n  "+c.global+strings.ReplaceAll(tail, "%s", c.own), Options{})
+		if want := "x: {slack: {channel: c, " + c.want + "}}"; !strings.Contains(strings.ReplaceAll(string(r.Config), "x:\n    slack:", "x: {slack:"), want) &&
+			!strings.Contains(string(r.Config), "slack: {channel: c, "+c.want+"}") {
+			t.Errorf("%s%s: want %s in\n%s", c.global, c.own, want, r.Config)
+		}
+	}
+}
+
+func TestPathsLeadToTheSameFiles(t *testing.T) {
+	const text = "templates: [a/*.tmpl, /etc/b.tmpl]\nroute: {receiver: x}\nreceivers: [{name: x, webhook_configs: [{url_file: hook}]}]"
+	r, err := Alertmanager([]byte(text), Options{File: "etc/alertmanager/alertmanager.yml", OutDir: "etc/kemi"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"templates: [../alertmanager/a/*.tmpl, /etc/b.tmpl]", "url_file: ../alertmanager/hook"} {
+		if !strings.Contains(strings.ReplaceAll(string(r.Config), `"`, ""), want) {
+			t.Errorf("want %s in\n%s", want, r.Config)
+		}
+	}
+}
+
+func FuzzImportNeverPanicsAndWritesWhatKemiReads(f *testing.F) {
+	f.Add(site(f))
+	f.Add([]byte("route: {receiver: x}\nreceivers: [{name: x}]"))
+	f.Add([]byte("route: {receiver: 'team:x', routes: [{match: {a: b}, continue: yes}]}\nreceivers: [{name: 'team:x', slack_configs: [{api_url: <secret>}]}]"))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		r, err := Alertmanager(text, Options{File: "alertmanager.yml"})
+		if err != nil {
+			return
+		}
+		nodes, problems := conf.ParseRaw("kemi.yaml", r.Config)
+		if len(problems) > 0 {
+			t.Fatalf("%v in\n%s", problems, r.Config)
+		}
+		if nodes[0].Get("route").IsZero() {
+			t.Fatalf("no route in\n%s", r.Config)
+		}
+	})
+}
