@@ -162,7 +162,17 @@ func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, hand
 			caughtUp()
 		}
 		return true
-	})
+	}, func() {})
+}
+
+// Mirror follows a keep-latest topic from its snapshot as Follow does, for whoever keeps a copy of it: lost is called when
+// the topic was made again because its broker lost it, before what it has now is handed over. The copy begins anew then.
+func Mirror[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Message[T]) error, caughtUp, lost func()) error {
+	s := driver.Subscription{Topic: W(new(T)).Topic().Name, Start: From{Snapshot: true}}
+	return follow[T, W](ctx, b, s, handle, func() bool {
+		caughtUp()
+		return true
+	}, lost)
 }
 
 // Snapshot hands over the newest event per key of the given partitions (none means all) of a keep-latest topic, and
@@ -173,7 +183,7 @@ func Snapshot[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(M
 	err := follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: From{Snapshot: true}, Partitions: partitions}, handle, func() bool {
 		done = true
 		return false
-	})
+	}, func() {})
 	if err == nil && !done {
 		return ctx.Err()
 	}
@@ -181,7 +191,7 @@ func Snapshot[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(M
 }
 
 // follow feeds handle until ctx ends, handle errs or onCaughtUp says no.
-func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscription, handle func(Message[T]) error, onCaughtUp func() bool) error {
+func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscription, handle func(Message[T]) error, onCaughtUp func() bool, lost func()) error {
 	feed, err := b.subscribe(ctx, s)
 	if err != nil {
 		return ended(ctx, err)
@@ -198,6 +208,8 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 				if !onCaughtUp() {
 					return nil
 				}
+			case driver.Revoked:
+				lost()
 			case driver.Data:
 				m, err := message[T, W](&batch[i])
 				if err != nil {

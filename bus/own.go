@@ -119,7 +119,7 @@ func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since tim
 			return errDone
 		}
 		return handle(m)
-	}, func() bool { return false })
+	}, func() bool { return false }, func() {})
 	if errors.Is(err, errDone) {
 		return nil
 	}

@@ -270,7 +270,8 @@ const (
 	// Assigned begins an epoch: the feed owns Partition from Position on (the position after the last commit; 0
 	// for a group that never committed and begins with a snapshot). All records of the epoch come after it.
 	Assigned
-	// Revoked ends an epoch: no record of it follows, no commit of it is accepted.
+	// Revoked ends an epoch: no record of it follows, no commit of it is accepted. Of a replay, with Partition -1: the
+	// topic was made again, and what was delivered of it is gone. What it has by now follows.
 	Revoked
 	// CaughtUp: a replay has delivered everything that was stored when it began in all its partitions; what a newer
 	// record of its key has replaced meanwhile, as that newer record. It comes once, with Partition -1.

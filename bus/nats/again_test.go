@@ -177,6 +177,11 @@ func TestAServerThatLostEverythingIsFurnishedAgain(t *testing.T) {
 				publish(t, d, topic.Name, "k", "after")
 			}
 			log.until("a later epoch", func(x driver.Delivery) bool { return x.Event == driver.Assigned && x.Epoch > epoch })
+			if name != "the buckets, by hand" { // Who keeps a copy of a topic is told that it has another.
+				gone := func(x driver.Delivery) bool { return x.Event == driver.Revoked && x.Partition == -1 }
+				latest.until("what was there to be revoked", gone)
+				tail.until("what was there to be revoked", gone)
+			}
 			for _, f := range []*reader{log, latest, tail, work} {
 				f.value("after")
 			}

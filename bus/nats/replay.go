@@ -109,6 +109,7 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		}
 		r.Mu.Lock()
 		r.next = from{snapshot: r.next.snapshot, position: 1}
+		r.buf.Put(driver.Delivery{Event: driver.Revoked, Partition: -1})
 		if r.came != nil {
 			r.came, r.missing, r.second = map[string]struct{}{}, nil, 0
 		}
@@ -116,6 +117,7 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 			r.catchUp()
 		}
 		r.Mu.Unlock()
+		r.Nudge()
 	}
 	r.Mu.Lock()
 	at := r.next

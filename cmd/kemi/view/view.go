@@ -61,7 +61,7 @@ func (m *Model) Run(ctx context.Context) error {
 	up := func(i int) func() { return func() { once[i].Do(caughtUp.Done) } }
 
 	var g run.Group
-	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, up(0)))
+	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, func(s *State) { clear(s.targets) }, up(0)))
 	g.Add("findings", func(ctx context.Context) error {
 		return bus.Follow(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, func(msg bus.Message[event.Finding]) error {
 			if !msg.Removed() {
@@ -82,16 +82,16 @@ func (m *Model) Run(ctx context.Context) error {
 			}
 		}
 	})
-	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, up(2)))
-	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, up(3)))
-	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, up(4)))
+	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, func(s *State) { clear(s.alerts) }, up(2)))
+	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, func(s *State) { clear(s.incidents) }, up(3)))
+	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, func(s *State) { clear(s.pages) }, up(4)))
 	return g.Run(ctx)
 }
 
-// followed follows a keep-latest topic from its snapshot.
-func followed[T any, W event.Word[T]](m *Model, set func(*State, W), remove func(*State, string), caughtUp func()) func(context.Context) error {
+// followed keeps what a keep-latest topic says, and begins anew with a topic that was made again.
+func followed[T any, W event.Word[T]](m *Model, set func(*State, W), remove func(*State, string), clear func(*State), caughtUp func()) func(context.Context) error {
 	return func(ctx context.Context) error {
-		return bus.Follow[T, W](ctx, m.bus, bus.From{Snapshot: true}, func(msg bus.Message[T]) error {
+		return bus.Mirror[T, W](ctx, m.bus, func(msg bus.Message[T]) error {
 			m.write(func(s *State) {
 				if msg.Removed() {
 					remove(s, msg.Key)
@@ -100,6 +100,6 @@ func followed[T any, W event.Word[T]](m *Model, set func(*State, W), remove func
 				}
 			})
 			return nil
-		}, caughtUp)
+		}, caughtUp, func() { m.write(clear) })
 	}
 }

@@ -2,10 +2,12 @@ package view_test
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"testing/synctest"
 
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/view"
@@ -49,6 +51,82 @@ func TestWhatIsRemovedIsShownNoMore(t *testing.T) {
 		if got := shown(); got != [4]int{} {
 			t.Errorf("removed, and still there: %v (targets, alerts, incidents, pages)", got)
 		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// forgetful is a broker that loses what it holds, and whose topics are made again.
+type forgetful struct {
+	driver.Driver
+	lost chan struct{} // Closed when that happened.
+}
+
+func (d *forgetful) Subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
+	f, err := d.Driver.Subscribe(ctx, s)
+	return &forgetfulFeed{Feed: f, lost: d.lost}, err
+}
+
+type forgetfulFeed struct {
+	driver.Feed
+	lost chan struct{}
+}
+
+// Next implements driver.Feed.
+func (f *forgetfulFeed) Next(ctx context.Context) ([]driver.Delivery, error) {
+	before, cancel := context.WithCancel(ctx)
+	defer cancel()
+	lost := f.lost
+	if lost != nil {
+		go func() {
+			select {
+			case <-lost:
+				cancel()
+			case <-before.Done():
+			}
+		}()
+	}
+	got, err := f.Feed.Next(before)
+	if err != nil && ctx.Err() == nil && lost != nil {
+		f.lost = nil
+		return []driver.Delivery{{Event: driver.Revoked, Partition: -1}}, nil
+	}
+	return got, err
+}
+
+// What went with the broker's disk is shown no more: who was there all the time shows what one that starts now does.
+func TestWhatTheBrokerLostIsShownNoMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &forgetful{Driver: mem.New(), lost: make(chan struct{})}
+		b := bus.New(d, bus.Settings{}, obs.Scope{})
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		if err := b.Publish(t.Context(), &event.Target{ID: "core-1", Class: "switch"}, &event.Alert{ID: "a1", Domain: "default", State: event.AlertFiring},
+			&event.Incident{ID: "i1", Domain: "default", State: event.IncidentOpen}, &event.Page{ID: "p1", Domain: "default", Stage: event.PageRetrying}); err != nil {
+			t.Fatal(err)
+		}
+		m := view.New(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		<-m.Ready()
+		close(d.lost)
+		synctest.Wait()
+		if err := b.Publish(t.Context(), &event.Incident{ID: "i2", Domain: "default", State: event.IncidentOpen}); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		m.Read(func(s *view.State) {
+			f := view.Filter{}
+			left := []int{len(s.Targets(f)), len(s.Alerts(f)), len(s.Incidents(f)), len(s.Pages(f))}
+			if !slices.Equal(left, []int{0, 0, 1, 0}) {
+				t.Errorf("lost, and still there: %v (targets, alerts, incidents, pages)", left)
+			}
+		})
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
