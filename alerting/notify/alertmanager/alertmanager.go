@@ -171,7 +171,11 @@ func (r *Receiver) send(ctx context.Context, p *event.Page, a aimed, plain bool)
 	}
 	s, err := r.take(key, a.settings, plain)
 	if err != nil {
-		return "", notify.Permanent(fmt.Errorf("make receiver: %s", r.hide(err.Error(), a.secret)))
+		err = fmt.Errorf("make receiver: %s", r.hide(cut(err.Error(), maxAnswer), a.secret))
+		if !a.secret.IsZero() {
+			return "", notify.Permanent(err) // It is the person's handle.
+		}
+		return "", err // It was made before: a secret's file is being changed.
 	}
 	answer, err := s.send(ctx, r, p, a)
 	r.put(key, s)
@@ -372,5 +376,5 @@ func causeOf(p *event.Page) string {
 	if p.Snapshot == nil {
 		return ""
 	}
-	return p.Snapshot.Cause
+	return cut(strings.ToValidUTF8(p.Snapshot.Cause, "\uFFFD"), maxLabel)
 }

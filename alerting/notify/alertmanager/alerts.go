@@ -16,7 +16,9 @@ import (
 const (
 	maxAlerts = 20
 	maxLabels = 40
-	maxLabel  = 1000 // Characters of a value.
+	maxLabel  = 250    // Characters of a name, or a value.
+	maxText   = 1000   // Characters of an annotation.
+	maxBytes  = 80_000 // Of all names and values together, from which on no further alert is listed.
 )
 
 // alertsOf makes Alertmanager's alerts of a page: one for each of the incident's own, those of the cause first, and at
@@ -50,11 +52,19 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 		ended = at
 	}
 	alerts := make([]*alert.Alert, 0, len(listed))
-	firing := false
+	firing, size := false, 0
 	for n, a := range listed {
+		if size > maxBytes {
+			break
+		}
 		out := &alert.Alert{Alert: model.Alert{Labels: labelsOf(a, p, &incident), Annotations: annotationsOf(a, n == 0, p), StartsAt: a.StartsAt}}
-		if external != "" && a.Target != "" {
+		if external != "" && a.Target != "" && len(a.Target) <= 4*maxLabel {
 			out.GeneratorURL = strings.TrimRight(external, "/") + "/targets/" + url.PathEscape(a.Target)
+		}
+		for _, set := range []model.LabelSet{out.Labels, out.Annotations} {
+			for name, value := range set {
+				size += len(name) + len(value)
+			}
 		}
 		if p.Kind == event.PageResolved || a.State == event.AlertResolved {
 			out.EndsAt = ended
@@ -73,7 +83,7 @@ func labelsOf(a event.IncidentAlert, p *event.Page, i *event.Incident) model.Lab
 	out := model.LabelSet{}
 	set := func(name, value string) {
 		if value != "" {
-			out[model.LabelName(valid(name))] = model.LabelValue(valid(cut(value, maxLabel)))
+			out[model.LabelName(valid(cut(name, maxLabel)))] = model.LabelValue(valid(cut(value, maxLabel)))
 		}
 	}
 	for _, l := range a.Labels[:min(len(a.Labels), maxLabels)] {
@@ -93,6 +103,9 @@ func annotationsOf(a event.IncidentAlert, first bool, p *event.Page) model.Label
 	out := model.LabelSet{}
 	set := func(name, value string) {
 		if value = strings.TrimSpace(value); value != "" {
+			if r := []rune(value); len(r) > maxText {
+				value = string(r[:maxText]) + "…"
+			}
 			out[model.LabelName(name)] = model.LabelValue(valid(value))
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // spec is what Kemi knows of one of Alertmanager's integrations beyond its settings.
@@ -50,7 +51,7 @@ func Kinds() []string { return slices.Sorted(maps.Keys(specs())) }
 
 func specs() map[string]spec {
 	teams := spec{
-		list: "msteamsv2_configs", target: "webhook_url", placeholder: nowhere, room: 20_000,
+		list: "msteamsv2_configs", target: "webhook_url", placeholder: nowhere, room: 18_000, cost: bytesOf, // 28 kB with the card around it.
 	}
 	return map[string]spec{
 		"pagerduty": {
@@ -188,9 +189,9 @@ func specs() map[string]spec {
 				return a.Result + ": " + a.Message, false
 			},
 		},
-		"webex": {list: "webex_configs", target: "room_id", placeholder: "unset", needs: [][]string{{"http_config.authorization"}}, room: 6000},
+		"webex": {list: "webex_configs", target: "room_id", placeholder: "unset", needs: [][]string{{"http_config.authorization"}}, room: 6000, cost: bytesOf},
 		"wechat": {
-			list: "wechat_configs", target: "to_user", needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 600, spoils: true,
+			list: "wechat_configs", target: "to_user", needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 1000, cost: bytesOf, spoils: true, // 2048 bytes with the title.
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					Code int    `json:"errcode"`
@@ -232,13 +233,21 @@ func slackText(s string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(s)
 }
 
-// quiet keeps the words of an alert from calling everybody in a room: there is a space that nobody sees after the @.
+// quiet keeps the words of an alert from calling everybody in a room: a space that nobody sees takes the call apart.
 func quiet(s string) string {
-	for _, all := range []string{"@everyone", "@here", "@channel", "@all"} {
-		s = strings.ReplaceAll(s, all, "@\u200b"+all[1:])
+	for _, all := range []string{"@everyone", "@here", "@channel", "@all", "<!"} { // Mattermost knows Slack's, too.
+		s = strings.ReplaceAll(s, all, all[:1]+"\u200b"+all[1:])
 	}
 	return s
 }
 
 // telegramText is how long a text is in Telegram's HTML, in characters: templates escape it.
-func telegramText(s string) int { return len([]rune(html.EscapeString(s))) }
+func telegramText(s string) int {
+	return utf8.RuneCountInString(html.EscapeString(s)) + 4*strings.Count(s, "+") // Templates write &#43;.
+}
+
+// bytesOf is how long a text is in JSON.
+func bytesOf(s string) int {
+	quoted, _ := json.Marshal(s) // Of a string there is always one.
+	return len(quoted)
+}

@@ -213,7 +213,7 @@ func (in *reader) address(n conf.Node, text string, secret bool) bool {
 		return true
 	}
 	shown := ""
-	if !secret {
+	if !secret && !strings.Contains(text, "@") {
 		shown = fmt.Sprintf(" %q", text)
 	}
 	in.say(n, "the address"+shown+" is not one of a web server", "write http://host/path or https://host/path")
