@@ -67,8 +67,6 @@ type Bus struct {
 	sizer     driver.Sizer // Nil when the driver is none.
 	sizes     map[string]*size
 	owned     places
-	used      *prometheus.GaugeVec
-	limit     *prometheus.GaugeVec
 }
 
 // Settings say what of the topics is not the same everywhere.
@@ -103,8 +101,6 @@ func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 		dead:      scope.Counter("kemi_bus_dead_total", "Events put on dead.v1.", "topic", "group"),
 		skipped:   scope.Counter("kemi_bus_unreadable_total", "Records that a follower could not read and passed over.", "topic"),
 		delay:     scope.Gauge("kemi_bus_delay_seconds", "Age of the oldest event that waits or was taken in the last second; of jobs, which have no partition here, of the last one taken.", "topic", "group", "partition"),
-		used:      scope.Gauge("kemi_bus_topic_bytes", "Bytes that a topic holds, looked up while it is published to.", "topic"),
-		limit:     scope.Gauge("kemi_bus_topic_limit_bytes", "Bytes that a topic may hold before it refuses or forgets the oldest.", "topic"),
 		sizes:     map[string]*size{},
 	}
 	for _, t := range append(event.Topics(settings.Zones...), topicDead, topicState) {

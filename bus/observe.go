@@ -13,11 +13,15 @@ import (
 // observeEvery is how often the broker is asked how far the groups are: some questions a topic.
 const observeEvery = 30 * time.Second
 
-// Observe keeps the metrics that the broker has to be asked for: how many records wait for each group, and how many dead
-// letters nobody did anything about. One process of an installation is enough. It blocks until ctx ends.
+// Observe keeps the metrics that the broker has to be asked for: how much the topics hold, how many records wait for each
+// group, and how many dead letters nobody did anything about. One process of an installation is enough. It blocks until ctx ends.
 func (b *Bus) Observe(ctx context.Context) error {
 	lag := b.scope.Gauge("kemi_bus_group_lag_records", "Records of a topic that a group has not handled yet, looked up every 30 s.", "topic", "group")
 	letters := b.scope.Gauge("kemi_bus_dead_letters", "Dead letters that were neither retried nor dropped, by the topic they are from.", "topic")
+	used := b.scope.Gauge("kemi_bus_topic_bytes", "Bytes that a topic holds, looked up every 30 s.", "topic")
+	limit := b.scope.Gauge("kemi_bus_topic_limit_bytes", "Bytes that a topic may hold before it refuses or forgets the oldest.", "topic")
+	defer used.Reset()
+	defer limit.Reset()
 	open := openLetters{topics: b.topics, all: map[int64]string{}}
 	var reading sync.WaitGroup
 	defer reading.Wait()
@@ -28,8 +32,16 @@ func (b *Bus) Observe(ctx context.Context) error {
 	for {
 		now := map[[2]string]bool{}
 		for name := range b.topics {
+			have, most, ok := b.holds(ctx, name)
+			if ok {
+				used.WithLabelValues(name).Set(float64(have))
+				limit.WithLabelValues(name).Set(float64(most))
+			} else {
+				used.DeleteLabelValues(name)
+				limit.DeleteLabelValues(name)
+			}
 			if b.Health() != nil {
-				break // Nobody knows; asking would take its time for each topic.
+				continue // Nobody knows; asking would take its time for each topic.
 			}
 			for group, n := range b.lags(ctx, name, &open) {
 				at := [2]string{name, group}
@@ -53,6 +65,20 @@ func (b *Bus) Observe(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
+}
+
+// holds asks how many bytes a topic holds and may hold; false when nobody says.
+func (b *Bus) holds(ctx context.Context, topic string) (used, limit int64, ok bool) {
+	if b.sizer == nil || b.Health() != nil {
+		return 0, 0, false
+	}
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	used, limit, err := b.sizer.Size(ctx, topic)
+	if err != nil {
+		b.scope.Log().Debug("look up the size of a topic", "topic", topic, "err", err)
+	}
+	return used, limit, err == nil
 }
 
 // lags asks how many records wait for each group of a topic.

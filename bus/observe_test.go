@@ -54,3 +54,46 @@ func TestWhatWaitsAndWhatIsDeadIsMeasured(t *testing.T) {
 		}
 	})
 }
+
+// watching runs Observe until its end is called.
+func watching(t *testing.T, b *bus.Bus) (end func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Observe(ctx) }()
+	return func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// What a topic holds is said by whoever observes, and by nobody else, whoever publishes: what was true once is said by none.
+func TestSizesAreSaidByWhoObserves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, d, _, reg := observed(t)
+		publish(t, b, 0, 3)
+		synctest.Wait()
+		if got := metric(t, reg, "kemi_bus_topic_bytes"); len(got) != 0 {
+			t.Errorf("who only publishes says %v", got)
+		}
+		end := watching(t, b)
+		synctest.Wait()
+		first := metric(t, reg, "kemi_bus_topic_bytes")["commands.v1"]
+		if limit := metric(t, reg, "kemi_bus_topic_limit_bytes")["commands.v1"]; first == 0 || limit != 100_000 {
+			t.Errorf("%v of %v bytes", first, limit)
+		}
+		// Another process publishes.
+		if err := d.Publish(t.Context(), []driver.Record{{Topic: "commands.v1", Key: "k", Value: make([]byte, 5000)}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(31 * time.Second)
+		if got := metric(t, reg, "kemi_bus_topic_bytes")["commands.v1"]; got < first+5000 {
+			t.Errorf("%v bytes, want those of another process too, on %v", got, first)
+		}
+		end()
+		if got := metric(t, reg, "kemi_bus_topic_bytes"); len(got) != 0 {
+			t.Errorf("who observes no more says %v", got)
+		}
+	})
+}

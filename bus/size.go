@@ -40,8 +40,6 @@ func (b *Bus) measure(ctx context.Context, topic string, s *size) {
 		b.scope.Log().Debug("look up the size of a topic", "topic", topic, "err", err)
 		return
 	}
-	b.used.WithLabelValues(topic).Set(float64(used))
-	b.limit.WithLabelValues(topic).Set(float64(limit))
 	full := limit > 0 && float64(used) >= nearlyAt*float64(limit) && !b.topics[topic].DropOldest
 	if full && due(&s.warn, time.Now(), warnEvery) {
 		b.scope.Log().Warn("a topic is nearly full: when it is, publishing to it is refused", "topic", topic, "bytes", used, "limit", limit)
