@@ -2,6 +2,7 @@ package hush
 
 import (
 	"encoding/json"
+	"time"
 
 	"github.com/prometheus/alertmanager/timeinterval"
 
@@ -44,7 +45,7 @@ func readIntervals(nodes ...conf.Node) (map[string]*interval, conf.Problems) {
 			}
 			v := &interval{name: c.Name}
 			for j, p := range c.Intervals {
-				var t timeinterval.TimeInterval
+				t := part{zone: time.UTC}
 				for k, r := range p.Times {
 					var parsed timeinterval.TimeRange
 					text, err := json.Marshal(map[string]string{"start_time": r.Start.Text(), "end_time": r.End.Text()})
@@ -67,7 +68,7 @@ func readIntervals(nodes ...conf.Node) (map[string]*interval, conf.Problems) {
 						problems = append(problems, p.Location.Problem(split(err.Error())))
 						continue
 					}
-					t.Location = &timeinterval.Location{Location: loc}
+					t.zone = loc
 				}
 				v.parts = append(v.parts, t)
 			}

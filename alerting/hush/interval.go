@@ -16,8 +16,17 @@ const lookahead = 35 * 24 * time.Hour
 // interval is a named time interval.
 type interval struct {
 	name  string
-	parts []timeinterval.TimeInterval
+	parts []part
 	memo  atomic.Pointer[span]
+}
+
+// part is one of the intervals that together have a name. Alertmanager's package is asked with what the clocks of its
+// zone show, because it counts the days of a month by its hours: with the zone itself, "the last day" of a month in which
+// clocks are put forward would be the last but one.
+type part struct {
+	timeinterval.TimeInterval // Without a location.
+
+	zone *time.Location
 }
 
 // at says whether the interval holds at an instant, and until when the answer is sure to stay.
@@ -39,7 +48,7 @@ func (v *interval) at(now time.Time) span {
 
 func (v *interval) contains(t time.Time) bool {
 	for _, p := range v.parts {
-		if p.ContainsTime(t.UTC()) {
+		if p.ContainsTime(wallOf(t, p.zone)) {
 			return true
 		}
 	}
@@ -51,11 +60,7 @@ func (v *interval) contains(t time.Time) bool {
 func (v *interval) boundary(t time.Time) time.Time {
 	first := boundary(t, time.UTC, nil) // An interval without parts has days, too.
 	for _, p := range v.parts {
-		zone := time.UTC
-		if p.Location != nil {
-			zone = p.Location.Location
-		}
-		first = earlier(first, boundary(t, zone, p.Times))
+		first = earlier(first, boundary(t, p.zone, p.Times))
 	}
 	return first
 }
