@@ -25,6 +25,7 @@ import (
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/alertmanager"
+	"kemi.dev/kemi/alerting/notify/mail"
 	"kemi.dev/kemi/alerting/notify/webhook"
 	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/bus/event"
@@ -187,6 +188,15 @@ func TestTheResultIsLoadedByKemi(t *testing.T) {
 			kinds[kind] = true
 			if _, problems := alertmanager.Kind(kind)(k.Text(), at, notify.Env{}); len(problems) > 0 {
 				t.Errorf("%s: %v", k.Text(), problems)
+			}
+		}
+		if kind == "mail" {
+			c := mail.Default()
+			if problems := at.Into(&c); len(problems) > 0 {
+				t.Errorf("%s: %v", k.Text(), problems)
+			}
+			if c.Host != "mail.example.org" || c.Port != 587 || c.Password.Reveal() != "hunter-smtp" || !slices.Equal(c.To, []string{"oncall@example.org"}) {
+				t.Errorf("the mail lost its settings: %+v", c)
 			}
 		}
 		if kind == "webhook" {
@@ -373,6 +383,37 @@ func TestSlackTakesWhatIsGlobalAsAlertmanagerDoes(t *testing.T) {
 		if want := "x: {slack: {channel: c, " + c.want + "}}"; !strings.Contains(strings.ReplaceAll(string(r.Config), "x:\n    slack:", "x: {slack:"), want) &&
 			!strings.Contains(string(r.Config), "slack: {channel: c, "+c.want+"}") {
 			t.Errorf("%s%s: want %s in\n%s", c.global, c.own, want, r.Config)
+		}
+	}
+}
+
+func TestMailIsEncryptedAndLogsInAsBefore(t *testing.T) {
+	const text = "route: {receiver: x}\nreceivers: [{name: x, email_configs: [{to: 'Jo <jo@example.org>, sun@example.org', from: a@example.org, %s}]}]"
+	for own, want := range map[string]string{
+		"smarthost: 'm:25'":                                             "host: m, port: 25, from: a@example.org, to: [Jo <jo@example.org>, sun@example.org]",
+		"smarthost: 'm:465'":                                            "host: m, port: 465, encryption: tls,",
+		"smarthost: 'm:465', force_implicit_tls: no":                    "host: m, port: 465, from",
+		"smarthost: 'm:26', force_implicit_tls: on":                     "port: 26, encryption: tls,",
+		"smarthost: '[::1]:25', require_tls: off":                       "host: ::1, port: 25, encryption: none,",
+		"smarthost: 'm:25', auth_username: u, auth_password_file: /p":   "username: u, password_file: /p, from",
+		"smarthost: 'm:25', auth_username: u, auth_secret: s":           "username: u, password_file: secrets/x-mail-auth_secret, auth: cram-md5, from",
+		"smarthost: 'm:25', auth_username: u":                           "port: 25, from",
+		"smarthost: 'm:25', headers: {subject: Alert, reply-to: r@x}":   "template: {subject: Alert}, reply_to: r@x",
+		"smarthost: 'm:25', tls_config: {ca_file: /ca, server_name: n}": "tls: {ca_file: /ca, server_name: n}, from",
+	} {
+		r := imported(t, strings.Replace(text, "%s", own, 1), Options{})
+		nodes, problems := conf.Parse("kemi.yaml", r.Config)
+		if len(problems) > 0 {
+			t.Fatal(problems)
+		}
+		var keys []string
+		at := nodes[0].Get("receivers").Get("x").Get("mail")
+		var w writer
+		for _, k := range at.Keys() {
+			keys = append(keys, k.Text()+": "+strings.NewReplacer(`"`, "", `'`, "").Replace(w.flow(generic(at.Get(k.Text())), 0)))
+		}
+		if got := strings.Join(keys, ", "); !strings.Contains(got, want) {
+			t.Errorf("%s: %s, want %s", own, got, want)
 		}
 	}
 }

@@ -34,7 +34,7 @@ func (c *converter) webhook(entries []entry) mapping {
 				c.note(e.node, e.path, "is not brought over", "a page holds the first alerts of one incident")
 			}
 		case "payload":
-			c.note(e.node, e.path, "a payload of one's own is not brought over", "read Alertmanager's payload, version 4, or use a receiver whose body is a template")
+			c.note(e.node, e.path, "a payload of one's own is not brought over", "read Alertmanager's payload, version 4, or use a receiver of kind http, whose body is a template")
 		}
 	}
 	return out
