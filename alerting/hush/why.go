@@ -56,9 +56,7 @@ func (s *Set) Why(of Subject, now time.Time) []event.Reason {
 			all = append(all, h.entry.reason(in, h.above, of.Target))
 		}
 	}, func(e *entry) bool { return e.at(now).on })
-	for _, r := range of.Sources.inhibitors(of.Labels) {
-		all = append(all, r)
-	}
+	all = append(all, of.Sources.inhibitors(of.Labels)...)
 	all = append(all, s.muted(of, now)...)
 	if len(all) == 0 {
 		return nil
