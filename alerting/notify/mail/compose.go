@@ -29,7 +29,7 @@ func (r *Receiver) compose(p *event.Page, m words.Message, to []*netmail.Address
 	msg.SetGenHeader(gomail.HeaderReferences, thread)
 	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: nothing answers by itself.
 	msg.SetGenHeader(gomail.HeaderXAutoResponseSuppress, "All")
-	msg.SetGenHeader("List-Id", fmt.Sprintf("<%s.kemi.%s>", token(strings.ToLower(p.Team)), r.domain)) // RFC 2919
+	msg.SetGenHeader("List-Id", fmt.Sprintf("<%s.kemi.%s>", slug(p.Team), r.domain)) // RFC 2919
 	msg.SetUserAgent("Kemi")
 	msg.SetGenHeader("X-Kemi-Incident", token(p.Incident))
 	msg.SetGenHeader("X-Kemi-Page", token(p.ID))
@@ -38,7 +38,9 @@ func (r *Receiver) compose(p *event.Page, m words.Message, to []*netmail.Address
 		msg.SetGenHeader("X-Kemi-Severity", token(i.Severity))
 	}
 	if p.Kind == event.PageFiring && p.Urgency == event.UrgencyPage {
-		msg.SetImportance(gomail.ImportanceHigh)
+		// Not by SetImportance: X-MSMail-Priority without Outlook's other headers looks like spam to SpamAssassin.
+		msg.SetGenHeader(gomail.HeaderImportance, "high")
+		msg.SetGenHeader(gomail.HeaderXPriority, "1")
 	}
 	msg.SetBodyString(gomail.TypeTextPlain, m.Plain)
 	if m.HTML != "" {
@@ -52,6 +54,16 @@ func date(p *event.Page) time.Time {
 		return time.Now()
 	}
 	return p.Created.UTC()
+}
+
+// slug makes a readable identifier of a team's name.
+func slug(team string) string {
+	return token(strings.Trim(strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(team)), "-"))
 }
 
 // token makes of any text what may stand in an identifier: a short one of letters, digits, dashes and dots stays as it is.
