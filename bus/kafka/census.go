@@ -15,10 +15,11 @@ type census struct {
 	readers []*reader
 	sizes   map[string]int64
 	live    int64
+	era     uint64 // Of the log that it is of.
 }
 
 func newCensus(d *Driver, t *topic) *census {
-	c := &census{sizes: map[string]int64{}}
+	c := &census{sizes: map[string]int64{}, era: t.era()}
 	for p := range t.parts {
 		c.readers = append(c.readers, newReader(d, t, p, 0))
 	}

@@ -32,7 +32,9 @@ type reader struct {
 	damaged int    // How often the batch that is next was not what was written.
 	hole    int64  // Up to where the last answer should have had something, and had nothing.
 	strict  bool   // Who is refused is told; else it is logged, and may change.
-	shorter func() // Is told, when given, that the log got shorter: next is its beginning.
+	era     uint64 // Which log is read.
+	begun   int    // How often it began anew.
+	tell    func() // Is told so, when given.
 	near    *int32 // The replica that the leader would rather have us read from; nil is the leader itself. Source: KIP-392.
 }
 
@@ -45,15 +47,20 @@ type page struct {
 }
 
 func newReader(d *Driver, t *topic, partition int, from int64) *reader {
-	return &reader{d: d, t: t, partition: partition, next: max(from, 0), decoder: decoder{t: t, partition: partition}}
+	return &reader{d: d, t: t, partition: partition, next: max(from, 0), era: t.era(), decoder: decoder{t: t, partition: partition}}
 }
 
-// fetch reads what is next: something, or nothing after a while. While the brokers are away it waits for them; its only
+// fetch reads what is next: something, or nothing after a while. A log that began anew is read from its beginning. While the brokers are away it waits for them; its only
 // error is that of ctx, and of a strict reader a refusal.
 func (r *reader) fetch(ctx context.Context) (page, error) {
 	for {
+		if era := r.t.era(); era != r.era {
+			r.anew(era)
+		}
 		p, err := r.once(ctx)
 		switch {
+		case err == nil && r.t.era() != r.era:
+			continue // It may be the midst of a new log.
 		case err == nil:
 			r.said = ""
 			return p, nil
@@ -79,7 +86,7 @@ func (r *reader) trouble(err error) {
 	if text := err.Error(); text != r.said {
 		r.said = text
 		level := r.d.scope.Log().Warn
-		if passing(err) {
+		if passing(err) || errors.Is(err, kafkago.UnknownTopicOrPartition) { // Who looks after the topics says that.
 			level = r.d.scope.Log().Debug
 		}
 		level("read a partition again", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "err", err)
@@ -261,10 +268,14 @@ func (r *reader) outOfRange(ctx context.Context) error {
 		r.d.scope.Log().Info("records went before they were read", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "oldest", positionOf(from))
 		r.next = from
 	case r.next > to:
-		r.d.scope.Log().Warn("the partition is shorter than it was: read all that is there", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
-		if r.next = from; r.shorter != nil {
-			r.shorter()
+		// Whoever reads learns of a new log once: by its identity where it has one, else by this.
+		if _, err := r.d.identify(ctx); err != nil {
+			return err
 		}
+		if r.t.era() == r.era {
+			r.d.scope.Log().Warn("the partition is shorter than it was: read all that is there", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
+		}
+		r.anew(r.t.era())
 	}
 	return fmt.Errorf("fetch: %w", kafkago.OffsetNotAvailable) // Not for long: the next fetch finds something.
 }

@@ -154,21 +154,6 @@ func TestANearerReplicaIsReadFromAndNothingPassedOver(t *testing.T) {
 	}
 }
 
-func TestAnOwnerOfALogThatGotShorterGoesOn(t *testing.T) {
-	s := line{acked: 1000, held: []int64{1000, 1001}}
-	s.again(5)
-	s.held = []int64{5, 6, 7}
-	s.ack(1001) // Of the log before.
-	if s.acked != 5 || len(s.held) != 3 {
-		t.Errorf("%v are held, acknowledged up to %d", s.held, s.acked)
-	}
-	s.ack(6)
-	s.ack(5)
-	if s.acked != 7 || len(s.held) != 1 {
-		t.Errorf("%v are held, acknowledged up to %d", s.held, s.acked)
-	}
-}
-
 func TestAHoleAtTheEndIsPassedOverWhenItWasSeenTwice(t *testing.T) {
 	r := newReader(quiet(), latest(), 0, 5)
 	for i, want := range []int64{5, 9, 9} {

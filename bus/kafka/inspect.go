@@ -26,12 +26,15 @@ func (d *Driver) Health() error {
 		return driver.ErrClosed
 	}
 	d.mu.Lock()
-	l := d.link
+	l, gone := d.link, d.gone
 	d.mu.Unlock()
 	if l == nil {
 		return errors.New("kafka was not asked for anything yet")
 	}
-	return l.health()
+	if err := l.health(); err != nil {
+		return err
+	}
+	return gone
 }
 
 // Inspect implements driver.Inspector. Records are not counted: positions have gaps where Kafka cleaned up and where

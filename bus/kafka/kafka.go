@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	kafkago "github.com/segmentio/kafka-go"
 
 	"kemi.dev/kemi/bus/driver"
@@ -54,12 +55,21 @@ type Driver struct {
 
 	recalled sync.Once // It was looked how long the cluster remembers groups.
 
+	life        context.Context // Ends with Close, and with it what looks after the topics.
+	quit        context.CancelFunc
+	tasks       sync.WaitGroup
+	identifying sync.Mutex // One question about which topics there are at a time.
+	lost        *prometheus.CounterVec
+
 	link   *link           // Set by Open; every request goes through it.
 	client *kafkago.Client // Requests in the words of kafka-go, through the link.
 
 	mu     sync.Mutex
 	closed bool
 	topics map[string]*topic
+	wanted map[string]driver.Topic // What was ensured here.
+	lives  map[string]*life        // By the name of Kafka's topic.
+	gone   error                   // Which topics are not there any more; nil when all are.
 	feeds  map[driver.Feed]struct{}
 	lanes  map[address]*lane
 	groups groups
@@ -72,10 +82,14 @@ func New(c Config, _ string, scope obs.Scope) (*Driver, error) {
 	if err := c.complete(); err != nil {
 		return nil, err
 	}
-	return &Driver{
+	d := &Driver{
 		config: c, scope: scope.For("kafka"), tuning: defaults(),
 		topics: map[string]*topic{}, feeds: map[driver.Feed]struct{}{}, lanes: map[address]*lane{},
-	}, nil
+		wanted: map[string]driver.Topic{},
+	}
+	d.lost = d.scope.Counter("kemi_bus_topics_lost_total", "Topics that were removed with all they held, and made anew.", "topic")
+	d.life, d.quit = context.WithCancel(context.Background())
+	return d, nil
 }
 
 // ready opens the driver when it is not, and gives calls without a deadline one.
@@ -169,6 +183,8 @@ func (d *Driver) Close() error {
 		wg.Go(func() { _ = f.Close() })
 	}
 	wg.Wait()
+	d.quit()
+	d.tasks.Wait()
 	d.opening.Lock() // Whoever is opening comes to its end first.
 	defer d.opening.Unlock()
 	if d.link != nil {

@@ -54,6 +54,7 @@ type lane struct {
 	// Of the one goroutine that sends.
 	as    producer
 	known bool
+	era   uint64 // Of the log that it is known to.
 }
 
 func (d *Driver) lane(t *topic, partition int) *lane {
@@ -179,12 +180,14 @@ func answer(loads []*load, err error) {
 func (l *lane) once(loads []*load) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.d.tuning.answer)
 	defer cancel()
-	if !l.known {
+	// What a broker calls us that came back with nothing it may call somebody else too.
+	era := loads[0].parcel.t.era()
+	if !l.known || l.era != era {
 		as, err := l.d.introduce(ctx)
 		if err != nil {
 			return err
 		}
-		l.as, l.known = as, true
+		l.as, l.known, l.era = as, true, era
 	}
 	parts := make([]*sealed, len(loads))
 	count := 0

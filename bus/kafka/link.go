@@ -28,6 +28,9 @@ type link struct {
 	addr      net.Addr
 	clientID  string
 	answer    time.Duration
+	// identifies says that the brokers know which log a name stands for. It is set before there is anybody to read it.
+	identifies bool
+	missing    chan struct{} // Somebody came upon a topic that is not there.
 
 	mu      sync.Mutex
 	closed  bool
@@ -55,7 +58,7 @@ func (d *Driver) connect() (*link, error) {
 	if dial == nil {
 		dial = (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 10 * time.Second}).DialContext
 	}
-	l := &link{addr: kafkago.TCP(d.config.Brokers...), clientID: d.config.ClientID, answer: d.tuning.answer, layouts: map[string]*layout{}}
+	l := &link{addr: kafkago.TCP(d.config.Brokers...), clientID: d.config.ClientID, answer: d.tuning.answer, missing: make(chan struct{}, 1), layouts: map[string]*layout{}}
 	l.transport = &kafkago.Transport{
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := dial(ctx, network, address)
@@ -215,6 +218,9 @@ func (l *link) look(ctx context.Context, topic string) (*layout, error) {
 	l.mu.Lock()
 	l.brokers, l.boss = brokers, m.ControllerID
 	l.mu.Unlock()
+	if kafkago.Error(t.ErrorCode) == kafkago.UnknownTopicOrPartition {
+		signal(l.missing)
+	}
 	if t.ErrorCode != 0 {
 		return nil, fmt.Errorf("ask about %s: %w", topic, kind(kafkago.Error(t.ErrorCode)))
 	}

@@ -210,7 +210,7 @@ func (m *member) over(l *lease) {
 	}
 	l.lost = true
 	offset, mark := l.mark()
-	m.past[l.partition] = beginning{offset, mark}
+	m.past[l.partition] = beginning{offset: offset, mark: mark}
 	l.cancel()
 	delete(m.leases, l.partition)
 	m.drop(l)

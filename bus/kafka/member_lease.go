@@ -47,6 +47,7 @@ type lease struct {
 	partition int
 	epoch     uint64          // It does not change.
 	begin     int64           // The position where the epoch begins; it does not change.
+	era       uint64          // Of the log that it is a position in; it does not change.
 	from      mark            // What former owners left, in positions; it does not change.
 	ctx       context.Context // Ends with the lease.
 	cancel    context.CancelFunc
@@ -216,13 +217,8 @@ func (l *lease) read() {
 	m := l.m
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group, "partition", l.partition)
 	r := newReader(m.d, m.t, l.partition, max(0, offsetOf(l.begin)))
-	r.shorter = func() {
-		m.Mu.Lock()
-		defer m.Mu.Unlock()
-		if s, ordered := l.desk.(*line); ordered { // Of work that is gone nobody waits for anything.
-			s.again(positionOf(r.next))
-		}
-	}
+	r.era = l.era
+	r.tell = func() { m.renew(l) }
 	put := func(ds []driver.Delivery) error {
 		m.Mu.Lock()
 		l.desk.put(ds, positionOf(r.next), time.Now())

@@ -13,6 +13,7 @@ import (
 // takeOver begins an epoch in partitions that nobody owns. The broker knows of the new epoch, and of the producer that
 // fences the former owner, before anybody is told that the partition is ours.
 func (m *member) takeOver(fresh []int) error {
+	era := m.t.era()
 	begin, err := m.beginnings(fresh)
 	if err != nil {
 		return err
@@ -25,16 +26,20 @@ func (m *member) takeOver(fresh []int) error {
 	m.Mu.Unlock()
 	for _, p := range fresh {
 		b := begin[p]
-		if last, ok := past[p]; ok && last.mark.epoch == b.mark.epoch && last.offset >= b.offset {
+		last, ok := past[p]
+		switch {
+		case ok && last.anew && last.mark.epoch >= b.mark.epoch:
+			b = last // What is committed is of the log before.
+		case ok && !last.anew && last.mark.epoch == b.mark.epoch && last.offset >= b.offset:
 			b = last // Nobody else was here since: what was acknowledged and could not be committed still counts.
 		}
 		// At least the time, so that epochs grow even when the offsets themselves were lost.
-		b.mark.epoch = max(b.mark.epoch+1, now)
+		b.mark.epoch = max(b.mark.epoch+1, last.mark.epoch+1, now)
 		text, _ := b.mark.encode(b.offset)
 		all = append(all, kafkago.OffsetCommit{Partition: p, Offset: b.offset, Metadata: text})
 		l := &lease{
 			m: m, place: place{m.s.Topic, m.s.Group, p}, partition: p, epoch: b.mark.epoch, begin: positionOf(b.offset), more: make(chan struct{}, 1),
-			wrote: written(b.offset, text),
+			wrote: written(b.offset, text), era: era,
 		}
 		l.ctx, l.cancel = context.WithCancel(m.Ctx)
 		if m.s.Start.Snapshot && b.offset == 0 {
@@ -78,6 +83,7 @@ func (m *member) takeOver(fresh []int) error {
 type beginning struct {
 	offset int64
 	mark   mark
+	anew   bool // The log began anew, and nobody was here since.
 }
 
 // beginnings reads what is committed of the partitions; where nothing is, it is where the subscription begins.
@@ -107,7 +113,7 @@ func (m *member) beginnings(partitions []int) (map[int]beginning, error) {
 			if err != nil {
 				m.d.scope.Log().Warn("an offset was committed by somebody else: take it as it is", "group", m.s.Group, "topic", m.t.Name, "partition", p.Partition, "err", err)
 			}
-			out[p.Partition] = beginning{p.CommittedOffset, k}
+			out[p.Partition] = beginning{offset: p.CommittedOffset, mark: k}
 		}
 	}
 	if len(never) > 0 {

@@ -46,9 +46,12 @@ func (r *reader) newest(ctx context.Context, end int64, put func([]driver.Delive
 // held.
 func (r *reader) survey(ctx context.Context, end int64) (found map[string]newest, after []driver.Delivery, whole bool, err error) {
 	found, whole = map[string]newest{}, true
-	held := 0
+	held, begun := 0, r.begun
 	for r.next < end {
 		p, err := r.fetch(ctx)
+		if err == nil && r.begun != begun {
+			err = errAnew
+		}
 		if err != nil {
 			return nil, nil, false, err
 		}
@@ -98,6 +101,9 @@ func (r *reader) again(ctx context.Context, begin, end int64, found map[string]n
 	second := newReader(r.d, r.t, r.partition, begin)
 	for second.next < end {
 		p, err := second.fetch(ctx)
+		if err == nil && second.begun > 0 {
+			err = errAnew
+		}
 		if err != nil {
 			return err
 		}

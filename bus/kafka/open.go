@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -86,6 +87,7 @@ func (d *Driver) Open(ctx context.Context) error {
 		return fmt.Errorf("connect to kafka at %s: %w", d.where(), err)
 	}
 	d.opened = true
+	d.tasks.Go(func() { d.lookAfter(d.life) })
 	return nil
 }
 
@@ -101,9 +103,13 @@ func (d *Driver) greet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := missing(res.(*apiversions.Response).ApiKeys); err != nil {
+	keys := res.(*apiversions.Response).ApiKeys
+	if err := missing(keys); err != nil {
 		return unfit{err}
 	}
+	d.link.identifies = slices.ContainsFunc(keys, func(k apiversions.ApiKeyResponse) bool {
+		return protocol.ApiKey(k.ApiKey) == protocol.Metadata && k.MaxVersion >= versionMetadata
+	})
 	_, err = d.link.look(ctx, d.registry())
 	if errors.Is(err, kafkago.UnknownTopicOrPartition) {
 		err = nil

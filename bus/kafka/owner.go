@@ -55,9 +55,6 @@ func (s *line) ack(position int64) {
 	}
 }
 
-// again begins anew at a position: the log is shorter than it was, and what is in hand is of the log before.
-func (s *line) again(position int64) { *s = line{acked: position} }
-
 func newOwner(d *Driver, t *topic, s driver.Subscription) *owner {
 	o := &owner{member: newMember(d, t, s)}
 	o.desks = o

@@ -97,7 +97,7 @@ func (d *Driver) fits(ctx context.Context, t *topic, records []driver.Record) er
 		return nil
 	}
 	if t.Kind == driver.Latest {
-		if q.latest == nil {
+		if q.latest == nil || q.latest.era != t.era() {
 			q.latest = newCensus(d, t)
 		}
 		if err := q.latest.follow(ctx); err != nil {

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -97,15 +98,24 @@ func (r *replay) put(ds []driver.Delivery) error {
 
 // read reads one partition. The error that ends it is the feed's end.
 func (r *replay) read(one *reader, end int64) {
-	if r.s.Start.Snapshot && one.next < end {
-		if one.newest(r.Ctx, end, r.put) != nil {
+	for r.s.Start.Snapshot && one.next < end {
+		err := one.newest(r.Ctx, end, r.put)
+		if errors.Is(err, errAnew) {
+			end, one.next = 0, 0 // All of it, and whatever the end is, follows.
+			break
+		}
+		if err != nil {
 			return
 		}
 	}
 	// A record that Kafka cleaned up before its turn went for a newer one, which may be behind what was the end when the
 	// replay began, and is before what is the end when that is reached.
 	reached := r.t.Kind != driver.Latest
+	begun := 0
 	for behind := true; ; {
+		if one.begun != begun {
+			begun, reached, end = one.begun, false, 0 // What was the end is of the log before.
+		}
 		if behind && one.next >= end {
 			if !reached {
 				now, err := r.d.offsets(r.Ctx, r.t, []int{one.partition}, kafkago.LastOffset)

@@ -27,6 +27,7 @@ type topic struct {
 	quota    quota
 	turn     atomic.Uint32 // Where work goes next.
 	readable atomic.Bool   // The brokers said that it may be read.
+	life     *life         // Which log the name stands for; nil of the registry.
 }
 
 // defaultBatch is what a broker takes that says nothing else.
@@ -37,7 +38,8 @@ func (d *Driver) named(t driver.Topic) *topic {
 	if t.Kind == driver.Work {
 		parts = max(parts, workPartitions)
 	}
-	return &topic{Topic: t, name: d.config.Prefix + "." + t.Name, parts: parts, maxBatch: defaultBatch, quota: quota{asking: make(chan struct{}, 1)}}
+	name := d.config.Prefix + "." + t.Name
+	return &topic{Topic: t, name: name, life: d.lifeOf(name), parts: parts, maxBatch: defaultBatch, quota: quota{asking: make(chan struct{}, 1)}}
 }
 
 // legal says whether Kafka takes the name.
@@ -68,6 +70,12 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 		if err := d.ensure(ctx, want, entries[want.Name]); err != nil {
 			return fmt.Errorf("ensure topic %s: %w", want.Name, explain(err))
 		}
+		d.mu.Lock()
+		d.wanted[want.Name] = want
+		d.mu.Unlock()
+	}
+	if _, err := d.identify(ctx); err != nil && ctx.Err() == nil {
+		d.scope.Log().Debug("ask which topics there are", "err", err)
 	}
 	d.recalled.Do(func() { d.recall(ctx) })
 	return nil

@@ -58,6 +58,11 @@ func (m *message) int32(v int32) { m.data = binary.BigEndian.AppendUint32(m.data
 func (m *message) int64(v int64) { m.data = binary.BigEndian.AppendUint64(m.data, uint64(v)) }
 func (m *message) text(v string) { m.int16(int16(len(v))); m.data = append(m.data, v...) }
 func (m *message) length(n int)  { m.int32(int32(n)) }
+
+// compact is a length as requests from 2020 on have it, tags is none of what may be added to them. Source: KIP-482.
+func (m *message) compact(n int) { m.data = binary.AppendUvarint(m.data, uint64(n)+1) }
+func (m *message) tags()         { m.data = append(m.data, 0) }
+
 func (m *message) nullable(v string) {
 	if v == "" {
 		m.int16(-1)
@@ -188,6 +193,41 @@ func (p *parser) length(least int) int {
 		return 0
 	}
 	return max(n, 0)
+}
+
+func (p *parser) uvarint() uint64 {
+	v, n := binary.Uvarint(p.data)
+	if p.bad || n <= 0 {
+		p.bad = true
+		return 0
+	}
+	p.data = p.data[n:]
+	return v
+}
+
+// compact reads how many elements follow, of at least so many bytes each, as requests from 2020 on have it.
+func (p *parser) compact(least int) int {
+	n := p.uvarint()
+	if n > uint64(len(p.data)/least)+1 {
+		p.bad = true
+	}
+	if p.bad || n == 0 {
+		return 0
+	}
+	return int(n - 1)
+}
+
+// skipTags passes over what may be added to requests.
+func (p *parser) skipTags() {
+	for n := p.uvarint(); n > 0 && !p.bad; n-- {
+		_ = p.uvarint()
+		size := p.uvarint()
+		if size > uint64(len(p.data)) {
+			p.bad = true
+			return
+		}
+		_ = p.take(int(size))
+	}
 }
 
 // varbytes reads bytes whose length is a varint; nil when there are none, which is not the same as empty.
