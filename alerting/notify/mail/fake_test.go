@@ -102,6 +102,13 @@ func withTLS(t *testing.T, ca *brokers.CA, c brokers.Cert, implicit bool) func(*
 	}
 }
 
+// will changes what it answers at a command from now on.
+func (f *fake) will(at, say string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.say[at] = say
+}
+
 func (f *fake) took() []taken {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -128,7 +135,10 @@ func (s *dialogue) blame(format string, args ...any) {
 
 // reply says a line, unless the test wants something else at this command; false means that it is not to be done.
 func (s *dialogue) reply(at, line string) bool {
-	switch other := s.say[at]; other {
+	s.mu.Lock()
+	other := s.say[at]
+	s.mu.Unlock()
+	switch other {
 	case "":
 		fmt.Fprintf(s.conn, "%s\r\n", line)
 		return line[0] < '4'

@@ -223,7 +223,7 @@ func TestOneRecipientOfTwo(t *testing.T) {
 				t.Fatalf("got %v", err)
 			}
 		}
-		delete(f.say, "RCPT b@example.org")
+		f.will("RCPT b@example.org", "")
 		if _, err := n.Notify(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
@@ -238,7 +238,7 @@ func TestOneRecipientOfTwo(t *testing.T) {
 		if _, err := n.Notify(t.Context(), p); err == nil {
 			t.Fatal("no error")
 		}
-		f.say["RCPT b@example.org"] = "550 5.1.1 no such user"
+		f.will("RCPT b@example.org", "550 5.1.1 no such user")
 		if answer, err := n.Notify(t.Context(), p); err != nil || !strings.Contains(answer, "refused for b@") {
 			t.Errorf("got %q, %v: a has it", answer, err)
 		}

@@ -89,7 +89,6 @@ func TestTemplatesThatCannotWorkAreFoundBeforeTheyAreNeeded(t *testing.T) {
 		"{{ shout .Title }}":         `function "shout" not defined`,
 		"{{ index .Alerts 0 }}":      "a page of kind resolved",
 		"{{ .Page.Snapshot.Title }}": "a page of kind summary",
-		`{{ define "a" }}{{ template "a" . }}{{ end }}{{ template "a" . }}`: "exceeded maximum template depth",
 	} {
 		said := (&Templates{Body: text}).Validate()
 		if len(said) != 1 || said[0].Field != "body" || !strings.Contains(said[0].What, want) {
