@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strconv"
 	"strings"
 	"sync"
@@ -11,6 +12,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/pause"
 )
 
@@ -207,6 +209,9 @@ type owner[T any, W event.Word[T]] struct {
 	gone   chan struct{}
 	wake   chan struct{}
 
+	log               *slog.Logger
+	handling, ticking obs.Trouble
+
 	mu    sync.Mutex
 	queue []driver.Delivery
 	hand  time.Time     // When the oldest event in hand was stored; zero when none is.
@@ -290,7 +295,7 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	measuring.Go(func() { o.measure(ctx) })
-	log := o.bus.scope.Log().With("topic", o.topic.Name, "group", o.group, "partition", o.Partition, "epoch", o.Epoch)
+	o.log = o.bus.scope.Log().With("topic", o.topic.Name, "group", o.group, "partition", o.Partition, "epoch", o.Epoch)
 	var h Handler[T]
 	for attempt := 0; ; attempt++ {
 		var err error
@@ -300,7 +305,7 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 		if ctx.Err() != nil {
 			return
 		}
-		log.Error("open partition", "err", err)
+		o.log.Error("open partition", "err", err)
 		if !pause.For(ctx, backoff(attempt)) {
 			return
 		}
@@ -315,8 +320,11 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	pass := func(now time.Time) {
-		if err := h.Tick(ctx, now); err != nil && ctx.Err() == nil {
-			log.Error("tick", "err", err)
+		switch err := h.Tick(ctx, now); {
+		case err == nil:
+			o.ticking.Works(o.log, now, "tick works again")
+		case ctx.Err() == nil:
+			o.ticking.Failed(o.log, now, "tick", "err", err)
 		}
 	}
 	for {
@@ -385,6 +393,7 @@ func (o *owner[T, W]) try(ctx context.Context, h Handler[T], msgs []Message[T], 
 		err := h.Handle(ctx, msgs)
 		switch {
 		case err == nil:
+			o.handling.Works(o.log, time.Now(), "handled at last")
 			return true
 		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced):
 			return false
@@ -400,7 +409,7 @@ func (o *owner[T, W]) try(ctx context.Context, h Handler[T], msgs []Message[T], 
 			return true
 		}
 		o.bus.retried.WithLabelValues(o.topic.Name, o.group).Inc()
-		o.bus.scope.Log().Warn("handle again", "topic", o.topic.Name, "group", o.group, "attempt", attempt, "err", err)
+		o.handling.Failed(o.log, time.Now(), "handle again", "attempt", attempt, "err", err)
 		if !pause.For(ctx, backoff(attempt-1)) {
 			return false
 		}

@@ -59,6 +59,7 @@ type Room struct {
 
 	valid, held, targets *prometheus.GaugeVec
 	changes              *prometheus.CounterVec
+	publishing           obs.Trouble
 
 	mu      sync.Mutex
 	status  []SourceStatus

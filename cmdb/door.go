@@ -206,12 +206,13 @@ func (r *Room) until(ctx context.Context, do func() error) bool {
 	for wait := retryFirst; ; wait = min(2*wait, retryLast) {
 		err := do()
 		if err == nil {
+			r.publishing.Works(r.scope.Log(), time.Now(), "targets are published again")
 			return true
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		r.scope.Log().Warn("publish targets again", "err", err)
+		r.publishing.Failed(r.scope.Log(), time.Now(), "targets cannot be published, it is tried again", "err", err)
 		if !pause.For(ctx, wait) {
 			return false
 		}

@@ -1,0 +1,57 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+)
+
+// stuck is a handler whatever of which fails for a while.
+type stuck struct{ not atomic.Bool }
+
+var errStuck = errors.New("the disk is full")
+
+func (s *stuck) Handle(context.Context, []bus.Message[event.Command]) error { return s.err() }
+func (s *stuck) Tick(context.Context, time.Time) error                      { return s.err() }
+
+func (s *stuck) err() error {
+	if s.not.Load() {
+		return nil
+	}
+	return errStuck
+}
+
+func TestAHandlerThatFailsForLongIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, log, _ := observed(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var h stuck
+		done := make(chan error, 1)
+		go func() {
+			done <- bus.Own(ctx, b, "g", bus.Options{}, func(context.Context, *bus.Ownership) (bus.Handler[event.Command], error) { return &h, nil })
+		}()
+		for i := range 2 { // With nothing to handle it only ticks; while it handles it does not tick.
+			h.not.Store(false)
+			publish(t, b, 0, i)
+			time.Sleep(150 * time.Second)
+			h.not.Store(true)
+			time.Sleep(150 * time.Second)
+		}
+		for text, want := range map[string]int{"msg=tick ": 3, `msg="tick works again"`: 1, `msg="handle again"`: 3, `msg="handled at last"`: 1} {
+			if n := log.count(text); n != want {
+				t.Errorf("%s is logged %d times, want %d", text, n, want)
+			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
