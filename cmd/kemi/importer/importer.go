@@ -10,6 +10,7 @@
 package importer
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -96,7 +97,7 @@ func Alertmanager(text []byte, o Options) (*Result, error) {
 	if err := c.prune(&out, nodes[0].Get("route"), judged); err != nil {
 		return nil, err
 	}
-	slices.SortStableFunc(c.notes, func(a, b Note) int { return a.Line - b.Line })
+	slices.SortStableFunc(c.notes, func(a, b Note) int { return cmp.Or(a.Line-b.Line, strings.Compare(a.Path, b.Path)) })
 	w := writer{dollars: true}
 	w.out.WriteString(c.head())
 	w.block(out, 0)
@@ -147,7 +148,7 @@ func (c *converter) whole(n conf.Node) mapping {
 		out.add("time_intervals", intervals)
 	}
 	for key, do := range map[string]string{
-		"tracing":        "traces of Kemi are set up under its own tracing settings, see docs/operating.md",
+		"tracing":        "nothing takes its place: what Kemi does is in its metrics and in the reasons that its events carry",
 		"event_recorder": "every alert, incident and page is an event on Kemi's topics: subscribe to alerts.v1, incidents.v1 or pages.v1",
 	} {
 		if at := n.Get(key); at.Kind() != conf.Null {

@@ -110,7 +110,7 @@ func (c *converter) login(out *mapping, found map[string]entry, n conf.Node, pat
 
 // mailWords brings over what is no template: those of Alertmanager's speak of groups of alerts, Kemi's of an incident.
 func (c *converter) mailWords(out *mapping, found map[string]entry, refuse func(key, do string)) {
-	const do = "mails have words of Kemi's; for your own write template: {subject: …, body: …, html: …}, see docs/operating.md"
+	const do = "mails have words of Kemi's; for your own write template: {subject: …, body: …, html: …}"
 	refuse("html", do)
 	refuse("text", do)
 	headers := found["headers"]
