@@ -70,7 +70,7 @@ func facts(p *event.Page, i *event.Incident, own []event.IncidentAlert) []Fact {
 	}
 	say(HowBad, howBad(p, i, own))
 	say(Cause, cause(i))
-	say(TookWith, tookWith(i))
+	say(Suppressed, tookWith(i))
 	say(Changed, changed(i))
 	say(Mind, mind(p, i))
 	say(Owner, owner(i))

@@ -51,7 +51,7 @@ var look = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 {{with .Said}}<p style="white-space:pre-line">{{.}}</p>
 {{end}}{{with .Links}}<p>{{range .}}<a href="{{.URL}}" style="{{if eq .Kind "acknowledge"}}background:#1559b3;color:#fff;text-decoration:none;{{end}}display:inline-block;padding:8px 14px;border:1px solid #1559b3;border-radius:4px;margin:0 8px 8px 0">{{.Name}}</a>{{end}}</p>
 {{end}}{{with .Facts}}<table cellpadding="4" style="border-collapse:collapse">{{range .}}
-<tr><th align="left" valign="top" style="white-space:nowrap">{{.Name}}</th><td style="white-space:pre-line">{{.Value}}</td></tr>{{end}}
+<tr><th align="left" valign="top">{{.Name}}</th><td style="white-space:pre-line">{{.Value}}</td></tr>{{end}}
 </table>
 {{end}}{{with .Alerts}}<ul style="padding-left:18px">{{range .}}
 <li style="white-space:pre-line">{{.}}</li>{{end}}{{with $.AlertsMore}}

@@ -43,17 +43,17 @@ type Fact struct {
 
 // The names of facts, in the order in which they are said. More may come.
 const (
-	Where    = "Where"
-	Since    = "Since"
-	Until    = "Until"
-	HowBad   = "How bad"
-	Cause    = "Cause"
-	TookWith = "Not paged because of it"
-	Changed  = "Changed lately"
-	Mind     = "Mind"
-	Owner    = "Looked after by"
-	Told     = "Told"
-	Next     = "Next"
+	Where      = "Where"
+	Since      = "Since"
+	Until      = "Until"
+	HowBad     = "How bad"
+	Cause      = "Cause"
+	Suppressed = "Suppressed"
+	Changed    = "Changed lately"
+	Mind       = "Mind"
+	Owner      = "Looked after by"
+	Told       = "Told"
+	Next       = "Next"
 )
 
 // Link is where a page leads.
