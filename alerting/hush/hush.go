@@ -152,11 +152,14 @@ func (s *Set) remove(id string) bool {
 	return true
 }
 
-// Sweep forgets the silences that were over at a time, and says how many; it costs a look at each.
+// Sweep forgets the silences that were over at a time for good, and says how many; it costs a look at each.
 func (s *Set) Sweep(before time.Time) int {
 	n := 0
 	for id, e := range s.entries {
-		if !strings.HasPrefix(id, configured) && !e.silence.EndsAt.IsZero() && !e.silence.EndsAt.After(before) {
+		if strings.HasPrefix(id, configured) {
+			continue
+		}
+		if in := e.at(before); !in.on && in.to.IsZero() {
 			s.remove(id)
 			n++
 		}

@@ -20,10 +20,9 @@ func instant(wall time.Time, zone *time.Location) time.Time {
 	start, end := t.ZoneBounds()
 	shown := wallOf(t, zone)
 	switch {
-	case shown.Before(wall): // Left out, taken from before: the clocks are put forward at the end of this offset.
+	case shown.Before(wall): // Left out, taken by the offset after: clocks are put forward at the end of this one.
 		return at(wall, end.Add(-time.Second), zone)
-	case shown.After(wall): // Left out, taken from after.
-		return at(wall, start.Add(-time.Second), zone)
+	case shown.After(wall): // Left out, taken by the offset before, as it should be.
 	case !start.IsZero():
 		if first := at(wall, start.Add(-time.Second), zone); first.Before(start) && wallOf(first, zone).Equal(wall) {
 			return first

@@ -132,13 +132,13 @@ func (e *entry) reason(in span, above, target *event.Target) found {
 	var b strings.Builder
 	b.WriteString(what + strings.TrimPrefix(s.ID, configured))
 	if s.By != "" {
-		b.WriteString(" by " + short(s.By))
+		b.WriteString(" by " + oneLine(s.By))
 	}
 	if !in.to.IsZero() {
 		b.WriteString(" until " + stamp(in.to))
 	}
 	if s.Comment != "" {
-		b.WriteString(": " + shortComment(s.Comment))
+		b.WriteString(": " + oneLine(s.Comment))
 	}
 	if above != nil && above != target {
 		fmt.Fprintf(&b, " (%s needs %s)", target.ID, above.ID)
@@ -164,8 +164,8 @@ func (h hold) lifecycle(target *event.Target) found {
 // stamp writes an instant for people.
 func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// shortComment cuts a comment to one line that fits a page.
-func shortComment(s string) string {
+// oneLine cuts what somebody wrote to one line that fits a page.
+func oneLine(s string) string {
 	const most = 200
 	s = strings.Join(strings.Fields(s), " ")
 	if len(s) <= most {

@@ -3,6 +3,7 @@ package hush
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -320,9 +321,47 @@ func TestPutReplacesAndDropForgets(t *testing.T) {
 	if n := s.Sweep(noon()); n != 0 {
 		t.Errorf("swept %d in force", n)
 	}
-	if n := s.Sweep(noon().Add(time.Hour)); n != 1 || s.Get("t") != nil {
+	twice := silence("twice", eq("a", "1"))
+	twice.Recurs, twice.LastsSeconds, twice.EndsAt = "FREQ=DAILY;COUNT=2", 3600, time.Time{}
+	if err := s.Put(twice); err != nil {
+		t.Fatal(err)
+	}
+	if n := s.Sweep(noon().Add(time.Hour)); n != 1 || s.Get("t") != nil || s.Get("twice") == nil {
 		t.Errorf("swept %d that were over", n)
 	}
+	if n := s.Sweep(noon().Add(25 * time.Hour)); n != 1 || s.Get("twice") != nil {
+		t.Errorf("swept %d that will not recur", n)
+	}
+}
+
+func TestManyMayAskAtTheSameTime(t *testing.T) {
+	weekly := maintenance("w", true, eq("target", "srv-1"))
+	weekly.Recurs, weekly.LastsSeconds, weekly.EndsAt = "FREQ=WEEKLY", 7200, time.Time{}
+	s := mustYAML(t, "time_intervals: [{name: n, time_intervals: [{weekdays: [monday]}]}]")
+	if err := s.Put(weekly); err != nil {
+		t.Fatal(err)
+	}
+	of := about(world(nil), "vm-1", "alertname", "A")
+	of.Mute = []string{"n"}
+	var all sync.WaitGroup
+	for i := range 4 {
+		all.Go(func() {
+			for day := range 60 {
+				now := noon().AddDate(0, 0, (day*7+i)%60)
+				want := ""
+				if now.Weekday() == time.Monday {
+					want = "w n"
+				}
+				if got := ids(s.Why(of, now)); got != want {
+					t.Errorf("%s: %q, want %q", now, got, want)
+				}
+				if next := s.Next(now); !next.After(now) || s.Until(of, now).Before(next) {
+					t.Errorf("%s: next %s, until %s", now, next, s.Until(of, now))
+				}
+			}
+		})
+	}
+	all.Wait()
 }
 
 func TestWindowsOfTheConfigurationStay(t *testing.T) {
