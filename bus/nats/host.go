@@ -236,11 +236,12 @@ func (h *host) stop() error {
 	return nil
 }
 
-// keeper passes the server's log on and remembers its last complaint.
+// keeper passes the server's log on, each text once in a while, and remembers its last complaint.
 type keeper struct {
 	log  *slog.Logger
 	text atomic.Pointer[string]
 	sick *atomic.Bool
+	said seldom
 }
 
 // writeError is what the server says once when a stream stops taking records because it could not write.
@@ -252,7 +253,9 @@ func (k *keeper) keep(level func(string, ...any), format string, v []any) {
 	if strings.Contains(text, writeError) {
 		k.sick.Store(true)
 	}
-	level("nats server", "text", text)
+	if held, due := k.said.says(text, time.Now()); due {
+		level("nats server", "text", text, "held_back", held)
+	}
 }
 
 func (k *keeper) last() string {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"kemi.dev/kemi/bus/driver"
 )
 
 // refusal is a permission that the user does not have. A server says so without being asked and leaves the request itself
@@ -210,6 +212,9 @@ func (l *link) warn(log *slog.Logger, text string, err error, args ...any) {
 	key := err.Error()
 	if r := new(refusal); errors.As(err, &r) {
 		key = r.verb + pattern(r.subject) // The subject may be another every time.
+	}
+	if errors.Is(err, driver.ErrFull) {
+		key = "" // It says how full, which is another number every time.
 	}
 	if held, due := l.seldom.says(text+fmt.Sprint(args...)+key, time.Now()); due {
 		log.Warn(text, append(args, "err", err, "held_back", held)...)

@@ -305,3 +305,15 @@ func TestWhatIsSaidOnceInAWhileCountsWhatItHolds(t *testing.T) {
 		t.Errorf("after a while: got %d %t", held, due)
 	}
 }
+
+// What a full disk does not let be done is one thing, though how full it is changes all the time.
+func TestAFullDiskIsSaidOnceInAWhile(t *testing.T) {
+	var text strings.Builder
+	l, log := newLink(), slog.New(slog.NewTextHandler(&text, nil))
+	for n := range 10 {
+		l.warn(log, "look after partitions anew", fmt.Errorf("%w: %d MiB are free", driver.ErrFull, n))
+	}
+	if got := strings.Count(text.String(), "\n"); got != 1 {
+		t.Errorf("said %d times: %s", got, text.String())
+	}
+}
