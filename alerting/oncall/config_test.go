@@ -35,7 +35,7 @@ schedules: {network: {layers: [{people: [jo], start: 2026-01-05 09:00, until: 20
 		{"not a length", `
 schedules: {network: {layers: [{every: fortnight, people: [jo]}]}}`, `8:40: "every" cannot be read: it is not day, week, "3 days", "2 weeks" or a duration such as 12h: correct the value`},
 		{"too short", `
-schedules: {network: {layers: [{every: 5m, people: [jo]}]}}`, `8:40: "every" cannot be read: it is not a number of whole minutes between 15 minutes and ten years: correct the value`},
+schedules: {network: {layers: [{every: 5m, people: [jo]}]}}`, `8:40: "every" cannot be read: it is not a number of whole minutes between an hour and ten years: correct the value`},
 		{"not a time", `
 schedules: {network: {layers: [{start: monday, people: [jo]}]}}`, `8:40: "start" cannot be read: it is not a local date and time such as "2026-01-05 09:00": correct the value`},
 		{"not a time of day", `

@@ -59,7 +59,7 @@ type Every time.Duration
 
 // Bounds of Every.
 const (
-	minEvery = Every(15 * time.Minute)
+	minEvery = Every(time.Hour)
 	maxEvery = Every(3660 * 24 * time.Hour)
 )
 
@@ -84,7 +84,7 @@ func (e *Every) UnmarshalText(text []byte) error {
 		*e = Every(d)
 	}
 	if *e < minEvery || *e > maxEvery || time.Duration(*e)%time.Minute != 0 {
-		return errors.New("it is not a number of whole minutes between 15 minutes and ten years")
+		return errors.New("it is not a number of whole minutes between an hour and ten years")
 	}
 	return nil
 }
