@@ -8,7 +8,7 @@
 // for each clause (a server of its own, or a prefix that nobody else has), Open for one more member, Reopen, and Lose, for
 // which the driver's tests have a way to make the members of a driver as silent as those of a paused process. Every
 // clause holds for every driver; what the harness says of the broker (Dedupes, Patience, Quiet, Hold) tells how to look,
-// never what to leave out, and a clause about the optional Restart, Away, driver.Sizer or driver.Inspector is skipped by
+// never what to leave out, and a clause about the optional Restart, Away, Remove, driver.Sizer or driver.Inspector is skipped by
 // name where there is none. What a driver promises beyond the contract, such as that a keep-latest topic holds no more
 // than its history, is tested in its own package. The promises of the bus itself, such as dead letters, are held over
 // each driver by bus/buscheck.
@@ -41,6 +41,9 @@ type Harness struct {
 	// Away makes the broker unreachable for the open drivers, until the function it returns is called; nil when that
 	// cannot be had.
 	Away func() (back func())
+	// Remove takes a topic away with all it holds, as an administrator does under the open drivers; nil when that cannot be
+	// had. Whoever ensured it makes it again.
+	Remove func(topic string)
 	// Dedupes says that the broker drops a second record of one ID.
 	Dedupes bool
 	// Patience is how long something may take that must happen; 0 is 20 s.
@@ -58,7 +61,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness, words ...string) {
 	wanted := func(c clause) bool {
 		return len(words) == 0 || slices.ContainsFunc(words, func(word string) bool { return strings.Contains(c.name, word) })
 	}
-	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, using, whole} {
+	for _, group := range [][]clause{publishing, large, latest, groups, fences, working, replaying, clocks, ending, beginningAnew, using, whole} {
 		for _, c := range group {
 			if !wanted(c) {
 				continue

@@ -268,7 +268,9 @@ const (
 	// Data carries a record.
 	Data Event = iota
 	// Assigned begins an epoch: the feed owns Partition from Position on (the position after the last commit; 0
-	// for a group that never committed and begins with a snapshot). All records of the epoch come after it.
+	// for a group that never committed and begins with a snapshot). All records of the epoch come after it. A log that
+	// began anew, because the topic was removed or its broker lost it, ends the epoch: the next one begins with the first
+	// record of the new log.
 	Assigned
 	// Revoked ends an epoch: no record of it follows, no commit of it is accepted. Of a replay, with Partition -1: the
 	// topic was made again, and what was delivered of it is gone. What it has by now follows.
@@ -284,7 +286,7 @@ type Delivery struct {
 	Partition int
 	// Epoch grows with every new owner of the partition in the group.
 	Epoch uint64
-	// Position of the record in its partition; grows, with gaps.
+	// Position of the record in its partition; grows, with gaps, as long as the log is the same.
 	Position int64
 	Record   Record
 	// Stored is when the broker stored the record.

@@ -165,6 +165,9 @@ func outlives(t *testing.T, addresses []string, tune tuning, lose func()) {
 	group.until("a later epoch from the beginning of the new log", func(x driver.Delivery) bool {
 		return x.Event == driver.Assigned && x.Epoch > epoch && x.Position <= 1
 	})
+	gone := func(x driver.Delivery) bool { return x.Event == driver.Revoked && x.Partition == -1 }
+	latest.until("what was there to be revoked", gone)
+	tail.until("what was there to be revoked", gone)
 	for _, l := range all {
 		l.value("after")
 		if l != work && l.values[0] != "after" { // Work comes in any order.

@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -91,6 +92,7 @@ func harness(t *testing.T, config Config, restart func()) bustest.Harness {
 			defer mu.Unlock()
 			gates[d].shut(2 * d.(*Driver).tuning.lease)
 		},
+		Remove:   func(topic string) { remove(t, config.Brokers, cmp.Or(config.Prefix, "kemi")+"."+topic) },
 		Restart:  restart,
 		Patience: 60 * time.Second, Hold: 5 * time.Second, // A machine with much else to do is slow, not wrong.
 		Away: wires.cut,

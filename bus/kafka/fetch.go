@@ -272,8 +272,8 @@ func (r *reader) outOfRange(ctx context.Context) error {
 		if _, err := r.d.identify(ctx); err != nil {
 			return err
 		}
-		if r.t.era() == r.era {
-			r.d.scope.Log().Warn("the partition is shorter than it was: read all that is there", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
+		if r.t.life != nil && r.t.life.eras.CompareAndSwap(r.era, r.era+1) {
+			r.d.scope.Log().Warn("a partition is shorter than it was: the topic is read from its beginning", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
 		}
 		r.anew(r.t.era())
 	}

@@ -17,11 +17,12 @@ type replay struct {
 	feed
 	more   chan struct{} // Told when the buffer was emptied.
 	behind int           // Partitions that have not caught up.
+	era    uint64        // The newest log that a partition was read of.
 	buf    outlet.Buffer
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
-	return &replay{feed: newFeed(d, t, s), more: make(chan struct{})}
+	return &replay{feed: newFeed(d, t, s), more: make(chan struct{}), era: t.era()}
 }
 
 func (r *replay) begin(ctx context.Context) error {
@@ -58,6 +59,7 @@ func (r *replay) begin(ctx context.Context) error {
 	r.behind = len(partitions)
 	for _, p := range partitions {
 		one := newReader(r.d, r.t, p, from[p])
+		one.era = r.era // What was looked up is of that log.
 		r.Tasks.Go(func() { r.read(one, ends[p]) })
 	}
 	return nil
@@ -73,10 +75,27 @@ func (r *replay) caughtUp() {
 	}
 }
 
-// put adds deliveries when there is room for them.
-func (r *replay) put(ds []driver.Delivery) error {
+// anew says that what was delivered is gone, once for all partitions.
+func (r *replay) anew(era uint64) {
+	r.Mu.Lock()
+	defer r.Mu.Unlock()
+	if era <= r.era {
+		return
+	}
+	r.era = era
+	r.buf.Keep(func(d *driver.Delivery) bool { return d.Event != driver.Data })
+	r.buf.Put(driver.Delivery{Event: driver.Revoked, Partition: -1})
+	r.Nudge()
+}
+
+// put adds deliveries of a log when there is room for them, and it is still the newest.
+func (r *replay) put(era uint64, ds []driver.Delivery) error {
 	for len(ds) > 0 {
 		r.Mu.Lock()
+		if era < r.era {
+			r.Mu.Unlock()
+			return nil // Who read them learns it with the next fetch.
+		}
 		room := r.buf.Room() > 0
 		more := r.more
 		if room {
@@ -98,8 +117,9 @@ func (r *replay) put(ds []driver.Delivery) error {
 
 // read reads one partition. The error that ends it is the feed's end.
 func (r *replay) read(one *reader, end int64) {
+	one.tell = func() { r.anew(one.era) }
 	for r.s.Start.Snapshot && one.next < end {
-		err := one.newest(r.Ctx, end, r.put)
+		err := one.newest(r.Ctx, end, func(ds []driver.Delivery) error { return r.put(one.era, ds) })
 		if errors.Is(err, errAnew) {
 			end, one.next = 0, 0 // All of it, and whatever the end is, follows.
 			break
@@ -132,7 +152,7 @@ func (r *replay) read(one *reader, end int64) {
 			r.caughtUp()
 		}
 		p, err := one.fetch(r.Ctx)
-		if err != nil || r.put(p.ds) != nil {
+		if err != nil || r.put(one.era, p.ds) != nil {
 			return
 		}
 	}

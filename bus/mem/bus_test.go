@@ -32,6 +32,7 @@ func TestConformance(t *testing.T) {
 				return one()
 			},
 			Lose:    func(d driver.Driver) { d.(*mem.Driver).Lose() },
+			Remove:  func(topic string) { first.Remove(topic) },
 			Dedupes: true,
 			Hold:    300 * time.Millisecond, // A broker in memory has no time of its own.
 		}

@@ -93,10 +93,11 @@ type replay struct {
 	target     int64 // What was stored last when the replay began.
 	left       int   // How many of the records up to the target were not delivered yet, or replaced.
 	caughtUp   bool
+	era        int // Of the log that is read.
 }
 
 func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
-	r := &replay{feed: newFeed(d, t, s), partitions: s.Partitions, cursors: map[int]int64{}, target: t.last}
+	r := &replay{feed: newFeed(d, t, s), partitions: s.Partitions, cursors: map[int]int64{}, target: t.last, era: t.eras}
 	if s.Start.Snapshot {
 		r.until = t.last
 	}
@@ -122,6 +123,11 @@ func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
 func (r *replay) Next(ctx context.Context) ([]driver.Delivery, error) {
 	return r.wait(ctx, func(time.Time) ([]driver.Delivery, time.Duration) {
 		var out []driver.Delivery
+		if r.era != r.t.eras {
+			r.era, r.until, r.target, r.left = r.t.eras, 0, 0, 0
+			clear(r.cursors)
+			out = append(out, driver.Delivery{Event: driver.Revoked, Partition: -1})
+		}
 		for len(out) < atOnce {
 			first := r.first()
 			// A record that was replaced before its turn comes as its successor, beyond the target.

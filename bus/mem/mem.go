@@ -96,6 +96,16 @@ func (d *Driver) Lose() {
 	}
 }
 
+// Remove takes away all that a topic holds, and makes it anew: as if somebody had removed it from the broker, and a driver
+// had come upon that.
+func (d *Driver) Remove(topic string) {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	if t := d.b.topics[topic]; t != nil {
+		t.restart()
+	}
+}
+
 // Ensure implements driver.Driver.
 func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if err := ctx.Err(); err != nil {

@@ -23,6 +23,7 @@ type topic struct {
 	driver.Topic
 	b      *broker
 	last   int64
+	eras   int // How often the log began anew.
 	bytes  int64
 	logs   [][]*stored
 	kept   []map[string][]*stored // Per log, of Latest topics: what is there of each key, oldest first.
@@ -39,17 +40,45 @@ type idAt struct {
 }
 
 func newTopic(b *broker, want driver.Topic) *topic {
-	t := &topic{
-		Topic: want, b: b, ids: map[string]struct{}{}, groups: map[string]*group{},
-		feeds: map[*feed]struct{}{}, logs: make([][]*stored, want.Partitions), gone: make([]int, want.Partitions),
-	}
-	if want.Kind == driver.Latest {
-		t.kept = make([]map[string][]*stored, want.Partitions)
+	t := &topic{Topic: want, b: b, groups: map[string]*group{}, feeds: map[*feed]struct{}{}}
+	t.empty()
+	return t
+}
+
+func (t *topic) empty() {
+	t.last, t.bytes, t.ids, t.idAge = 0, 0, map[string]struct{}{}, nil
+	t.logs, t.gone = make([][]*stored, t.Partitions), make([]int, t.Partitions)
+	if t.Kind == driver.Latest {
+		t.kept = make([]map[string][]*stored, t.Partitions)
 		for i := range t.kept {
 			t.kept[i] = map[string][]*stored{}
 		}
 	}
-	return t
+}
+
+// restart begins the log anew: every owner in a later epoch, all others from its beginning.
+func (t *topic) restart() {
+	t.empty()
+	t.eras++
+	for _, g := range t.groups {
+		if g.work != nil {
+			for _, k := range g.work.tasks {
+				if k.with != nil {
+					k.with.open--
+				}
+			}
+			clear(g.work.tasks)
+			clear(g.work.cursors)
+		}
+		for p, l := range g.leases {
+			if l.owner != nil {
+				g.release(p)
+			}
+			l.next, l.until = 0, 0
+		}
+		g.rebalance(time.Now())
+	}
+	t.wake()
 }
 
 // payload is what counts against the limit of one record.

@@ -67,6 +67,22 @@ func embedded(t testing.TB, dir string) *Driver {
 	return d
 }
 
+// remove deletes the stream of a topic.
+func (d *Driver) remove(t *testing.T, topic string) {
+	ctx, cancel, err := d.ready(t.Context())
+	defer cancel()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := d.find(ctx, topic)
+	if err == nil {
+		err = found.link.js.DeleteStream(ctx, found.stream)
+	}
+	if err != nil {
+		t.Fatalf("remove %s: %v", topic, err)
+	}
+}
+
 func TestEmbeddedKeepsTheContract(t *testing.T) {
 	t.Parallel()
 	bustest.Run(t, func(t *testing.T) bustest.Harness {
@@ -92,7 +108,8 @@ func TestEmbeddedKeepsTheContract(t *testing.T) {
 				root = embedded(t, dir)
 				return one()
 			},
-			Lose: func(d driver.Driver) { d.(*Driver).silence() },
+			Lose:   func(d driver.Driver) { d.(*Driver).silence() },
+			Remove: func(topic string) { root.remove(t, topic) },
 			Restart: func() {
 				root.host.mu.Lock()
 				defer root.host.mu.Unlock()
@@ -180,6 +197,7 @@ func TestExternalKeepsTheContract(t *testing.T) {
 				return one()
 			},
 			Lose:    func(d driver.Driver) { d.(*Driver).silence() },
+			Remove:  func(topic string) { one().(*Driver).remove(t, topic) },
 			Restart: func() { stop()() },
 			Away:    stop,
 			Dedupes: true,
