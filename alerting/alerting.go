@@ -8,6 +8,7 @@
 package alerting
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/alerting/notify/log"
@@ -39,8 +41,14 @@ type Options struct {
 	Scope obs.Scope
 	// Receivers by name, as they stand under `receivers:`.
 	Receivers map[string]conf.Node
-	// Teams by name, as they stand under `teams:`: {receiver: name}.
-	Teams map[string]conf.Node
+	// Teams, People and Schedules by name, as they stand under `teams:`, `people:` and `schedules:`.
+	Teams, People, Schedules map[string]conf.Node
+	// Route is what stands under `route:`; it may be absent.
+	Route conf.Node
+	// Holds is what holds pages back.
+	Holds hush.Config
+	// Dir is the folder of the configuration file.
+	Dir string
 	// Policy is what stands under `alerting:`; it may be absent.
 	Policy conf.Node
 	// ExternalURL is where people reach the console; pages link there.
@@ -57,7 +65,8 @@ type Room struct {
 	policy    Policy
 	canary    *canary.Tracker
 	receivers map[string]notify.Notifier
-	teams     map[string]string // Receiver by team.
+	people    *people
+	options   Options
 	targets   *catalogue
 
 	sends    sync.WaitGroup
@@ -74,43 +83,27 @@ func New(o Options) (*Room, conf.Problems) {
 	scope := o.Scope.For("alerting")
 	r := &Room{
 		bus: o.Bus, scope: scope, policy: DefaultPolicy(), canary: o.Canary,
-		receivers: map[string]notify.Notifier{}, teams: map[string]string{}, targets: newCatalogue(), underWay: newUnderWay(),
+		options: o, receivers: map[string]notify.Notifier{}, targets: newCatalogue(), underWay: newUnderWay(),
 		pages:    scope.Counter("kemi_alerting_pages_total", "Lines of the page ledger, by receiver, kind and stage.", "receiver", "kind", "stage"),
 		verifies: scope.Counter("kemi_alerting_verifies_total", "Verifying polls asked for."),
 		open:     scope.Gauge("kemi_alerting_open_incidents", "Incidents that are open.", "partition"),
 		unsent:   scope.Gauge("kemi_alerting_unsent_pages", "Pages that are neither sent nor failed.", "partition"),
 	}
 	problems := o.Policy.Into(&r.policy)
-	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/")}
+	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/"), Dir: o.Dir, Contact: func(person string) (notify.Contact, bool) { return r.people.contact(person) }}
 	boxes := o.Inboxes
 	if boxes == nil {
 		boxes = &inbox.Set{}
 	}
 	makers := kinds(boxes)
+	var more conf.Problems
 	for _, name := range slices.Sorted(maps.Keys(o.Receivers)) {
-		receiver, more := receive(makers, name, o.Receivers[name], env)
-		problems = append(problems, more...)
+		receiver, said := receive(makers, name, o.Receivers[name], env)
+		problems = append(problems, said...)
 		r.receivers[name] = receiver
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Teams)) {
-		var team struct {
-			Receiver string `yaml:"receiver"`
-		}
-		n := o.Teams[name]
-		if more := n.Into(&team); len(more) > 0 {
-			problems = append(problems, more...)
-			continue
-		}
-		if _, ok := r.receivers[team.Receiver]; !ok && (team.Receiver != logReceiver) {
-			problems = append(problems, teamProblem(name, team.Receiver, n, slices.Sorted(maps.Keys(r.receivers))))
-		}
-		r.teams[name] = team.Receiver
-	}
-	if _, there := o.Teams[DefaultTeam]; !there && len(o.Teams) > 0 {
-		first := slices.Min(slices.Collect(maps.Keys(o.Teams)))
-		problems = append(problems, o.Teams[first].Problem(`there is no team "`+DefaultTeam+`", which takes the pages of whatever belongs to no other`,
-			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
-	}
+	r.people, more = newPeople(o, slices.Sorted(maps.Keys(r.receivers)))
+	problems = append(problems, more...)
 	if len(problems) > 0 {
 		return nil, problems
 	}
@@ -122,18 +115,7 @@ func New(o Options) (*Room, conf.Problems) {
 		}
 		r.receivers[logReceiver] = receiver
 	}
-	if r.teams[DefaultTeam] == "" {
-		r.teams[DefaultTeam] = logReceiver
-	}
 	return r, nil
-}
-
-func teamProblem(team, receiver string, n conf.Node, known []string) conf.Problem {
-	at := n.Get("receiver")
-	if at.IsZero() {
-		return n.Problem("team \""+team+"\" has no receiver", "write receiver: and the name of one of your receivers")
-	}
-	return at.Problem("there is no receiver \""+receiver+"\"", suggest(receiver, known, "the receivers are "))
 }
 
 func suggest(word string, known []string, list string) string {
@@ -147,14 +129,12 @@ func suggest(word string, known []string, list string) string {
 }
 
 // Teams lists the teams that have a receiver, sorted.
-func (r *Room) Teams() []string { return slices.Sorted(maps.Keys(r.teams)) }
+func (r *Room) Teams() []string { return slices.Sorted(maps.Keys(r.people.teams)) }
 
-// route names the receiver of a team's pages: teams that nobody configured have the default team's.
-func (r *Room) route(team string) string {
-	if receiver, ok := r.teams[team]; ok {
-		return receiver
-	}
-	return r.teams[DefaultTeam]
+// holds is what holds pages back, for one desk: what the configuration says, and no silences yet.
+func (r *Room) holds() *hush.Set {
+	set, _ := hush.New(r.options.Holds) // Its mistakes were said by New.
+	return set
 }
 
 // receiver finds a receiver; of one that was taken out of the configuration the default team's takes what is left.
@@ -162,7 +142,7 @@ func (r *Room) receiver(name string) notify.Notifier {
 	if n := r.receivers[name]; n != nil {
 		return n
 	}
-	return r.receivers[r.teams[DefaultTeam]]
+	return r.receivers[cmp.Or(r.people.team(DefaultTeam).Receiver, logReceiver)]
 }
 
 // Run owns partitions until ctx ends, and then for at most a second more what became of the pages under way.

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"kemi.dev/kemi/alerting/hush"
+
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -14,8 +16,10 @@ import (
 type Desk struct {
 	policy      Policy
 	unreachable *regexp.Regexp
-	// route names the receiver of a team's pages.
-	route func(team string) string
+	ways        Ways
+	hush        *hush.Set // Nil when nothing holds pages back.
+	inhibitor   *hush.Inhibitor
+	hushed      int // Counts changes of what holds pages back.
 
 	graph     graph
 	alerts    map[string]*held
@@ -93,16 +97,20 @@ type key struct {
 // fireKey is what may flap: a target, or one of its alerts by name.
 type fireKey struct{ target, name string }
 
-// NewDesk makes an empty desk.
-func NewDesk(policy Policy, route func(team string) string) *Desk {
-	return &Desk{
-		policy: policy, route: route, unreachable: regexp.MustCompile("^(?:" + policy.Unreachable + ")$"),
+// NewDesk makes an empty desk. What holds pages back is its own from then on; nil is nothing.
+func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
+	d := &Desk{
+		policy: policy, ways: ways, hush: holds, unreachable: regexp.MustCompile("^(?:" + policy.Unreachable + ")$"),
 		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin},
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
 		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{},
 	}
+	if holds != nil {
+		d.inhibitor = holds.Inhibitor()
+	}
+	return d
 }
 
 // SetTarget takes in a new or changed target.
@@ -172,6 +180,9 @@ func (d *Desk) Alert(e *event.Alert) {
 			n.alerts = map[string]*held{}
 		}
 		n.alerts[e.ID] = a
+		if d.inhibitor != nil && d.inhibitor.Set(e.ID, e.Labels) {
+			d.hushed++
+		}
 		d.report(a)
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
@@ -189,6 +200,9 @@ func (d *Desk) drop(a *held, at time.Time) {
 	delete(d.loose, a)
 	delete(d.alerts, a.event.ID)
 	delete(a.node.alerts, a.event.ID)
+	if d.inhibitor != nil && d.inhibitor.Unset(a.event.ID) {
+		d.hushed++
+	}
 	d.withdraw(a.node, at)
 	d.graph.forget(a.node)
 }
@@ -273,7 +287,7 @@ func (d *Desk) Step(now time.Time) Output {
 	}
 	for _, inc := range d.restored {
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
-		if len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) {
+		if len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) && !d.held(inc, now) {
 			d.tell(inc, now)
 		}
 	}
@@ -425,6 +439,10 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 		return
 	}
 	inc := d.byKey[k]
+	if inc != nil && inc.byHand && a.event.StartsAt.After(inc.rec.ResolvedAt) {
+		delete(d.byKey, k) // It fires anew.
+		inc = nil
+	}
 	if k.own {
 		if f := d.flapping[fireKey{k.node.id, a.event.Name}]; f != nil {
 			if a.inc == f {

@@ -59,7 +59,7 @@ type post struct {
 // openPartition loads everything that was decided before.
 func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partition, error) {
 	p := &partition{
-		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.route),
+		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.people, r.holds()),
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
 	now := time.Now()
@@ -89,7 +89,7 @@ func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
 	var incidents []*event.Incident
 	open := map[string]bool{}
 	err := bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Incident]) error {
-		if i := m.Event; i != nil && (i.State != event.IncidentResolved || now.Sub(i.OpenedAt) <= p.room.policy.FlapWindow) {
+		if i := m.Event; i != nil && (i.State != event.IncidentResolved || now.Sub(i.OpenedAt) <= p.room.policy.FlapWindow || i.Reason.Code == ReasonByHand && i.Firing > 0) {
 			incidents = append(incidents, i)
 			open[i.ID] = i.State != event.IncidentResolved
 		}

@@ -49,8 +49,9 @@ type incident struct {
 	rec     event.Incident
 	key     key
 	members map[string]*held
-	team    string // The cause's team, or its alert's.
-	told    []string
+	own     map[string]*held // Those of them that nothing explains but itself.
+	team    string           // The cause's team, or its alert's.
+	told    []string         // Whom, as receiver or receiver/person.
 
 	// verifySince begins the wait for verifying polls, first bounds it over changes of the cause.
 	verifySince, first time.Time
@@ -58,13 +59,22 @@ type incident struct {
 	// pageAt is when the firing page is due, updateAt when those who were told hear of another cause.
 	pageAt, updateAt time.Time
 	toldCause        string
-	updates          int
-	fire             fireKey
-	calm             time.Time // Since when it is over but kept open because it flaps.
-	settling         bool      // It, or what is above it, came back only now.
-	into             string    // The incident that its last alert went to.
-	peak             *count    // The most it took along.
-	arrived          time.Time // When the newest of similar alerts began.
+	toldTeam         string
+	because          string // Why the page that is being decided is.
+	paused           bool   // The escalation is held back; it begins anew when that is over.
+	byHand           bool   // Somebody resolved it; what still fires stays with it.
+	// What is known of what holds its pages back: as of which silences, until when, and that its alerts are others since.
+	muted      []event.Reason
+	mutedBy    int
+	mutedUntil time.Time
+	restless   bool
+	updates    int
+	fire       fireKey
+	calm       time.Time // Since when it is over but kept open because it flaps.
+	settling   bool      // It, or what is above it, came back only now.
+	into       string    // The incident that its last alert went to.
+	peak       *count    // The most it took along.
+	arrived    time.Time // When the newest of similar alerts began.
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
@@ -145,22 +155,42 @@ func (inc *incident) review(d *Desk) {
 }
 
 func (inc *incident) take(d *Desk, a *held, cause *node) {
-	a.inc, a.cause = inc, cause
+	a.inc = inc
+	a.blame(cause)
 	inc.members[a.event.ID] = a
 	inc.into = ""
 	inc.calm = time.Time{}
 	inc.touch(d)
 }
 
+// blame says what explains an alert of an incident; nil is nothing but itself.
+func (a *held) blame(cause *node) {
+	if a.cause = cause; cause != nil {
+		delete(a.inc.own, a.event.ID)
+	} else {
+		if a.inc.own == nil {
+			a.inc.own = map[string]*held{}
+		}
+		a.inc.own[a.event.ID] = a
+	}
+	a.inc.restless = true
+}
+
 func (inc *incident) leave(d *Desk, a *held) {
 	delete(inc.members, a.event.ID)
-	a.inc, a.cause = nil, nil
+	delete(inc.own, a.event.ID)
+	a.inc, a.cause, inc.restless = nil, nil, true
 	inc.touch(d)
 }
 
 // examine leads an incident on: to its true cause, out of verification, to its pages, to its end.
 func (d *Desk) examine(inc *incident, now time.Time) {
 	switch {
+	case inc.byHand:
+		if len(inc.members) == 0 {
+			d.forgetByHand(inc)
+		}
+		return
 	case inc.closed:
 		d.end(inc, ReasonOver, now)
 		return
@@ -187,15 +217,7 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	}
 	inc.calm = time.Time{}
 	d.stale(inc, now)
-	if len(inc.told) == 0 && !now.Before(inc.pageAt) {
-		if d.gather(inc, now) {
-			return
-		}
-		d.tell(inc, now)
-	}
-	if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
-		d.retell(inc, now)
-	}
+	d.lead(inc, now)
 }
 
 // stale asks for a cause that was not heard of for long: a verdict that was lost must not keep its incident open.
@@ -277,52 +299,57 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 	d.emit(inc, now)
 }
 
-// tell pages the receiver of the cause's team: once.
-func (d *Desk) tell(inc *incident, now time.Time) {
-	receiver := d.route(d.teamOf(inc))
-	inc.told = append(inc.told, receiver)
-	inc.toldCause, inc.updateAt = inc.rec.Cause, time.Time{}
-	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc {
-		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
-	}
-	d.render(inc, now)
-	d.page(inc, receiver, event.PageFiring, 0, now)
-	inc.say(d)
-}
-
-// retell lets those who were told know of the cause that was found since, and tells the team it belongs to.
+// retell lets those who were told know of the cause that was found since, and tells the team it belongs to when that is
+// another: nobody else of the same team is called.
 func (d *Desk) retell(inc *incident, now time.Time) {
 	inc.updateAt = time.Time{}
 	if inc.toldCause == inc.rec.Cause {
 		return
 	}
 	before := slices.Clone(inc.told)
-	receiver := d.route(d.teamOf(inc))
-	fresh := !slices.Contains(inc.told, receiver)
-	if fresh {
-		inc.told = append(inc.told, receiver)
-	}
 	inc.toldCause = inc.rec.Cause
+	var fresh []string
+	if team := d.teamOf(inc); team != inc.toldTeam {
+		inc.toldTeam = team
+		if s, ok := d.ways.Step(team, 0, now); ok {
+			fresh = slices.DeleteFunc(slices.Clone(s.Who), func(who string) bool { return slices.Contains(before, who) })
+		}
+	}
+	inc.told = append(inc.told, fresh...)
 	d.render(inc, now)
-	for _, r := range before {
-		d.page(inc, r, event.PageUpdate, inc.updates, now)
+	for _, who := range before {
+		d.page(inc, who, event.PageUpdate, inc.updates, now)
 	}
 	inc.updates++
-	if fresh {
-		d.page(inc, receiver, event.PageFiring, 0, now)
+	for _, who := range fresh {
+		d.page(inc, who, event.PageFiring, 0, now)
 	}
 	inc.say(d)
 }
 
 // page decides a page: it says what the incident is now, however late it will arrive.
-func (d *Desk) page(inc *incident, receiver string, kind event.PageKind, sequence int, now time.Time) {
+func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int, now time.Time) {
 	snapshot := inc.rec
+	receiver, person := recipient(who)
+	reason := inc.rec.Reason
+	if inc.because != "" {
+		reason = event.Reason{Code: inc.because, Causes: reason.Causes}
+	}
 	d.out.Pages = append(d.out.Pages, &event.Page{
-		ID: event.PageID(inc.rec.ID, receiver, kind, sequence), Incident: inc.rec.ID, Domain: inc.rec.Domain, Team: inc.rec.Team,
-		Receiver: receiver, Kind: kind, Stage: event.PageIntent, DedupKey: DedupKey(inc.rec.ID, receiver),
-		Title: inc.rec.Title, Text: text(inc, kind), Snapshot: &snapshot, Created: now, Updated: now, Reason: inc.rec.Reason,
+		ID: event.PageID(inc.rec.ID, who, kind, sequence), Incident: inc.rec.ID, Domain: inc.rec.Domain, Team: inc.rec.Team,
+		Receiver: receiver, Person: person, Urgency: inc.rec.Urgency, Step: inc.rec.Step,
+		Kind: kind, Stage: event.PageIntent, DedupKey: DedupKey(inc.rec.ID, who),
+		Title: inc.rec.Title, Text: text(inc, kind), Snapshot: &snapshot, Created: now, Updated: now, Reason: reason,
 	})
 }
 
-// DedupKey is the same for all pages of an incident to a receiver.
-func DedupKey(incident, receiver string) string { return event.ComputeID("dedup", incident, receiver) }
+// forgetByHand forgets an incident that was resolved by hand, of which nothing fires any more.
+func (d *Desk) forgetByHand(inc *incident) {
+	inc.detach(d)
+	delete(d.incidents, inc.rec.ID)
+	delete(d.changed, inc)
+	inc.rec.Firing = 0
+}
+
+// DedupKey is the same for all pages of an incident to one of whom is told, as receiver or receiver/person.
+func DedupKey(incident, who string) string { return event.ComputeID("dedup", incident, who) }

@@ -47,7 +47,7 @@ func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
 // toldOf is what the ledger knows of one incident.
 type toldOf struct {
 	receivers []string
-	cause     string
+	newest    *event.Incident // As the newest of its pages says it.
 	at        time.Time
 	updates   map[string]int
 	resolved  bool
@@ -59,17 +59,17 @@ func (t *toldOf) note(p *event.Page) {
 		t.resolved = true
 		return
 	case event.PageFiring:
-		if !slices.Contains(t.receivers, p.Receiver) {
-			t.receivers = append(t.receivers, p.Receiver)
+		if who := whoOf(p); !slices.Contains(t.receivers, who) {
+			t.receivers = append(t.receivers, who)
 		}
 	case event.PageUpdate:
 		if t.updates == nil {
 			t.updates = map[string]int{}
 		}
-		t.updates[p.Receiver]++
+		t.updates[whoOf(p)]++
 	}
 	if p.Snapshot != nil && !p.Created.Before(t.at) {
-		t.cause, t.at = p.Snapshot.Cause, p.Created
+		t.newest, t.at = p.Snapshot, p.Created
 	}
 }
 
@@ -84,13 +84,21 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.OpenedAt.After(d.newest) {
 		d.newest = r.OpenedAt
 	}
-	if r.State == event.IncidentResolved {
+	byHand := r.State == event.IncidentResolved && r.Reason.Code == ReasonByHand && r.Firing > 0
+	if r.State == event.IncidentResolved && !byHand {
 		return
 	}
 	n := d.graph.node(r.Cause)
 	inc := &incident{
 		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
-		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.resolved, toldCause: cmp.Or(t.cause, r.Cause),
+		byHand: byHand, paused: len(r.Muted) > 0, toldTeam: r.Team, toldCause: r.Cause,
+		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.resolved && !byHand,
+	}
+	if said := t.newest; said != nil {
+		inc.toldCause, inc.toldTeam = said.Cause, said.Team
+		if said.Revision >= r.Revision { // The page was stored, and what followed from it was not.
+			inc.rec.Urgency, inc.rec.Round, inc.rec.Step, inc.rec.Next = said.Urgency, said.Round, said.Step, said.Next
+		}
 	}
 	for _, receiver := range t.receivers {
 		if !slices.Contains(inc.told, receiver) {
@@ -101,6 +109,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		inc.updates = max(inc.updates, updates)
 	}
 	switch {
+	case byHand:
 	case len(inc.told) > 0:
 		if inc.rec.State == event.IncidentVerifying {
 			inc.rec.State = event.IncidentOpen

@@ -75,7 +75,10 @@ func (h *house) start() {
 	h.room = room
 	for name, n := range h.extra {
 		room.receivers[name] = n
-		room.teams[name] = name
+		room.people.receivers[name] = true
+		team := &Team{Receiver: name}
+		team.Escalation = team.usual()
+		room.people.teams[name] = team
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

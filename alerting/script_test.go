@@ -16,6 +16,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -79,17 +80,54 @@ func (s *stage) lose(l loss) {
 func newStage(t *testing.T, policy Policy) *stage {
 	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 	return &stage{
-		t: t, desk: NewDesk(policy, routeForTest), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
+		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
 		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
 	}
 }
 
-func routeForTest(team string) string { return team + "-hook" }
+// hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m.
+type hooks struct{}
+
+func (hooks) Route(_ event.Labels, team string) Route {
+	return Route{Team: team, Channel: []string{team + "-hook"}}
+}
+
+func (hooks) Urgency(_, severity string, _ time.Time) (event.Urgency, event.Reason) {
+	if severity == "warning" {
+		return event.UrgencyNotify, event.Reason{Text: severity}
+	}
+	return event.UrgencyPage, event.Reason{Text: severity}
+}
+
+func (h hooks) Step(team string, n int, _ time.Time) (Step, bool) {
+	all := []Step{{Who: []string{team + "-hook"}}}
+	if team == "oncall" {
+		all = []Step{
+			{Who: []string{"pager/jo"}, Text: "the primary jo"},
+			{Who: []string{"pager/jo"}, After: 5 * time.Minute, Text: "the primary jo"},
+			{Who: []string{"pager/sun"}, After: 10 * time.Minute, Text: "the secondary sun"},
+		}
+	}
+	if n < 0 || n >= len(all) {
+		return Step{}, false
+	}
+	return all[n], true
+}
+
+func (hooks) Person(name string) string { return "pager/" + name }
+
+func holdsForTest() *hush.Set {
+	set, problems := hush.New(hush.Config{})
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	return set
+}
 
 // restart makes a new desk from what the bus holds.
 func (s *stage) restart() {
 	s.memory = s.desk.Remember(s.now.Add(-10 * time.Minute))
-	s.desk = NewDesk(s.desk.policy, routeForTest)
+	s.desk = NewDesk(s.desk.policy, hooks{}, holdsForTest())
 	s.desk.Restore(slices.Collect(maps.Values(s.incidents)), s.pages)
 	if len(s.pages)%2 == 0 { // Both ways must do.
 		if err := s.desk.Recall(s.memory...); err != nil {

@@ -75,7 +75,9 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		r.Reason.Causes = r.Reason.Causes[:maxListed]
 	}
 	if r.State == event.IncidentResolved {
-		r.Alerts, r.Firing = resolved(r.Alerts), 0
+		if r.Alerts, r.Firing = resolved(r.Alerts), 0; inc.byHand {
+			r.Firing = len(inc.members)
+		}
 		if inc.peak != nil {
 			r.Suppressed, r.SuppressedTotal = inc.peak.by, inc.peak.total
 		}

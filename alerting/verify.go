@@ -225,8 +225,10 @@ func (d *Desk) rekey(inc *incident, k key, now time.Time) {
 	inc.attach(d, k)
 	inc.team = ""
 	for _, a := range inc.members {
-		if a.cause = nil; a.node != k.node {
-			a.cause = k.node
+		if a.node == k.node {
+			a.blame(nil)
+		} else {
+			a.blame(k.node)
 			d.judge(a)
 		}
 	}

@@ -80,8 +80,10 @@ type Incident struct {
 	Assignee string `json:"assignee,omitempty"`
 	// SnoozedUntil is until when nobody is to be called for it.
 	SnoozedUntil time.Time `json:"snoozed_until,omitzero"`
-	// Step counts the steps of the escalation that were taken.
+	// Step counts the steps of the escalation that were taken in this round, Round how often it began anew.
 	Step int `json:"step,omitempty"`
+	// Round counts how often the escalation began anew: what was acknowledged, snoozed or silenced was still there.
+	Round int `json:"round,omitempty"`
 	// Next is what happens when nobody does anything.
 	Next *NextStep `json:"next,omitempty"`
 	// Acts are what people did about it, the last of them, oldest first.

@@ -1,0 +1,94 @@
+package alerting
+
+import (
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// maxActs bounds what a record keeps of what people did.
+const maxActs = 20
+
+// Command takes in what somebody says about an incident, and reports whether it was about one that is open here and was
+// not known yet. What is said twice counts once.
+func (d *Desk) Command(c *event.Command, now time.Time) bool {
+	inc := d.incidents[c.Subject]
+	if inc == nil || inc.closed || inc.byHand || knows(&inc.rec, c) {
+		return false
+	}
+	r := &inc.rec
+	text := c.Comment
+	switch c.Kind {
+	case event.Acknowledge:
+		until := c.At.Add(d.policy.AckFor)
+		if t, err := time.Parse(time.RFC3339, c.Args["until"]); err == nil {
+			until = t
+		}
+		if !until.After(now) {
+			return false // It has expired since.
+		}
+		r.Ack, r.Next, inc.paused = &event.Ack{By: c.By, At: c.At, Until: until, Comment: c.Comment}, nil, false
+	case event.Unacknowledge:
+		if r.Ack == nil {
+			return false
+		}
+		r.Ack = nil
+		defer d.again(inc, ReasonUnacknowledged, now)
+	case event.Assign:
+		r.Assignee = c.Args["to"]
+		text = "to " + r.Assignee
+		if who := d.ways.Person(r.Assignee); who != "" && r.State == event.IncidentOpen {
+			inc.because = ReasonAssigned
+			d.call(inc, []string{who}, r.Round*steps+steps/2+len(r.Acts), now)
+			inc.because = ""
+		}
+	case event.Remark:
+	case event.Snooze:
+		until, err := time.Parse(time.RFC3339, c.Args["until"])
+		if err != nil || !until.After(now) {
+			return false
+		}
+		r.SnoozedUntil, r.Next, inc.paused = until, nil, false
+	case event.Resolve:
+		defer d.resolveByHand(inc, c, now)
+	default:
+		return false
+	}
+	r.Acts = append(slices.Clone(r.Acts), event.Act{Kind: c.Kind, By: c.By, At: c.At, Text: cut(text, maxText)})
+	r.Acts = r.Acts[max(0, len(r.Acts)-maxActs):]
+	inc.touch(d)
+	inc.say(d)
+	return true
+}
+
+// knows says whether a command was taken in before.
+func knows(r *event.Incident, c *event.Command) bool {
+	for _, a := range r.Acts {
+		if a.Kind == c.Kind && a.At.Equal(c.At) && a.By == c.By {
+			return true
+		}
+	}
+	return len(r.Acts) == maxActs && c.At.Before(r.Acts[0].At)
+}
+
+// resolveByHand tells everybody that it is over. What still fires of it stays with it, so that nobody is called for that
+// again until it fires anew.
+func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
+	r := &inc.rec
+	inc.setDoubts(d, nil, now)
+	if r.State == event.IncidentVerifying {
+		d.waiting--
+		if inc.published {
+			d.shown--
+		}
+	}
+	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, now, nil, nil, time.Time{}, nil
+	r.Reason = event.Reason{Code: ReasonByHand, Text: cut(c.Comment, maxText), Causes: nonEmpty(c.By)}
+	inc.byHand = true
+	d.render(inc, now)
+	for _, who := range inc.told {
+		d.page(inc, who, event.PageResolved, 0, now)
+	}
+	inc.say(d)
+}

@@ -1,0 +1,244 @@
+package alerting
+
+import (
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// Codes of the reasons for what is said to whom.
+const (
+	// ReasonAckExpired: nobody acknowledged it any more, and it is still there.
+	ReasonAckExpired = "acknowledgement-expired"
+	// ReasonUnacknowledged: the acknowledgement was taken back.
+	ReasonUnacknowledged = "unacknowledged"
+	// ReasonSnoozeOver: it was snoozed, and is still there.
+	ReasonSnoozeOver = "snooze-over"
+	// ReasonUnmuted: what held its pages back is over, and it is still there.
+	ReasonUnmuted = "unmuted"
+	// ReasonEscalated: nobody acknowledged it in time.
+	ReasonEscalated = "escalated"
+	// ReasonAssigned: somebody gave it to the person.
+	ReasonAssigned = "assigned"
+	// ReasonMoreUrgent: it became urgent enough to call somebody.
+	ReasonMoreUrgent = "more-urgent"
+	// ReasonByHand: somebody resolved it.
+	ReasonByHand = "resolved-by-hand"
+	// ReasonLogOnly: its urgency is that nobody is told.
+	ReasonLogOnly = "urgency-log"
+)
+
+// labels are what routes and silences go by: those of the incident's first own alert; of a target that is down before an
+// alert says so its own.
+func (inc *incident) labels() event.Labels {
+	var own first
+	for _, a := range inc.own {
+		own.offer(a)
+	}
+	if own.n > 0 {
+		return own.held[0].event.Labels
+	}
+	if t := inc.key.node.target; t != nil {
+		return append(t.EffectiveLabels(), event.Label{Name: "severity", Value: inc.rec.Severity})
+	}
+	return nil
+}
+
+// lead decides what is said of an incident whose cause is known as well as it can be.
+func (d *Desk) lead(inc *incident, now time.Time) {
+	r := &inc.rec
+	held := d.held(inc, now)
+	switch {
+	case len(inc.told) == 0:
+		if !held && !now.Before(inc.pageAt) && !d.gather(inc, now) {
+			d.tell(inc, now)
+		}
+		return
+	case held:
+		if len(r.Muted) > 0 {
+			inc.paused = true
+		}
+		if r.Next != nil {
+			r.Next = nil
+			inc.say(d)
+		}
+		if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
+			d.retell(inc, now) // It wakes nobody who was not told.
+		}
+		return
+	case inc.paused:
+		inc.paused = false
+		d.again(inc, ReasonUnmuted, now)
+	}
+	team := d.teamOf(inc)
+	if r.Urgency == event.UrgencyNotify {
+		if urgency, _ := d.ways.Urgency(team, r.Severity, now); urgency == event.UrgencyPage {
+			r.Urgency = urgency
+			d.again(inc, ReasonMoreUrgent, now)
+		}
+	}
+	if r.Next != nil && !now.Before(r.Next.At) {
+		d.step(inc, ReasonEscalated, now)
+	}
+	if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
+		d.retell(inc, now)
+	}
+}
+
+// held says whether nobody is to be called for the incident now, and ends what is over of that.
+func (d *Desk) held(inc *incident, now time.Time) bool {
+	r := &inc.rec
+	over := ""
+	if r.Ack != nil && !r.Ack.Until.IsZero() && !now.Before(r.Ack.Until) {
+		r.Ack, over = nil, ReasonAckExpired
+	}
+	if !r.SnoozedUntil.IsZero() && !now.Before(r.SnoozedUntil) {
+		r.SnoozedUntil, over = time.Time{}, ReasonSnoozeOver
+	}
+	muted := d.mutes(inc, now)
+	if !sameReasons(muted, r.Muted) && (len(muted) > 0 || r.Muted[0].Code != ReasonLogOnly) {
+		r.Muted = muted
+		inc.say(d)
+	}
+	held := r.Ack != nil || !r.SnoozedUntil.IsZero() || len(muted) > 0
+	switch {
+	case over != "" && held:
+		inc.paused = true
+	case over != "":
+		inc.paused = false
+		d.again(inc, over, now)
+	}
+	return held
+}
+
+func sameReasons(a, b []event.Reason) bool {
+	return slices.EqualFunc(a, b, func(x, y event.Reason) bool {
+		return x.Code == y.Code && x.Text == y.Text && slices.Equal(x.Causes, y.Causes)
+	})
+}
+
+// tell says for the first time that the incident is there.
+func (d *Desk) tell(inc *incident, now time.Time) {
+	r := &inc.rec
+	d.render(inc, now)
+	team := d.teamOf(inc)
+	route := d.ways.Route(inc.labels(), team)
+	var why event.Reason
+	r.Urgency, why = d.ways.Urgency(team, r.Severity, now)
+	who := slices.Clone(route.Receivers)
+	if route.Team != "" {
+		switch r.Urgency {
+		case event.UrgencyLog:
+		case event.UrgencyNotify:
+			if who = append(who, route.Channel...); len(who) == 0 { // Nobody reads for the team: whoever is on call does.
+				s, _ := d.ways.Step(route.Team, 0, now)
+				who = s.Who
+			}
+		default:
+			s, _ := d.ways.Step(route.Team, 0, now)
+			who = append(who, s.Who...)
+		}
+	}
+	if len(who) == 0 {
+		if muted := []event.Reason{{Code: ReasonLogOnly, Text: why.Text}}; !sameReasons(muted, r.Muted) {
+			r.Muted = muted
+			inc.say(d)
+		}
+		return
+	}
+	inc.toldCause, inc.toldTeam, inc.updateAt = r.Cause, team, time.Time{}
+	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc && r.Kind != event.IncidentSimilar {
+		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
+	}
+	if r.Urgency == event.UrgencyPage && route.Team != "" {
+		r.Step = 1
+		d.plan(inc, route.Team, now)
+	}
+	d.call(inc, who, 0, now)
+	inc.say(d)
+}
+
+// call pages those of whom it was not said in this round yet.
+func (d *Desk) call(inc *incident, who []string, sequence int, now time.Time) {
+	for i, w := range who {
+		if slices.Contains(who[:i], w) {
+			continue
+		}
+		if !slices.Contains(inc.told, w) {
+			inc.told = append(inc.told, w)
+		}
+	}
+	d.render(inc, now)
+	for i, w := range who {
+		if !slices.Contains(who[:i], w) {
+			d.page(inc, w, event.PageFiring, sequence, now)
+		}
+	}
+}
+
+// plan says what the next step of the escalation will be, and when.
+func (d *Desk) plan(inc *incident, team string, now time.Time) {
+	r := &inc.rec
+	begun := now
+	if r.Next != nil && now.Sub(r.Next.At) < lateStep {
+		begun = r.Next.At // Steps do not drift.
+	}
+	r.Next = nil
+	s, ok := d.ways.Step(team, r.Step, begun)
+	if !ok || inc.rec.Ack != nil {
+		return
+	}
+	before := time.Duration(0)
+	if b, ok := d.ways.Step(team, r.Step-1, begun); ok && r.Step > 0 {
+		before = b.After
+	}
+	at := begun.Add(s.After - before)
+	s, _ = d.ways.Step(team, r.Step, at)
+	r.Next = &event.NextStep{At: at, Who: s.Who, Text: s.Text}
+}
+
+// lateStep is how late a step may be taken and the next still be due at its own time: after a longer absence steps keep
+// their distance, so that not everybody is called in one moment.
+const lateStep = 30 * time.Second
+
+// steps bounds the steps of one round, and keeps the identities of its pages apart from those of the next.
+const steps = 1000
+
+// step takes the next step of the escalation.
+func (d *Desk) step(inc *incident, code string, now time.Time) {
+	r := &inc.rec
+	team := d.teamOf(inc)
+	if route := d.ways.Route(inc.labels(), team); route.Team != "" {
+		team = route.Team
+	}
+	s, ok := d.ways.Step(team, r.Step, now)
+	if !ok {
+		r.Next = nil
+		return
+	}
+	sequence := r.Round*steps + r.Step
+	r.Step++
+	d.plan(inc, team, now)
+	inc.because = code
+	d.call(inc, s.Who, sequence, now)
+	inc.because = ""
+	inc.say(d)
+}
+
+// again begins the escalation anew: what was held back or looked after is still there.
+func (d *Desk) again(inc *incident, code string, now time.Time) {
+	if len(inc.told) == 0 || inc.rec.State != event.IncidentOpen {
+		return
+	}
+	inc.rec.Round++
+	inc.rec.Step, inc.rec.Next = 0, nil
+	if inc.rec.Urgency == event.UrgencyPage {
+		d.step(inc, code, now)
+		return
+	}
+	inc.because = code
+	d.call(inc, slices.Clone(inc.told), inc.rec.Round*steps, now)
+	inc.because = ""
+	inc.say(d)
+}

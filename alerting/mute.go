@@ -1,0 +1,66 @@
+package alerting
+
+import (
+	"time"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/bus/event"
+)
+
+// Silence takes in a silence that somebody said; one that cannot be understood holds nothing back.
+func (d *Desk) Silence(s *event.Silence) error {
+	d.hushed++
+	return d.hush.Put(s)
+}
+
+// Unsilence forgets a silence.
+func (d *Desk) Unsilence(id string) {
+	if d.hush.Drop(id) {
+		d.hushed++
+	}
+}
+
+// mutes are the reasons why nobody is to be called for an incident now: there are some when every alert that is the
+// incident itself is held back.
+func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
+	if d.hush == nil {
+		return nil
+	}
+	if inc.mutedBy == d.hushed && !inc.restless && now.Before(inc.mutedUntil) {
+		return inc.muted
+	}
+	route := d.ways.Route(inc.labels(), d.teamOf(inc))
+	subject := hush.Subject{Target: inc.key.node.target, Find: d.find, Mute: route.Mute, Active: route.Active, Sources: d.inhibitor}
+	inc.mutedBy, inc.restless = d.hushed, false
+	inc.mutedUntil = d.hush.Next(now)
+	if inc.mutedUntil.IsZero() {
+		inc.mutedUntil = now.Add(time.Hour)
+	}
+	inc.muted = nil
+	for _, a := range inc.own {
+		subject.Labels = a.event.Labels
+		if subject.Target = a.node.target; a.node.target == nil {
+			subject.Target = inc.key.node.target
+		}
+		why := d.hush.Why(subject, now)
+		if len(why) == 0 {
+			inc.muted = nil
+			return nil
+		}
+		if inc.muted == nil {
+			inc.muted = why
+		}
+	}
+	if len(inc.own) == 0 {
+		subject.Labels = inc.labels()
+		inc.muted = d.hush.Why(subject, now)
+	}
+	return inc.muted
+}
+
+func (d *Desk) find(id string) *event.Target {
+	if n := d.graph.nodes[id]; n != nil {
+		return n.target
+	}
+	return nil
+}

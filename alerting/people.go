@@ -1,0 +1,202 @@
+package alerting
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/oncall"
+	"kemi.dev/kemi/alerting/route"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/conf"
+)
+
+// people are the teams and persons of a configuration: the Ways of a running Kemi.
+type people struct {
+	receivers map[string]bool
+	teams     map[string]*Team
+	roster    *oncall.Roster
+	tree      *route.Tree
+	intervals *hush.Set // Only asked for its intervals, which never change.
+}
+
+// newPeople reads who there is and says everything that is wrong with it.
+func newPeople(o Options, receivers []string) (*people, conf.Problems) {
+	p := &people{receivers: map[string]bool{logReceiver: true}, teams: map[string]*Team{}}
+	for _, name := range receivers {
+		p.receivers[name] = true
+	}
+	persons, schedules := map[string]oncall.Person{}, map[string]*oncall.Schedule{}
+	var problems conf.Problems
+	for _, key := range slices.Sorted(maps.Keys(o.People)) {
+		var person oncall.Person
+		problems = append(problems, o.People[key].Into(&person)...)
+		for i, way := range person.Ways {
+			if !p.receivers[way] {
+				at := o.People[key].Get("ways")
+				if items := at.Items(); i < len(items) {
+					at = items[i]
+				}
+				problems = append(problems, at.Problem(`there is no receiver "`+way+`"`, suggest(way, slices.Sorted(maps.Keys(p.receivers)), "the receivers are ")))
+			}
+		}
+		persons[key] = person
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Schedules)) {
+		schedule := &oncall.Schedule{}
+		problems = append(problems, o.Schedules[name].Into(schedule)...)
+		schedules[name] = schedule
+	}
+	var more conf.Problems
+	if p.roster, more = oncall.New(persons, schedules); len(more) > 0 {
+		problems = append(problems, more...)
+	}
+	if p.intervals, more = hush.New(o.Holds); len(more) > 0 {
+		problems = append(problems, more...)
+	}
+	if p.roster == nil || p.intervals == nil {
+		return nil, problems
+	}
+	for _, name := range slices.Sorted(maps.Keys(o.Teams)) {
+		team := &Team{}
+		n := o.Teams[name]
+		if more := n.Into(team); len(more) > 0 {
+			problems = append(problems, more...)
+			continue
+		}
+		problems = append(problems, p.judge(name, team, n)...)
+		problems = append(problems, team.Urgency.Check(p.intervals.Intervals())...)
+		if len(team.Escalation) == 0 {
+			team.Escalation = team.usual()
+		}
+		p.teams[name] = team
+	}
+	if _, there := o.Teams[DefaultTeam]; !there && len(o.Teams) > 0 {
+		first := slices.Min(slices.Collect(maps.Keys(o.Teams)))
+		problems = append(problems, o.Teams[first].Problem(`there is no team "`+DefaultTeam+`", which takes the pages of whatever belongs to no other`,
+			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
+	}
+	known := route.Known{Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: p.intervals.Intervals()}
+	p.tree, more = route.New(o.Route, known, route.AlertmanagerWaits())
+	problems = append(problems, more...)
+	if p.teams[DefaultTeam] == nil {
+		// Somebody must hear of it, if only the log.
+		team := &Team{Receiver: logReceiver}
+		team.Escalation = team.usual()
+		p.teams[DefaultTeam] = team
+	}
+	return p, problems
+}
+
+// team is a team by name; teams that nobody configured are as the default team.
+func (p *people) team(name string) *Team {
+	if t := p.teams[name]; t != nil {
+		return t
+	}
+	return p.teams[DefaultTeam]
+}
+
+// Route implements Ways.
+func (p *people) Route(labels event.Labels, team string) Route {
+	var r Route
+	for _, m := range p.tree.Match(labelsWith(labels, team)) {
+		// Intervals of several ways: only what is mute for all of them holds a page back.
+		r.Mute, r.Active = m.Mute, m.Active
+		switch {
+		case m.Receiver != "":
+			if !slices.Contains(r.Receivers, m.Receiver) {
+				r.Receivers = append(r.Receivers, m.Receiver)
+			}
+		case r.Team == "":
+			r.Team = m.Team
+		}
+	}
+	if t := p.team(r.Team); r.Team != "" && t.Receiver != "" {
+		r.Channel = []string{t.Receiver}
+	}
+	return r
+}
+
+// labelsWith are labels with the team that owns what they are of, which is the target's whatever its rule says.
+func labelsWith(labels event.Labels, team string) event.Labels {
+	m := labels.Map()
+	m[route.TeamLabel] = team
+	return event.LabelsOf(m)
+}
+
+// Urgency implements Ways.
+func (p *people) Urgency(team, severity string, now time.Time) (event.Urgency, event.Reason) {
+	t := p.team(team)
+	return t.Urgency.Of(severity, now, p.intervals.In)
+}
+
+// Step implements Ways.
+func (p *people) Step(team string, n int, now time.Time) (Step, bool) {
+	t := p.team(team)
+	if n < 0 || n >= len(t.Escalation) {
+		return Step{}, false
+	}
+	s := Step{After: t.Escalation[n].After}
+	var said []string
+	add := func(role, who string) {
+		if who == "" || slices.Contains(s.Who, who) {
+			return
+		}
+		s.Who = append(s.Who, who)
+		receiver, person := recipient(who)
+		if person == "" {
+			person = receiver
+		}
+		said = append(said, strings.TrimSpace(role+" "+person))
+	}
+	for _, m := range t.Escalation[n].To {
+		switch m.Key {
+		case toPrimary:
+			add("the primary", p.Person(p.roster.At(t.Schedule, oncall.Primary, now).Person))
+		case toSecondary:
+			add("the secondary", p.Person(p.roster.At(t.Schedule, oncall.Secondary, now).Person))
+		case toTeam:
+			for _, member := range t.Members {
+				add("", p.Person(member.Key))
+			}
+			add("", t.Receiver)
+		case toManager:
+			if t.Manager != nil {
+				add("the manager", p.Person(t.Manager.Key))
+			}
+		case toReceiver:
+			add("", t.Receiver)
+		default:
+			add("", p.Person(m.Key))
+		}
+	}
+	s.Text = strings.Join(said, ", ")
+	return s, true
+}
+
+// Person implements Ways.
+func (p *people) Person(name string) string {
+	who, known := p.roster.Person(name)
+	if !known || len(who.Ways) == 0 {
+		return ""
+	}
+	return who.Ways[0] + "/" + name
+}
+
+// after is the person's next way after one that did not work; "" when there is none.
+func (p *people) after(receiver, person string) string {
+	who, known := p.roster.Person(person)
+	if i := slices.Index(who.Ways, receiver); known && i >= 0 && i+1 < len(who.Ways) {
+		return who.Ways[i+1]
+	}
+	return ""
+}
+
+// contact is how a person is reached.
+func (p *people) contact(name string) (notify.Contact, bool) {
+	who, known := p.roster.Person(name)
+	return notify.Contact{Name: who.Name, Mail: who.Mail, Phone: who.Phone, Handles: who.Handles}, known
+}
