@@ -258,3 +258,28 @@ func FuzzSettings(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkNotify is a page of eleven fields to a provider that answers at once.
+func BenchmarkNotify(b *testing.B) {
+	p := slackHook()
+	s := p.start(b, false)
+	r := p.receiver(b, s, env(nil), "")
+	page := story(event.PageFiring)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := r.Notify(context.Background(), page); err != nil {
+			b.Fatal(err)
+		}
+		s.calls = nil
+	}
+}
+
+// BenchmarkMake is what a receiver costs when the configuration is read.
+func BenchmarkMake(b *testing.B) {
+	p := slackHook()
+	s := p.start(b, false)
+	b.ReportAllocs()
+	for b.Loop() {
+		p.receiver(b, s, env(nil), "")
+	}
+}
