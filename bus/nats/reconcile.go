@@ -45,6 +45,12 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 		return err
 	}
 	c := have.handle.CachedInfo().Config
+	if alike := want; alike.Sync != have.Sync {
+		alike.Sync = have.Sync
+		if say(alike) == say(have.Topic) {
+			return d.redurable(want, have)
+		}
+	}
 	if breaks := breaks(want, have.Topic, d.streamConfig(d.named(want, have.link, have.at)), c); len(breaks) > 0 {
 		return fmt.Errorf("stream %s: %s: remove the stream with all it holds, give another prefix, or configure what is there", have.stream, strings.Join(breaks, "; "))
 	}

@@ -109,7 +109,7 @@ func TestWhatBreaksTheContractIsRefused(t *testing.T) {
 	}{
 		{driver.Topic{Name: "a.v1", Partitions: 3}, []string{"kemi_a_v1", "wanted kind log with 3 partitions", "found kind log with 2 partitions"}},
 		{driver.Topic{Name: "a.v1", Partitions: 2, Kind: driver.Latest}, []string{"wanted kind latest", "found kind log"}},
-		{driver.Topic{Name: "a.v1", Partitions: 2, Sync: true}, []string{"synced", "found kind log with 2 partitions"}},
+		{driver.Topic{Name: "a.v1", Partitions: 2, Sync: true}, []string{"kemi_a_v1 has durability process and is configured with power", "give its topic durability process again", "nats stream edit kemi_a_v1 --metadata=kemi-topic=a.v1 --metadata=kemi-kind=log --metadata=kemi-partitions=2 --metadata=kemi-sync=true"}},
 		{driver.Topic{Name: "strange.v1", Partitions: 1}, []string{"kemi_strange_v1", "is not Kemi's", "strange.>", "another prefix"}},
 		{driver.Topic{Name: "taken.v1", Partitions: 1}, []string{"stream ORDERS", "takes kemi.taken.v1.*.* already", "another prefix"}},
 		{driver.Topic{Name: "moved.v1", Partitions: 1}, []string{"wanted subjects kemi.moved.v1.p0.*", "found elsewhere.*.*"}},
@@ -165,6 +165,9 @@ func TestADifferentBucketIsReportedAndLeftAlone(t *testing.T) {
 	s := external(t, t.TempDir(), server.RANDOM_PORT)
 	first := dialled(t, Config{}, s)
 	if err := first.Ensure(t.Context(), []driver.Topic{topicThings}); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.links[process].js.DeleteKeyValue(t.Context(), "kemi_groups"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := first.links[process].js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: "kemi_groups", MaxBytes: 1 << 20, TTL: time.Hour}); err != nil {

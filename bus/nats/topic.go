@@ -236,6 +236,9 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 			return nil, fmt.Errorf("read metadata of stream %s: %w", t.stream, err)
 		}
 		t.Sync = c.Metadata[metaSync] == "true"
+		if d.host != nil { // It may have been moved from one server to the other: see redurable.
+			t.Sync = at == power
+		}
 		t.Keep, t.MaxBytes, t.DropOldest = c.MaxAge, max(c.MaxBytes, 0), c.Discard == jetstream.DiscardOld
 		if t.Kind == driver.Latest {
 			t.History = int(max(c.MaxMsgsPerSubject, 0))
