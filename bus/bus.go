@@ -8,6 +8,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,6 +142,9 @@ func (b *Bus) Open(ctx context.Context) error {
 	return b.belongs(ctx)
 }
 
+// asking is how long whoever opens the bus is waited for with an answer to whose it is. Broker and topics were there then.
+const asking = 20 * time.Second
+
 // belongs refuses the topics of another installation. Whoever comes first writes its name down.
 func (b *Bus) belongs(ctx context.Context) error {
 	const note = "bus/installation"
@@ -148,6 +152,9 @@ func (b *Bus) belongs(ctx context.Context) error {
 	if mine == "" {
 		return nil
 	}
+	whole := ctx
+	ctx, cancel := context.WithTimeout(ctx, asking)
+	defer cancel()
 	name, err := b.LoadNote(ctx, note)
 	if err == nil && len(name) == 0 {
 		if err := b.SaveNote(ctx, note, []byte(mine)); err != nil {
@@ -156,6 +163,8 @@ func (b *Bus) belongs(ctx context.Context) error {
 		name, err = b.LoadNote(ctx, note) // Another may have come first.
 	}
 	switch {
+	case err != nil && ctx.Err() != nil && whole.Err() == nil: // The broker may say why.
+		return fmt.Errorf("%w: ask whose topics these are: %w", ErrAway, cmp.Or(b.Health(), err))
 	case err != nil:
 		return fmt.Errorf("ask whose topics these are: %w", err)
 	case string(name) != mine:

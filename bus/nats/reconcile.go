@@ -30,7 +30,7 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 		d.wanted[want.Name] = want
 		d.mu.Unlock()
 	}
-	return nil
+	return d.rehearse(ctx, topics)
 }
 
 func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {

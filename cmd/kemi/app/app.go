@@ -60,7 +60,8 @@ type App struct {
 	roles    []Role
 	guard    *web.Guard
 	cert     atomic.Pointer[tls.Certificate]
-	open     atomic.Bool // The bus is.
+	open     atomic.Bool           // The bus is.
+	waits    atomic.Pointer[error] // Why it is not, when it was tried.
 	inboxes  inbox.Set
 	alone    bool // Nobody else reaches the bus.
 	listener net.Listener
@@ -313,6 +314,7 @@ func (a *App) carry(ctx context.Context, opened chan<- struct{}) error {
 		if !passes || ctx.Err() != nil {
 			return errors.Join(fmt.Errorf("open the bus: %w", err), a.bus.Close())
 		}
+		a.waits.Store(&err)
 		a.scope.Log().Warn("the bus cannot be opened yet, waiting for it", "err", err)
 		if !pause.For(ctx, wait) {
 			return a.bus.Close()

@@ -102,6 +102,9 @@ func (a *App) Ready() (ok bool, why string) {
 // flows is Ready without a look at the disk.
 func (a *App) flows() (ok bool, why string) {
 	if !a.open.Load() {
+		if err := a.waits.Load(); err != nil {
+			return false, "the bus was not reached yet: " + (*err).Error()
+		}
 		return false, "the bus was not reached yet"
 	}
 	if err := a.bus.Health(); err != nil {
