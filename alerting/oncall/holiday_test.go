@@ -12,7 +12,7 @@ import (
 	"kemi.dev/kemi/internal/conf"
 )
 
-// calendar makes an iCalendar file of events, each given as lines separated by semicolon-free spaces.
+// calendar makes an iCalendar file of events, each given as its lines.
 func calendar(events ...string) string {
 	text := "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:-//test//\r\n"
 	for i, e := range events {
@@ -122,6 +122,8 @@ func TestACalendarThatCannotBeReadIsRefusedByName(t *testing.T) {
 		{calendar("DTSTART;VALUE=DATE:20260102\nRRULE:FREQ=SECONDLY"), "holidays recur by day, week, month or year"},
 		{calendar("DTSTART;VALUE=DATE:20260102\nRRULE:FREQ=NEVER"), `event "a": RRULE FREQ=NEVER`},
 		{calendar("DTSTART;VALUE=DATE:19010102\nRRULE:FREQ=DAILY"), "it happens more than 50000 times"},
+		{calendar("DTSTART;VALUE=DATE:20260102\nRRULE:FREQ=WEEKLY;BYMONTH=2;BYMONTHDAY=31"), "there is no event in it"},
+		{calendar("DTSTART;VALUE=DATE:20260102\nRRULE:FREQ=YEARLY;BYWEEKNO=53;BYMONTH=6"), "there is no event in it"},
 		{calendar("DTSTART;VALUE=DATE:20260102\nEXDATE:never"), `EXDATE: "never" is not a date`},
 	} {
 		text, name, ics := holidays(c.ics)
