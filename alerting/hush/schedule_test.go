@@ -301,3 +301,30 @@ func FuzzRecurrenceRule(f *testing.F) {
 		}
 	})
 }
+
+func TestASpanEndsWhereTheAnswerDoes(t *testing.T) {
+	for _, c := range []struct {
+		rule, zone, starts, ends string
+		lasts                    int64
+		now                      string
+		on                       bool
+		to                       string
+	}{
+		{"FREQ=DAILY", "", "2026-01-05 11:00", "2026-01-06 11:30", 3600, "2026-01-06 11:10", true, "2026-01-06 11:30"},                            // Over in the midst of a window.
+		{"FREQ=DAILY;COUNT=3", "", "2026-01-05 00:00", "2026-02-01 00:00", 86400, "2026-01-05 12:00", true, "2026-01-08 00:00"},                   // One after the other.
+		{"FREQ=DAILY;COUNT=3", "", "2026-01-05 00:00", "2026-02-01 00:00", 86399, "2026-01-05 12:00", true, "2026-01-05 23:59"},                   // All but.
+		{"FREQ=DAILY;BYHOUR=2;BYMINUTE=15,30", "Australia/Lord_Howe", "2026-10-01 00:00", "", 300, "2026-10-03 15:00", false, "2026-10-03 15:30"}, // 02:15 is left out and comes after 02:30.
+	} {
+		s := &event.Silence{Recurs: c.rule, Timezone: c.zone, StartsAt: utc(c.starts), LastsSeconds: c.lasts}
+		if c.ends != "" {
+			s.EndsAt = utc(c.ends)
+		}
+		schedule, err := newSchedule(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := schedule.at(utc(c.now)); in.on != c.on || !in.to.Truncate(time.Minute).Equal(utc(c.to)) {
+			t.Errorf("%s at %s: %+v, want %v until %s", c.rule, c.now, in, c.on, c.to)
+		}
+	}
+}
