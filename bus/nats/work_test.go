@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"errors"
+	"strconv"
 	"testing"
 	"time"
 
@@ -69,4 +70,52 @@ func TestAnotherTimeForWorkIsTakenUp(t *testing.T) {
 	if ds, err := f.Next(ctx); !errors.Is(err, context.DeadlineExceeded) || got["under way"] != 1 || got["to come"] != 1 {
 		t.Errorf("got %v, and %v, %v", got, ds, err)
 	}
+}
+
+// Whoever reads work with a consumer of their own reads all of it, whether it was taken or not, and takes nothing away.
+func TestAStrangerReadsWorkAndTakesNothingAway(t *testing.T) {
+	t.Parallel()
+	d := embedded(t, t.TempDir())
+	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "work.v1", Kind: driver.Work, Partitions: 1, MaxBytes: 1 << 20, Keep: time.Hour}}); err != nil {
+		t.Fatal(err)
+	}
+	const n = 3
+	for i := range n {
+		publish(t, d, "work.v1", "k", strconv.Itoa(i))
+	}
+	js := d.links[process].js
+	reads := func(name string) {
+		t.Helper()
+		c, err := js.CreateConsumer(t.Context(), "kemi_work_v1", jetstream.ConsumerConfig{Durable: name, FilterSubject: "kemi.work.v1.*.*", AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range n {
+			m, err := c.Next(jetstream.FetchMaxWait(5 * time.Second))
+			if err != nil || string(m.Data()) != strconv.Itoa(i) {
+				t.Fatalf("%s: %v, want %d: %v", name, m, i, err)
+			}
+			if err := m.DoubleAck(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	reads("before")
+	r := follow(t, d, driver.Subscription{Topic: "work.v1", Group: "g"})
+	for i := range n {
+		r.value(strconv.Itoa(i))
+	}
+	await(t, "the group to be done", func() bool {
+		info, err := d.Inspect(t.Context(), "work.v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range info.Groups {
+			if g.Name == "g" {
+				return g.Partitions[0].Lag == 0
+			}
+		}
+		return false
+	})
+	reads("after")
 }

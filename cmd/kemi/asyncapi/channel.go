@@ -101,7 +101,7 @@ func describe(w word) string {
 	case t.Kind == event.Latest:
 		return "Kept for " + duration(t.Keep) + "; of each key the newest events, the last of them for at least as long."
 	case t.Kind == event.Work:
-		return "Kept until it was taken, " + duration(t.Keep) + " at most. It is Kemi's own: taking jobs from it takes them away from the pollers."
+		return "Kept for " + duration(t.Keep) + fmt.Sprintf(", less when there is more than %d MiB", t.MaxBytes>>20) + ", whether a poller took them or not: a consumer of your own reads them all and takes nothing away. Only the pollers' own group, collector, is not to be joined: what another takes there is not polled."
 	}
 	return "Kept for " + duration(t.Keep) + ", less when there is more than " + fmt.Sprintf("%d MiB.", t.MaxBytes>>20)
 }

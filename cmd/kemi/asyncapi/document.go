@@ -26,7 +26,11 @@ Events of one route (partitionkey) come in the order in which they were said; no
 
 Within v1 only optional fields, values of x-extensible-enum, new reason codes, headers and CloudEvents attributes are added:
 leave alone what you do not know. Anything else is a new topic with a new version, told in the changelog, with both versions
-said for a time. How to subscribe: docs/events.md.`
+said for a time. How to subscribe: docs/events.md.
+
+Kemi watches itself with a target of its own, the canary, and says it like any other: leave out targets and readings of the key
+kemi-canary, and findings and alerts whose data.rule is kemi:canary. Its alert is said every 10 s and always resolved; it has no
+incidents and no pages.`
 
 // generate makes the document of the repository whose top is root.
 func generate(root string) ([]byte, error) {
