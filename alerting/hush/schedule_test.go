@@ -328,3 +328,15 @@ func TestASpanEndsWhereTheAnswerDoes(t *testing.T) {
 		}
 	}
 }
+
+func TestAnOldRuleKeepsTheDayOfItsStart(t *testing.T) {
+	for rule, want := range map[string]string{"FREQ=MONTHLY": "2026-06-15 00:15", "FREQ=YEARLY;INTERVAL=2": "2028-01-15 00:15", "FREQ=WEEKLY": "2026-06-04 00:15"} {
+		c, err := newSchedule(&event.Silence{StartsAt: utc("1970-01-15 00:15"), Recurs: rule, LastsSeconds: 600})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.next(utc("2026-06-01 00:00")); !got.Equal(utc(want)) {
+			t.Errorf("%s: %s, want %s", rule, got, want)
+		}
+	}
+}
