@@ -97,6 +97,7 @@ func (d *Driver) inspect(ctx context.Context, t *topic) (driver.Info, error) {
 
 // as is the topic with what Kafka says of it.
 func (k kept) as(t driver.Topic, parts int) driver.Topic {
+	t.Partitions = parts
 	if ms, err := strconv.ParseInt(k.configs["retention.ms"], 10, 64); err == nil && slices.Contains(policies(k.configs["cleanup.policy"]), "delete") {
 		t.Keep = time.Duration(max(ms, 0)) * time.Millisecond
 	}

@@ -69,32 +69,41 @@ func topicConfigs(t *topic) map[string]string {
 // reconcile compares a topic that is there with what is wanted: differences that break the contract are an error, others
 // are listed as settings. entry is what was said about it when it was made, nil when nothing was.
 func reconcile(t *topic, entry *driver.Topic, have kept, want map[string]string) ([]string, error) {
-	parts := have.partitions
-	if t.Kind == driver.Work && entry != nil && parts == max(entry.Partitions, workPartitions) {
-		parts = entry.Partitions // What was asked for then, not what Kafka was given.
-	} else if t.Kind == driver.Work && parts == t.parts {
-		parts = t.Partitions
-	}
-	found := t.Kind
+	wanted, found, kind := t.parts, have.partitions, t.Kind
 	if entry != nil {
-		found = entry.Kind
+		kind = entry.Kind
 	}
-	if parts != t.Partitions || found != t.Kind {
-		return nil, fmt.Errorf("wanted %s, found %s in Kafka's topic %s: remove it, or configure what is there", say(t.Kind, t.Partitions), say(found, parts), t.name)
+	if t.Kind == driver.Work && wanted == found {
+		// Kafka was given more partitions than were asked for: those count that were.
+		if wanted = t.Partitions; entry != nil {
+			found = entry.Partitions
+		} else {
+			found = wanted
+		}
+	}
+	var breaks []string
+	if wanted != found || kind != t.Kind {
+		breaks = append(breaks, fmt.Sprintf("wanted %s, found %s (stop every Kemi that uses it and remove the topic with all it holds, for one that runs makes it again; or give this Kemi another prefix)", say(t.Kind, wanted), say(kind, found)))
 	}
 	policy := policies(have.configs["cleanup.policy"])
 	if !slices.Equal(policy, policies(want["cleanup.policy"])) {
-		return nil, fmt.Errorf("wanted cleanup.policy=%s, found cleanup.policy=%s in Kafka's topic %s: change it with kafka-configs.sh --alter, or remove the topic",
-			want["cleanup.policy"], strings.Join(policy, ","), t.name)
+		breaks = append(breaks, fmt.Sprintf("wanted cleanup.policy=%s, found cleanup.policy=%s (set it with kafka-configs.sh --alter)", want["cleanup.policy"], strings.Join(policy, ",")))
 	}
-	if flush, ok := have.configs["flush.messages"]; ok && t.Sync && flush != "1" {
-		return nil, fmt.Errorf("wanted durability power, found flush.messages=%s in Kafka's topic %s: set flush.messages=1 with kafka-configs.sh --alter, or configure durability process and rely on the replicas", flush, t.name)
+	flush, ok := have.configs["flush.messages"]
+	if ok && t.Sync && flush != "1" {
+		breaks = append(breaks, fmt.Sprintf("wanted durability power, found flush.messages=%s (set flush.messages=1 with kafka-configs.sh --alter, or configure durability process and rely on the replicas)", flush))
 	}
 	var differences []string
 	for _, name := range slices.Sorted(maps.Keys(want)) {
-		if value, ok := have.configs[name]; ok && name != "cleanup.policy" && value != want[name] {
+		if value, ok := have.configs[name]; ok && name != "cleanup.policy" && name != "flush.messages" && value != want[name] {
 			differences = append(differences, name+"="+want[name])
 		}
+	}
+	if len(breaks) > 0 {
+		if len(differences) > 0 {
+			breaks = append(breaks, "it should have "+strings.Join(differences, ",")+" too")
+		}
+		return nil, fmt.Errorf("kafka's topic %s: %s", t.name, strings.Join(breaks, "; "))
 	}
 	return differences, nil
 }

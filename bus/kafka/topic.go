@@ -289,7 +289,7 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 		return nil, explain(err)
 	}
 	if have.partitions != t.parts {
-		return nil, fmt.Errorf("%s has %d partitions, not %d: make it anew", t.name, have.partitions, t.parts)
+		return nil, fmt.Errorf("%s has %d partitions, not %d: stop every Kemi that uses it and remove it, so that it is made with as many", t.name, have.partitions, t.parts)
 	}
 	t.maxBatch = have.maxBatch()
 	return t, nil
