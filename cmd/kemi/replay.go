@@ -33,7 +33,8 @@ that topic. What may be said again, and what comes of it:
       them already takes them for what they are. Sinks of series get the samples again, with their old times; rules judge a
       target by its newest reading, alerts follow the newest finding of a series: an old firing one fires nothing. The load is
       real: it waits in line with what happens now.
-  jobs.v1.ZONE   into another zone, to have its pollers do the work; jobs past their deadline are left out.
+  jobs.v1.ZONE   into another zone, to have its pollers do the work, or with --yes into itself, where a poller leaves out what it
+      did already, and of two readings of one job the first counts. Jobs past their deadline are left out.
   targets.v1, alerts.v1, incidents.v1, pages.v1   never: they keep the newest record of each key, and an old one that is said
       again would be the newest. A problem that is over would fire again, and somebody be paged.
   dead.v1   never: see kemi dead retry.
