@@ -30,7 +30,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		}
 		r.Ack, r.Next, inc.paused = &event.Ack{By: c.By, At: c.At, Until: until, Comment: c.Comment}, nil, false
 	case event.Unacknowledge:
-		if r.Ack == nil {
+		if r.Ack == nil || c.At.Before(r.Ack.At) {
 			return false
 		}
 		r.Ack = nil
@@ -83,9 +83,16 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 			d.shown--
 		}
 	}
-	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, now, nil, nil, time.Time{}, nil
+	ended := now
+	if c.At.Before(now) {
+		ended = c.At
+	}
+	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, ended, nil, nil, time.Time{}, nil
 	r.Reason = event.Reason{Code: ReasonByHand, Text: cut(c.Comment, maxText), Causes: nonEmpty(c.By)}
 	inc.byHand = true
+	if d.byKey[inc.key] == nil {
+		d.byKey[inc.key] = inc
+	}
 	d.render(inc, now)
 	for _, who := range inc.told {
 		d.page(inc, who, event.PageResolved, 0, now)

@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/alerting/notify/log"
+	"kemi.dev/kemi/alerting/oncall"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
@@ -68,6 +70,7 @@ type Room struct {
 	people    *people
 	options   Options
 	targets   *catalogue
+	said      *said
 
 	sends    sync.WaitGroup
 	underWay underWay
@@ -83,7 +86,7 @@ func New(o Options) (*Room, conf.Problems) {
 	scope := o.Scope.For("alerting")
 	r := &Room{
 		bus: o.Bus, scope: scope, policy: DefaultPolicy(), canary: o.Canary,
-		options: o, receivers: map[string]notify.Notifier{}, targets: newCatalogue(), underWay: newUnderWay(),
+		options: o, receivers: map[string]notify.Notifier{}, targets: newCatalogue(), said: newSaid(), underWay: newUnderWay(),
 		pages:    scope.Counter("kemi_alerting_pages_total", "Lines of the page ledger, by receiver, kind and stage.", "receiver", "kind", "stage"),
 		verifies: scope.Counter("kemi_alerting_verifies_total", "Verifying polls asked for."),
 		open:     scope.Gauge("kemi_alerting_open_incidents", "Incidents that are open.", "partition"),
@@ -153,9 +156,13 @@ func (r *Room) Run(parent context.Context) error {
 		r.underWay.drain()
 		cancel()
 	})
-	followed := make(chan error, 1)
+	followed := make(chan error, 2)
 	go func() {
 		followed <- r.targets.follow(ctx, r.bus)
+		cancel()
+	}()
+	go func() {
+		followed <- r.said.follow(ctx, r.bus, r.people)
 		cancel()
 	}()
 	options := bus.Options{Start: bus.From{Snapshot: true}, Writes: []event.Topic{(*event.Incident)(nil).Topic(), (*event.Page)(nil).Topic()}}
@@ -164,5 +171,28 @@ func (r *Room) Run(parent context.Context) error {
 	})
 	cancel()
 	r.sends.Wait()
-	return errors.Join(err, <-followed)
+	return errors.Join(err, <-followed, <-followed)
+}
+
+// Roster is who is on call. Overrides reach it while Run runs; whoever does not run the room puts them in.
+func (r *Room) Roster() *oncall.Roster { return r.people.roster }
+
+// Ways says who is told of what.
+func (r *Room) Ways() Ways { return r.people }
+
+// Holds is what holds pages back by configuration: a new set, to which the caller adds the silences that people said.
+func (r *Room) Holds() *hush.Set { return r.holds() }
+
+// Receivers lists the receivers by name, sorted.
+func (r *Room) Receivers() []string { return slices.Sorted(maps.Keys(r.receivers)) }
+
+// Notify sends a page by a receiver, once and past the ledger: for trying a receiver out.
+func (r *Room) Notify(ctx context.Context, receiver string, p *event.Page) (response string, err error) {
+	n := r.receivers[receiver]
+	if n == nil {
+		return "", fmt.Errorf("there is no receiver %q: %s", receiver, suggest(receiver, r.Receivers(), "the receivers are "))
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.policy.SendTimeout)
+	defer cancel()
+	return notifySafely(ctx, n, p)
 }

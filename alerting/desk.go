@@ -276,7 +276,7 @@ const scanEvery = time.Second
 
 // Step decides what follows from what was taken in and from time passing.
 func (d *Desk) Step(now time.Time) Output {
-	d.out, d.peers = Output{}, nil
+	d.peers = nil
 	scan := now.Sub(d.scanned) >= scanEvery || now.Before(d.scanned)
 	if scan {
 		d.scanned = now
@@ -320,7 +320,9 @@ func (d *Desk) Step(now time.Time) Output {
 	}
 	d.ask(now)
 	d.publish(now, scan)
-	return d.out
+	out := d.out
+	d.out = Output{} // Commands decide before the next Step.
+	return out
 }
 
 // Open counts the open incidents.

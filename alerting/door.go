@@ -54,6 +54,7 @@ type post struct {
 	changes  []change
 	findings []bus.Message[event.Finding]
 	outcomes []Outcome
+	news     []news
 }
 
 // openPartition loads everything that was decided before.
@@ -147,6 +148,9 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	if err := p.room.targets.watch(ctx, p); err != nil {
 		return err
 	}
+	if err := p.room.said.watch(ctx, p); err != nil {
+		return err
+	}
 	caughtUp := make(chan struct{})
 	var once sync.Once
 	go p.followFindings(ctx, now, func() { once.Do(func() { close(caughtUp) }) })
@@ -215,8 +219,8 @@ func (p *partition) changed(c change, ours bool) {
 // takeIn hands the post to desk and ledger.
 func (p *partition) takeIn(now time.Time) {
 	p.post.mu.Lock()
-	changes, findings, outcomes := p.post.changes, p.post.findings, p.post.outcomes
-	p.post.changes, p.post.findings, p.post.outcomes = nil, nil, nil
+	changes, findings, outcomes, news := p.post.changes, p.post.findings, p.post.outcomes, p.post.news
+	p.post.changes, p.post.findings, p.post.outcomes, p.post.news = nil, nil, nil, nil
 	p.post.mu.Unlock()
 	for _, c := range changes {
 		if c.target == nil {
@@ -229,6 +233,7 @@ func (p *partition) takeIn(now time.Time) {
 		p.desk.Reachable(m.Event)
 		p.position = max(p.position, m.Position)
 	}
+	p.hear(news, now)
 	p.told += len(outcomes)
 	for _, o := range outcomes {
 		if line := p.ledger.Outcome(o, now); line != nil {

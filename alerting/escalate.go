@@ -147,7 +147,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		}
 		return
 	}
-	inc.toldCause, inc.toldTeam, inc.updateAt = r.Cause, team, time.Time{}
+	inc.toldCause, inc.toldTeam, inc.updateAt, inc.paused = r.Cause, team, time.Time{}, false
 	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc && r.Kind != event.IncidentSimilar {
 		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
 	}

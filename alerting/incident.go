@@ -288,6 +288,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 		delete(d.flapping, inc.fire)
 	}
 	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
+	inc.rec.Next, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, time.Time{}
 	inc.rec.Reason = event.Reason{Code: code, Causes: inc.rec.Reason.Causes}
 	if !inc.published && len(inc.told) == 0 {
 		return // Nobody ever heard of it.

@@ -84,6 +84,11 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.OpenedAt.After(d.newest) {
 		d.newest = r.OpenedAt
 	}
+	if said := t.newest; said != nil && said.Revision >= r.Revision && r.State != event.IncidentResolved {
+		newer := *said // The page was stored, and what followed from it was not.
+		newer.Told = r.Told
+		r = &newer
+	}
 	byHand := r.State == event.IncidentResolved && r.Reason.Code == ReasonByHand && r.Firing > 0
 	if r.State == event.IncidentResolved && !byHand {
 		return
@@ -96,9 +101,6 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	}
 	if said := t.newest; said != nil {
 		inc.toldCause, inc.toldTeam = said.Cause, said.Team
-		if said.Revision >= r.Revision { // The page was stored, and what followed from it was not.
-			inc.rec.Urgency, inc.rec.Round, inc.rec.Step, inc.rec.Next = said.Urgency, said.Round, said.Step, said.Next
-		}
 	}
 	for _, receiver := range t.receivers {
 		if !slices.Contains(inc.told, receiver) {
@@ -129,8 +131,11 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.Kind == event.IncidentSimilar {
 		d.gathered[n.id], inc.arrived = inc, r.Updated
 	}
+	if byHand && d.byKey[inc.key] == nil {
+		d.byKey[inc.key] = inc
+	}
 	for _, a := range r.Alerts {
-		if a.State == event.AlertFiring && !inc.closed {
+		if (byHand || a.State == event.AlertFiring) && !inc.closed {
 			d.claims[a.ID] = inc
 		}
 	}

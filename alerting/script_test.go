@@ -28,6 +28,8 @@ var update = flag.Bool("update", false, "write what the scripts say into them")
 //	remove ID          the CMDB forgets it
 //	fire ID ALERT      an alert fires, resolve ID ALERT resolves it
 //	down ID, up ID     a verdict on who answers, dated now; pending ID and unknown ID change nothing
+//	ack ID WHO [FOR]   somebody acknowledges the newest incident of that cause; so unack, snooze FOR, assign WHO, resolved
+//	silence NAME FOR LABEL=VALUE   somebody silences, until unsilence NAME
 //	+D                 time passes, in steps of a second
 //
 // What the desk says follows each command, indented.
@@ -47,7 +49,9 @@ type stage struct {
 	findings  []*event.Finding
 	memory    [][]byte
 	sizes     []int
-	unpolled  bool   // Targets have no checks.
+	unpolled  bool // Targets have no checks.
+	silences  map[string]*event.Silence
+	commands  []*event.Command
 	before    stored // As it was before the last Step that decided something.
 }
 
@@ -82,6 +86,7 @@ func newStage(t *testing.T, policy Policy) *stage {
 	return &stage{
 		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
 		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
+		silences: map[string]*event.Silence{},
 	}
 }
 
@@ -137,6 +142,14 @@ func (s *stage) restart() {
 	for _, t := range s.targets {
 		s.desk.SetTarget(t)
 	}
+	for _, silence := range s.silences {
+		if err := s.desk.Silence(silence); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, c := range s.commands {
+		s.desk.Command(c, s.now)
+	}
 	for _, f := range s.findings {
 		s.desk.Reachable(f)
 	}
@@ -166,6 +179,18 @@ func (s *stage) do(line string) {
 	case f[0] == "remove":
 		delete(s.targets, f[1])
 		s.desk.RemoveTarget(f[1])
+	case slices.Contains([]string{"ack", "unack", "snooze", "assign", "byhand"}, f[0]):
+		s.act(f)
+	case f[0] == "silence":
+		d, _ := time.ParseDuration(f[2])
+		name, value, _ := strings.Cut(f[3], "=")
+		s.silences[f[1]] = &event.Silence{ID: f[1], Kind: event.PlainSilence, Matchers: []event.Matcher{{Name: name, Value: value}}, StartsAt: s.now, EndsAt: s.now.Add(d), By: "jo", Comment: "known", Updated: s.now}
+		if err := s.desk.Silence(s.silences[f[1]]); err != nil {
+			s.t.Fatal(err)
+		}
+	case f[0] == "unsilence":
+		delete(s.silences, f[1])
+		s.desk.Unsilence(f[1])
 	case f[0] == "fire":
 		s.alert(f[1], f[2], event.AlertFiring)
 	case f[0] == "resolve":
@@ -207,6 +232,47 @@ func (s *stage) target(f []string) {
 	s.desk.SetTarget(t)
 }
 
+// act says a command about the newest open incident of a cause.
+func (s *stage) act(f []string) {
+	var about *event.Incident
+	for _, i := range s.incidents {
+		if i.Cause == f[1] && i.State != event.IncidentResolved && (about == nil || i.OpenedAt.After(about.OpenedAt)) {
+			about = i
+		}
+	}
+	if about == nil {
+		s.t.Fatalf("%q: there is no incident of %s", f, f[1])
+	}
+	c := &event.Command{Subject: about.ID, By: "jo", At: s.now, Args: map[string]string{}}
+	word := func(i int) string {
+		if i < len(f) {
+			return f[i]
+		}
+		return ""
+	}
+	until := func(text string) {
+		if d, err := time.ParseDuration(text); err == nil {
+			c.Args["until"] = s.now.Add(d).Format(time.RFC3339)
+		}
+	}
+	switch f[0] {
+	case "ack":
+		c.Kind, c.By = event.Acknowledge, word(2)
+		until(word(3))
+	case "unack":
+		c.Kind = event.Unacknowledge
+	case "snooze":
+		c.Kind = event.Snooze
+		until(word(2))
+	case "assign":
+		c.Kind, c.Args["to"] = event.Assign, word(2)
+	case "byhand":
+		c.Kind = event.Resolve
+	}
+	s.commands = append(s.commands, c)
+	s.desk.Command(c, s.now)
+}
+
 func (s *stage) verdict(target string, v event.Verdict) {
 	f := &event.Finding{Rule: event.RuleReachable, Verdict: v, Target: target, Domain: "default", Since: s.now, At: s.now, Labels: event.LabelsOf(map[string]string{"target": target})}
 	s.findings = append(s.findings, f)
@@ -244,7 +310,7 @@ func (s *stage) take(out Output) {
 			continue // The ledger has it already.
 		}
 		s.pages = append(s.pages, p)
-		fmt.Fprintf(&s.said, "%spage %s %s to %s: %s\n", at, s.name(p.Incident), p.Kind, p.Receiver, p.Title)
+		fmt.Fprintf(&s.said, "%spage %s %s to %s: %s\n", at, s.name(p.Incident), p.Kind, whoOf(p), p.Title)
 	}
 	for _, i := range out.Incidents {
 		if old := s.incidents[i.ID]; old != nil && i.Revision != old.Revision+1 {
@@ -252,6 +318,18 @@ func (s *stage) take(out Output) {
 		}
 		s.incidents[i.ID] = s.through(i)
 		line := fmt.Sprintf("incident %s %s: %s %s, %s", s.name(i.ID), i.State, i.Cause, i.Kind, i.Reason.Code)
+		if i.Next != nil {
+			line += ", at " + i.Next.At.Sub(s.begin).String() + " " + i.Next.Text
+		}
+		if i.Ack != nil {
+			line += ", acknowledged by " + i.Ack.By
+		}
+		for _, m := range i.Muted {
+			line += ", muted: " + m.Code
+		}
+		if !i.SnoozedUntil.IsZero() {
+			line += ", snoozed"
+		}
 		if s.shown[i.ID] != line {
 			s.shown[i.ID] = line
 			fmt.Fprintln(&s.said, at+line)
@@ -284,7 +362,7 @@ func (s *stage) name(id string) string {
 func (s *stage) told() []string {
 	var told []string
 	for _, p := range s.pages {
-		told = append(told, fmt.Sprintf("%s %s %s", p.Kind, p.Receiver, p.Snapshot.Cause))
+		told = append(told, fmt.Sprintf("%s %s %s", p.Kind, whoOf(p), p.Snapshot.Cause))
 	}
 	slices.Sort(told)
 	return told
@@ -395,7 +473,7 @@ func (s *stage) promises() {
 	type told struct{ incident, receiver string }
 	firing, resolved := map[told]int{}, map[told]int{}
 	for _, p := range s.pages {
-		k := told{p.Incident, p.Receiver}
+		k := told{p.Incident, whoOf(p)}
 		switch p.Kind {
 		case event.PageFiring:
 			firing[k]++
@@ -407,7 +485,7 @@ func (s *stage) promises() {
 	}
 	for k, n := range firing {
 		over := s.incidents[k.incident].State == event.IncidentResolved
-		if n != 1 || (over && resolved[k] != 1) || (!over && resolved[k] != 0) {
+		if n < 1 || n != 1 && s.incidents[k.incident].Round == 0 && s.incidents[k.incident].Step < 2 || (over && resolved[k] != 1) || (!over && resolved[k] != 0) {
 			s.t.Errorf("%s was told of %s (%s): firing %d times, resolved %d times", k.receiver, k.incident, s.incidents[k.incident].State, n, resolved[k])
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"kemi.dev/kemi/alerting"
+	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
@@ -204,7 +205,9 @@ func (a *App) sinks() conf.Problems {
 	})
 	problems = append(problems, more...)
 	a.alerting, more = alerting.New(alerting.Options{
-		Bus: a.bus, Receivers: cfg.Receivers, Teams: cfg.Teams, Policy: cfg.Alerting, ExternalURL: a.externalURL(),
+		Bus: a.bus, Receivers: cfg.Receivers, Teams: cfg.Teams, Policy: cfg.Alerting, People: cfg.People, Schedules: cfg.Schedules, Route: cfg.Route, Dir: cfg.Dir,
+		Holds:       hush.Config{Maintenance: cfg.Maintenance, InhibitRules: cfg.InhibitRules, TimeIntervals: cfg.TimeIntervals, MuteTimeIntervals: cfg.MuteTimeIntervals},
+		ExternalURL: a.externalURL(),
 		Canary: a.canary, Scope: a.scope, Inboxes: &a.inboxes,
 	})
 	return append(problems, more...)

@@ -44,7 +44,17 @@ type Config struct {
 	Series    []conf.Node          `yaml:"series"`
 	Receivers map[string]conf.Node `yaml:"receivers"`
 	Teams     map[string]conf.Node `yaml:"teams"`
-	Alerting  conf.Node            `yaml:"alerting"`
+	// People and Schedules say who is on call.
+	People    map[string]conf.Node `yaml:"people"`
+	Schedules map[string]conf.Node `yaml:"schedules"`
+	// Route, InhibitRules, TimeIntervals and MuteTimeIntervals are as in an Alertmanager's configuration.
+	Route             conf.Node `yaml:"route"`
+	InhibitRules      conf.Node `yaml:"inhibit_rules"`
+	TimeIntervals     conf.Node `yaml:"time_intervals"`
+	MuteTimeIntervals conf.Node `yaml:"mute_time_intervals"`
+	// Maintenance lists windows in which nobody is called.
+	Maintenance conf.Node `yaml:"maintenance"`
+	Alerting    conf.Node `yaml:"alerting"`
 	Grafana   *dashboards.Config   `yaml:"grafana"`
 	Log       Log                  `yaml:"log"`
 	// CanaryEvery is the interval of the canary's trips.
