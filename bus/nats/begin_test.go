@@ -17,6 +17,7 @@ import (
 func TestWhatTheUserMayNotDoEndsTheStart(t *testing.T) {
 	t.Parallel()
 	may := map[string]string{ // What is not allowed, and what is to be named.
+		"$JS.API.INFO":             "$JS.API.INFO",
 		"$JS.API.STREAM.INFO.*":    "$JS.API.STREAM.INFO.",
 		"$JS.API.STREAM.CREATE.*":  "$JS.API.STREAM.CREATE.",
 		"$JS.API.STREAM.MSG.GET.*": "$JS.API.STREAM.MSG.GET.kemi_",
@@ -39,6 +40,9 @@ func TestWhatTheUserMayNotDoEndsTheStart(t *testing.T) {
 	if err := root.links[process].js.DeleteStream(t.Context(), "kemi_dead_v1"); err != nil {
 		t.Fatal(err)
 	}
+	if err := root.links[process].js.DeleteKeyValue(t.Context(), "kemi_members"); err != nil {
+		t.Fatal(err)
+	}
 	// In this order, for whoever may make a stream makes it.
 	open := func(denied string) error {
 		d := dialled(t, as(denied), s)
@@ -48,8 +52,10 @@ func TestWhatTheUserMayNotDoEndsTheStart(t *testing.T) {
 	}
 	begun := time.Now()
 	soon(t, open("$JS.API.STREAM.CREATE.*"), begun, may["$JS.API.STREAM.CREATE.*"])
+	begun = time.Now()
+	soon(t, open("$JS.API.INFO"), begun, may["$JS.API.INFO"]) // Who makes a bucket asks for it.
 	for denied, named := range may {
-		if denied == "$JS.API.STREAM.CREATE.*" {
+		if denied == "$JS.API.STREAM.CREATE.*" || denied == "$JS.API.INFO" {
 			continue
 		}
 		begun := time.Now()

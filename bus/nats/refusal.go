@@ -161,14 +161,15 @@ func (rs *refusals) now(at time.Time) []*refusal {
 	return out
 }
 
-// concerns matches the subjects by which a stream is asked for; that of a bucket has its keys with it.
+// concerns matches the subjects by which a stream is asked for; that of a bucket has its keys with it, and what the client
+// asks for when it makes one.
 func concerns(stream string) func(subject string) bool {
 	bucket, isBucket := strings.CutPrefix(stream, "KV_")
 	return func(subject string) bool {
 		if !strings.HasPrefix(subject, "$JS.API.") {
 			return isBucket && strings.HasPrefix(subject, "$KV."+bucket+".")
 		}
-		return slices.Contains(strings.Split(subject, "."), stream)
+		return slices.Contains(strings.Split(subject, "."), stream) || isBucket && subject == "$JS.API.INFO"
 	}
 }
 
