@@ -17,7 +17,7 @@ import (
 type Config struct {
 	// At is where it stands in the configuration; the paths in it are relative to that file's folder.
 	At conf.Pos
-	// Embedded runs the servers in this process; so does an empty URLs.
+	// Embedded runs the servers in this process; so does leaving out URLs.
 	Embedded bool `yaml:"embedded"`
 	// URLs of an external server or cluster, such as nats://10.0.0.1:4222 or tls://… What a topic's durability power
 	// means there the server decides: set sync_interval: always, or keep several replicas.
@@ -58,6 +58,10 @@ func (c *Config) UnmarshalConf(n conf.Node) conf.Problems {
 	}
 	type plain Config
 	problems := n.Into((*plain)(c))
+	if urls := n.Get("urls"); !urls.IsZero() && !c.Embedded && len(c.URLs) == 0 && len(problems) == 0 {
+		// Who wrote it meant servers elsewhere, and a template may have left them out.
+		return append(problems, urls.Problem("urls is empty", `name a server, urls: ["nats://host:4222"], or write embedded: true`))
+	}
 	if e := n.Get("embedded"); e.Kind() == conf.Scalar && !c.Embedded && len(c.URLs) == 0 && len(problems) == 0 {
 		problems = append(problems, e.Problem("embedded: false without urls leaves no server to use", `write urls: ["nats://host:4222"], or embedded: true`))
 	}

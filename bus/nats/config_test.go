@@ -83,6 +83,7 @@ func TestConfigurationMistakesHaveAPlace(t *testing.T) {
 	for _, c := range []struct{ text, want string }{
 		{"{}", ""},
 		{"{embedded: true}", ""},
+		{"{embedded: true, urls: []}", ""},
 		{"{urls: ['nats://a:4222', 'nats://[::1]:4222', tls://b]}", ""},
 		{"{urls: ['nats://u:p%40ss@a']}", ""},
 		{"{urls: [ws://a/path]}", ""},
@@ -95,6 +96,9 @@ func TestConfigurationMistakesHaveAPlace(t *testing.T) {
 		{"urls:\n- nats://a:4222\n- nats://b:4222\n", ""},
 
 		{"{embedded: false}", `1:12: embedded: false without urls leaves no server to use: write urls: ["nats://host:4222"], or embedded: true`},
+		{"{urls: []}", `1:8: urls is empty: name a server, urls: ["nats://host:4222"], or write embedded: true`},
+		{"urls:\n", `1:6: urls is empty: name a server`},
+		{"{embedded: false, urls: []}", `1:25: urls is empty: name a server`},
 		{"{embedded: true, urls: [nats://a]}", `1:12: embedded and urls exclude each other: remove one of them`},
 		{"{urls: 'nats://u:swordfish@a'}", `1:8: expected a list for "urls": write urls: ["nats://host:4222"]`},
 		{"{urls: ['']}", "1:9: an empty address: "},
