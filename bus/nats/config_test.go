@@ -97,7 +97,7 @@ func TestConfigurationMistakesHaveAPlace(t *testing.T) {
 
 		{"{embedded: false}", `1:12: embedded: false without urls leaves no server to use: write urls: ["nats://host:4222"], or embedded: true`},
 		{"{urls: []}", `1:8: urls is empty: name a server, urls: ["nats://host:4222"], or write embedded: true`},
-		{"urls:\n", `1:6: urls is empty: name a server`},
+		{"urls:\n", `1:1: urls is empty: name a server`},
 		{"{embedded: false, urls: []}", `1:25: urls is empty: name a server`},
 		{"{embedded: true, urls: [nats://a]}", `1:12: embedded and urls exclude each other: remove one of them`},
 		{"{urls: 'nats://u:swordfish@a'}", `1:8: expected a list for "urls": write urls: ["nats://host:4222"]`},
