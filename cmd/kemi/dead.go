@@ -37,7 +37,7 @@ func newDeadList() *cobra.Command {
 	var c client
 	var output string
 	var f api.Settle
-	var limit int
+	limit := 100
 	var done bool
 	cmd := &cobra.Command{
 		Use: "list", Short: "List dead letters, newest first", Args: cobra.NoArgs,
@@ -45,7 +45,7 @@ func newDeadList() *cobra.Command {
 	}
 	outputFlag(cmd, &output)
 	letterFlags(cmd, &c, &f)
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most so many")
+	cmd.Flags().Var((*count)(&limit), "limit", "at most so many")
 	cmd.Flags().BoolVar(&done, "done", false, "those that were retried or dropped, too")
 	c.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {

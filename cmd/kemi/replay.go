@@ -50,7 +50,7 @@ does no harm.`,
 	cmd.Flags().StringVar(&from, "from", "", "begin there: 2h (ago), 10:00, beginning, or PARTITION/POSITION")
 	cmd.Flags().StringVar(&to, "to", "", "end before that time; without it, with what is stored now")
 	cmd.Flags().StringVar(&key, "key", "", "only events of this key: a target, an alert, …")
-	cmd.Flags().IntVar(&limit, "limit", 0, "end after so many events")
+	cmd.Flags().Var((*count)(&limit), "limit", "end after so many events")
 	cmd.Flags().StringVar(&into, "into", "", "publish the events to this topic, in place of writing them")
 	cmd.Flags().BoolVar(&yes, "yes", false, "with --into: yes, the same topic is meant")
 	_ = cmd.MarkFlagRequired("from") // Fails only for flags that are not there.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +51,21 @@ func queryOf(pairs ...string) url.Values {
 		}
 	}
 	return q
+}
+
+// count is a flag that takes a number, and says so in words.
+type count int
+
+func (n *count) String() string { return strconv.Itoa(int(*n)) }
+func (n *count) Type() string   { return "int" }
+
+func (n *count) Set(s string) error {
+	i, err := strconv.Atoi(s)
+	if err != nil {
+		return errors.New("write a number, 1 or more")
+	}
+	*n = count(i)
+	return nil
 }
 
 // limitText writes a limit for a query; wrong ones are usage errors.

@@ -34,7 +34,7 @@ key of a topic that keeps it (targets, alerts, incidents, pages).
 	outputFlag(cmd, &output)
 	cmd.Flags().StringVar(&from, "from", "", "begin there: 5m (ago), 10:00, beginning, newest, or PARTITION/POSITION")
 	cmd.Flags().StringVar(&key, "key", "", "only events of this key: a target, an alert, …")
-	cmd.Flags().IntVar(&limit, "limit", 0, "end after so many events")
+	cmd.Flags().Var((*count)(&limit), "limit", "end after so many events")
 	c.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		most, err := limitText(limit)

@@ -29,13 +29,13 @@ func New(b *bus.Bus, m *view.Model, status func() any) http.Handler {
 	a := &api{bus: b, model: m}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+Prefix+"/status", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, status()) })
-	resource(mux, a, "targets", "state class team target", func(s *view.State, f view.Filter) any { return s.Targets(f) },
+	resource(mux, a, "targets", "state class team target", []string{string(view.Up), string(view.Down), string(view.Unknown), string(view.Waiting)}, func(s *view.State, f view.Filter) any { return s.Targets(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Target(id)) })
-	resource(mux, a, "alerts", "state class team target", func(s *view.State, f view.Filter) any { return s.Alerts(f) },
+	resource(mux, a, "alerts", "state class team target", []string{string(event.AlertFiring), string(event.AlertResolved)}, func(s *view.State, f view.Filter) any { return s.Alerts(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Alert(id)) })
-	resource(mux, a, "incidents", "state team target", func(s *view.State, f view.Filter) any { return s.Incidents(f) },
+	resource(mux, a, "incidents", "state team target", []string{string(event.IncidentVerifying), string(event.IncidentOpen), string(event.IncidentResolved)}, func(s *view.State, f view.Filter) any { return s.Incidents(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Incident(id)) })
-	resource(mux, a, "pages", "state team target incident", func(s *view.State, f view.Filter) any { return s.Pages(f) },
+	resource(mux, a, "pages", "state team target incident", pageStages(), func(s *view.State, f view.Filter) any { return s.Pages(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Page(id)) })
 	mux.HandleFunc("POST "+Prefix+"/commands", a.command)
 	mux.HandleFunc("GET "+Prefix+"/events.asyncapi.yaml", document)
@@ -61,11 +61,19 @@ type api struct {
 
 func orNothing[T any](v T, ok bool) (any, bool) { return v, ok }
 
-// resource adds a list, with the filters it knows, and a single thing.
-func resource(mux *http.ServeMux, a *api, name, filters string, list func(*view.State, view.Filter) any, one func(*view.State, string) (any, bool)) {
+func pageStages() []string {
+	return []string{string(event.PageIntent), string(event.PageRetrying), string(event.PageSent), string(event.PageFailed), string(event.PageHeld)}
+}
+
+// resource adds a list, with the filters and the states it knows, and a single thing.
+func resource(mux *http.ServeMux, a *api, name, filters string, states []string, list func(*view.State, view.Filter) any, one func(*view.State, string) (any, bool)) {
 	mux.HandleFunc("GET "+Prefix+"/"+name, func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		if !knows(w, r, name, filters) {
+			return
+		}
+		if state := q.Get("state"); state != "" && !slices.Contains(states, strings.ToLower(state)) {
+			refuse(w, http.StatusBadRequest, fmt.Errorf("state=%q is none of %s: use %s", state, name, strings.Join(states, ", ")))
 			return
 		}
 		f := view.Filter{State: q.Get("state"), Class: q.Get("class"), Team: q.Get("team"), Target: q.Get("target"), Incident: q.Get("incident")}
@@ -78,7 +86,7 @@ func resource(mux *http.ServeMux, a *api, name, filters string, list func(*view.
 		var found bool
 		a.model.Read(func(s *view.State) { body, found = one(s, r.PathValue("id")) })
 		if !found {
-			refuse(w, http.StatusNotFound, fmt.Errorf("no %s %q: list them with GET %s/%s", strings.TrimSuffix(name, "s"), r.PathValue("id"), Prefix, name))
+			refuse(w, http.StatusNotFound, fmt.Errorf("no %s %q: kemi %s list and GET %s/%s say which there are", strings.TrimSuffix(name, "s"), r.PathValue("id"), name, Prefix, name))
 			return
 		}
 		answer(w, http.StatusOK, body)

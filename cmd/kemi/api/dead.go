@@ -58,14 +58,15 @@ func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 		_, err = a.bus.Topic(f.Topic)
 	}
 	limit, wrong := parseLimit(r, defaultLetters)
-	if err = errors.Join(err, wrong); err != nil {
+	done, unclear := parseBool(r, "done")
+	if err = errors.Join(err, wrong, unclear); err != nil {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
 	if !a.answers(w) {
 		return
 	}
-	f.Done = q.Get("done") == "true"
+	f.Done = done
 	newest, total, err := a.bus.Letters(r.Context(), f, limit)
 	if err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
@@ -74,10 +75,22 @@ func (a *api) letters(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, Letters{newest, total})
 }
 
+// parseBool reads a parameter that is true or false; without it it is false.
+func parseBool(r *http.Request, name string) (bool, error) {
+	switch s := r.URL.Query().Get(name); s {
+	case "", "false":
+		return false, nil
+	case "true":
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s=%q: write true or false", name, s)
+	}
+}
+
 func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 	id, err := strconv.ParseInt(r.PathValue("id"), 10, 64)
 	if err != nil || id < 0 {
-		refuse(w, http.StatusBadRequest, fmt.Errorf("%q is no dead letter's id, which is a number: list them with GET %s/dead", r.PathValue("id"), Prefix))
+		refuse(w, http.StatusBadRequest, fmt.Errorf("%q is no dead letter's id, which is a number: kemi dead list and GET %s/dead say which there are", r.PathValue("id"), Prefix))
 		return
 	}
 	if !a.answers(w) {
@@ -89,7 +102,7 @@ func (a *api) letter(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	case l == nil:
-		refuse(w, http.StatusNotFound, fmt.Errorf("no dead letter %d (any more): list them with GET %s/dead", id, Prefix))
+		refuse(w, http.StatusNotFound, fmt.Errorf("no dead letter %d (any more): kemi dead list and GET %s/dead say which there are", id, Prefix))
 		return
 	}
 	one := Letter{Letter: *l, Headers: map[string]string{}, Value: l.Record.Value, Stuck: a.bus.Stuck(l)}

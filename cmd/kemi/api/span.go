@@ -23,6 +23,9 @@ func parseSpan(t event.Topic, q url.Values, now time.Time, live bool) (bus.Span,
 	if s.From, s.Partition, err = parseFrom(t, strings.TrimSpace(q.Get("from")), now, live); err != nil {
 		return s, err
 	}
+	if live && s.From.Time.After(now) {
+		return s, fmt.Errorf("from, %s, is still to come: leave it out to begin with what comes", s.From.Time.UTC().Format(time.RFC3339))
+	}
 	if live {
 		return s, nil
 	}

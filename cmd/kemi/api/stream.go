@@ -58,6 +58,10 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, live bool, params s
 	if !a.answers(w) {
 		return
 	}
+	if err := a.there(r, span); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flush := http.NewResponseController(w)
 	_ = flush.Flush() // The caller sees at once that it is connected; a writer that cannot flush still writes.
@@ -80,6 +84,23 @@ func (a *api) stream(w http.ResponseWriter, r *http.Request, live bool, params s
 	if err != nil && !errors.Is(err, errEnough) {
 		panic(http.ErrAbortHandler) // So that the caller does not take it for the end: the status is said already.
 	}
+}
+
+// there refuses a position that is still to come: whoever named it meant something else, and would wait in silence.
+func (a *api) there(r *http.Request, s bus.Span) error {
+	if s.Partition == nil || s.From.Position == 0 {
+		return nil
+	}
+	info, err := a.bus.Inspect(r.Context(), s.Topic)
+	if err != nil {
+		return nil // A broker that does not say; it is read as it is.
+	}
+	for _, p := range info.Partitions {
+		if p.Partition == *s.Partition && s.From.Position > p.End {
+			return fmt.Errorf("from=%d/%d is still to come: the next event there will be %d/%d", p.Partition, s.From.Position, p.Partition, p.End)
+		}
+	}
+	return nil
 }
 
 // parseLimit reads ?limit=; without it the number is otherwise.
@@ -152,6 +173,9 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) {
 	q.Set("to", want.To)
 	q.Set("key", want.Key)
 	span, err := parseSpan(t, q, time.Now(), false)
+	if err == nil && want.Into == "" {
+		err = errors.New("into is missing: name the topic that the events are to be said on")
+	}
 	if err == nil {
 		err = a.bus.MaySayAgain(t.Name, want.Into)
 	}

@@ -115,7 +115,7 @@ func TestWhatIsPostedWrongIsAnsweredInWordsAndNothingHappens(t *testing.T) {
 		{"/dead/drop", `all`, "read which letters", 400},
 		{"/topics/readings.v1/replay", `{"from":"1h","into":"readings.v1"}`, "say yes to that", 400},
 		{"/topics/readings.v1/replay", `{"into":"readings.v1","yes":true}`, "from is missing", 400},
-		{"/topics/readings.v1/replay", `{"from":"1h"}`, "no such topic", 400},
+		{"/topics/readings.v1/replay", `{"from":"1h"}`, "into is missing: name the topic", 400},
 		{"/topics/alerts.v1/replay", `{"from":"1h","into":"alerts.v1","yes":true}`, "what is over would be there again", 400},
 		{"/topics/alert.v1/replay", `{"from":"1h","into":"alerts.v1","yes":true}`, "did you mean alerts.v1", 404},
 		{"/topics/readings.v1/replay", `hello`, "read replay", 400},
@@ -127,7 +127,13 @@ func TestWhatIsPostedWrongIsAnsweredInWordsAndNothingHappens(t *testing.T) {
 	for path, want := range map[string]string{
 		"/dead/x": "which is a number", "/dead?colour=red": "unknown parameter", "/dead?limit=0": "limit=", "/dead?topic=alert.v1": "did you mean",
 		"/topics?colour=red": "unknown parameter", "/topics/readings.v1/events": "from is missing", "/topics/readings.v1/tail?to=1h": "unknown parameter",
-		"/topics/readings.v1/tail?limit=none": "limit=",
+		"/topics/readings.v1/tail?limit=none": "limit=", "/dead?done=maybe": `done=\"maybe\": write true or false`,
+		"/topics/readings.v1/tail?from=2999-01-01T00:00:00Z": "from, 2999-01-01T00:00:00Z, is still to come",
+		"/topics/readings.v1/tail?from=0/999999":             "from=0/999999 is still to come: the next event there will be 0/",
+		"/topics/readings.v1/events?from=0/999999":           "is still to come",
+		"/targets?state=bogus":                               `state=\"bogus\" is none of targets: use up, down, unknown, waiting`,
+		"/alerts?state=bogus":                                "use firing, resolved", "/incidents?state=closed": "use verifying, open, resolved",
+		"/pages?state=failing": "use intent, retrying, sent, failed, held",
 	} {
 		if code, said := ask(h, "GET", path, ""); code != 400 || !strings.Contains(said, want) {
 			t.Errorf("%s: %d %s", path, code, said)
