@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -85,6 +86,34 @@ func TestABrokerThatWentIsAway(t *testing.T) {
 		defer cancel()
 		if err := do(ctx); !errors.Is(err, driver.ErrAway) || !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// Every process says once that the brokers went away, and once that they are back, also one that has nothing to do.
+func TestWhoLosesTheBrokersSaysSoOnce(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	c := fake(t, dir)
+	_, text, _ := net.SplitHostPort(c.ListenAddrs()[0])
+	port, _ := strconv.Atoi(text)
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	var log journal
+	d.scope = logging(&log)
+	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	said := func(what string) bool { return strings.Contains(log.String(), what) }
+	for range 2 {
+		log.mu.Lock()
+		log.text.Reset()
+		log.mu.Unlock()
+		c.Close()
+		eventually(t, "the loss to be told", func() bool { return said("the brokers are away") && d.Health() != nil })
+		c = fake(t, dir, port)
+		eventually(t, "the return to be told", func() bool { return said("the brokers are back") && d.Health() == nil })
+		if n := strings.Count(log.String(), "level="); n != 2 {
+			t.Errorf("it says %s", log.String())
 		}
 	}
 }
@@ -178,7 +207,7 @@ func TestAClusterThatIsJustStartingIsWaitedForQuietly(t *testing.T) {
 		t.Fatal(err)
 	}
 	next(t, f, 1)
-	if text := log.String(); text != "" {
+	if text := log.String(); strings.Contains(text, "level=WARN") || strings.Contains(text, "level=ERROR") {
 		t.Errorf("it says %s", text)
 	}
 }

@@ -53,13 +53,15 @@ type Driver struct {
 	opening sync.Mutex
 	opened  bool
 
-	recalled sync.Once // It was looked how long the cluster remembers groups.
+	recalled sync.Once // It was looked how long the cluster remembers groups, and whether it says how large topics are.
+	blinded  sync.Once // It was told that it does not.
 
 	life        context.Context // Ends with Close, and with it what looks after the topics.
 	quit        context.CancelFunc
 	tasks       sync.WaitGroup
 	identifying sync.Mutex // One question about which topics there are at a time.
 	lost        *prometheus.CounterVec
+	names       *prometheus.GaugeVec
 
 	link   *link           // Set by Open; every request goes through it.
 	client *kafkago.Client // Requests in the words of kafka-go, through the link.
@@ -88,6 +90,7 @@ func New(c Config, _ string, scope obs.Scope) (*Driver, error) {
 		wanted: map[string]driver.Topic{},
 	}
 	d.lost = d.scope.Counter("kemi_bus_topics_lost_total", "Topics that were removed with all they held, and made anew.", "topic")
+	d.names = d.scope.Gauge("kemi_bus_member_info", "1 by the names under which the broker knows this process in its groups.", "topic", "group", "member")
 	d.life, d.quit = context.WithCancel(context.Background())
 	return d, nil
 }

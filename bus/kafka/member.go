@@ -34,6 +34,8 @@ type member struct {
 	again  chan struct{} // The group divides anew.
 	pulse  chan struct{} // Somebody waits for a heartbeat.
 
+	called string // The name that was told last. Run's.
+
 	commits sync.Mutex // One commit at a time, so that none overtakes another.
 
 	// Guarded by the feed's mutex.
@@ -144,6 +146,7 @@ func (t *trouble) pause(again time.Duration) time.Duration {
 // run makes the feed a member and keeps it one, until it has left.
 func (m *member) run() {
 	defer m.quit()
+	defer m.introduce("")
 	log := m.d.scope.Log().With("topic", m.t.Name, "group", m.s.Group)
 	var had trouble
 	for m.life.Err() == nil {
@@ -331,7 +334,7 @@ func (m *member) giveBack(now time.Time) (bool, error) {
 }
 
 // leave commits and leaves the group, so that others need not wait for the session to end. False is that the commit was
-// not taken, and may be in the next generation.
+// not taken, and may be in the next generation. Brokers that are away are not waited for: what was not committed comes again.
 func (m *member) leave() bool {
 	m.Mu.Lock()
 	var all []*lease
@@ -340,7 +343,7 @@ func (m *member) leave() bool {
 	}
 	m.Mu.Unlock()
 	err := m.commit(all)
-	if err != nil && !errors.Is(err, kafkago.UnknownMemberId) {
+	if err != nil && !errors.Is(err, kafkago.UnknownMemberId) && m.d.link.health() == nil {
 		return false
 	}
 	m.Mu.Lock()

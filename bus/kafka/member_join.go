@@ -67,6 +67,7 @@ func (m *member) join() error {
 	m.Mu.Lock()
 	m.id = joined.MemberID
 	m.Mu.Unlock()
+	m.introduce(joined.MemberID)
 	sent := time.Now()
 	mine, err := m.sync(ctx, sync)
 	if err != nil {
@@ -74,6 +75,18 @@ func (m *member) join() error {
 	}
 	m.settle(joined.GenerationID, mine, sent)
 	return nil
+}
+
+// introduce tells once what the brokers call this member: it is how kemi topics and Kafka's own tools name an owner.
+func (m *member) introduce(id string) {
+	if id == m.called {
+		return
+	}
+	m.d.names.DeleteLabelValues(m.t.Name, m.s.Group, m.called)
+	if m.called = id; id != "" {
+		m.d.names.WithLabelValues(m.t.Name, m.s.Group, id).Set(1)
+		m.d.scope.Log().Info("joined a group", "topic", m.t.Name, "group", m.s.Group, "member", id)
+	}
 }
 
 // sync waits for what the leader divided. kafka-go's own word for it reads the share before it looks at the error, and so

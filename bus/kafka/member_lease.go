@@ -219,14 +219,18 @@ func (l *lease) read() {
 	r := newReader(m.d, m.t, l.partition, max(0, offsetOf(l.begin)))
 	r.era = l.era
 	r.tell = func() { m.renew(l) }
+	snapshot := l.begin == 0
 	put := func(ds []driver.Delivery) error {
+		next := positionOf(r.next)
+		if snapshot {
+			next = 0 // There may be more before that.
+		}
 		m.Mu.Lock()
-		l.desk.put(ds, positionOf(r.next), time.Now())
+		l.desk.put(ds, next, time.Now())
 		m.Mu.Unlock()
 		m.Nudge()
 		return nil
 	}
-	snapshot := l.begin == 0
 	for l.ctx.Err() == nil {
 		var err error
 		if snapshot {

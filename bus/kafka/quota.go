@@ -140,7 +140,7 @@ func (d *Driver) ask(ctx context.Context, t *topic) error {
 	switch {
 	case errors.Is(err, kafkago.ClusterAuthorizationFailed):
 		q.blind = true
-		d.scope.Log().Warn("the brokers do not say how large topics are, so that none refuses when it is full: allow Describe on the cluster", "topic", t.Name)
+		d.blind()
 		return nil
 	case err != nil:
 		q.looked = time.Now() // Not again at once.
@@ -196,7 +196,9 @@ func (d *Driver) usedAt(ctx context.Context, node int32, t *topic, partitions []
 // parseLogDirs adds up the sizes in an answer; a copy that is on its way to another disk does not count.
 func parseLogDirs(p *parser) (total int64, err error) {
 	_ = p.int32()
+	disks := 0
 	for range p.length(8) {
+		disks++
 		code := kafkago.Error(p.int16())
 		_ = p.text()
 		for range p.length(6) {
@@ -214,7 +216,26 @@ func parseLogDirs(p *parser) (total int64, err error) {
 			err = code
 		}
 	}
+	if disks == 0 && err == nil && !p.bad { // Every broker has one; this is how it says that it must not tell.
+		err = kafkago.ClusterAuthorizationFailed
+	}
 	return total, errors.Join(p.err(), err)
+}
+
+// blind tells once that the brokers do not say how large topics are.
+func (d *Driver) blind() {
+	d.blinded.Do(func() {
+		d.scope.Log().Warn("the brokers do not say how large topics are, so that no size is known and none refuses when it is full: allow Describe on the cluster")
+	})
+}
+
+// weighable looks whether the brokers say how large topics are.
+func (d *Driver) weighable(ctx context.Context, t *topic) {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	if _, err := d.used(ctx, t); errors.Is(err, kafkago.ClusterAuthorizationFailed) {
+		d.blind()
+	}
 }
 
 // Size implements driver.Sizer.

@@ -77,7 +77,12 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if _, err := d.identify(ctx); err != nil && ctx.Err() == nil {
 		d.scope.Log().Debug("ask which topics there are", "err", err)
 	}
-	d.recalled.Do(func() { d.recall(ctx) })
+	d.recalled.Do(func() {
+		d.recall(ctx)
+		if len(topics) > 0 {
+			d.weighable(ctx, d.named(topics[0]))
+		}
+	})
 	return nil
 }
 
