@@ -186,7 +186,9 @@ func (d *Desk) Alert(e *event.Alert) {
 		d.report(a)
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
-			inc.take(d, a, nil)
+			if !inc.byHand || !e.StartsAt.After(inc.rec.ResolvedAt) {
+				inc.take(d, a, nil)
+			}
 		}
 		d.judge(a)
 	}

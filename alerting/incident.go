@@ -188,7 +188,7 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	switch {
 	case inc.byHand:
 		if len(inc.members) == 0 {
-			d.forgetByHand(inc)
+			d.forgetByHand(inc, now)
 		}
 		return
 	case inc.closed:
@@ -277,16 +277,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 			d.shown--
 		}
 	}
-	inc.detach(d)
-	if d.gathered[inc.key.node.id] == inc {
-		delete(d.gathered, inc.key.node.id)
-	}
-	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc }) // What fires anew is another problem.
-	delete(d.incidents, inc.rec.ID)
-	delete(d.changed, inc)
-	if d.flapping[inc.fire] == inc {
-		delete(d.flapping, inc.fire)
-	}
+	d.release(inc)
 	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
 	inc.rec.Next, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, time.Time{}
 	inc.rec.Reason = event.Reason{Code: code, Causes: inc.rec.Reason.Causes}
@@ -345,11 +336,24 @@ func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int
 }
 
 // forgetByHand forgets an incident that was resolved by hand, of which nothing fires any more.
-func (d *Desk) forgetByHand(inc *incident) {
+func (d *Desk) forgetByHand(inc *incident, now time.Time) {
+	d.release(inc)
+	inc.rec.Firing = 0
+	d.emit(inc, now)
+}
+
+// release takes an incident that is over out of everything: what fires anew is another problem.
+func (d *Desk) release(inc *incident) {
 	inc.detach(d)
+	if d.gathered[inc.key.node.id] == inc {
+		delete(d.gathered, inc.key.node.id)
+	}
+	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc })
 	delete(d.incidents, inc.rec.ID)
 	delete(d.changed, inc)
-	inc.rec.Firing = 0
+	if d.flapping[inc.fire] == inc {
+		delete(d.flapping, inc.fire)
+	}
 }
 
 // DedupKey is the same for all pages of an incident to one of whom is told, as receiver or receiver/person.

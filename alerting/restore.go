@@ -57,6 +57,9 @@ func (t *toldOf) note(p *event.Page) {
 	switch p.Kind {
 	case event.PageResolved:
 		t.resolved = true
+		if p.Snapshot != nil && p.Snapshot.Reason.Code == ReasonByHand {
+			t.newest = p.Snapshot
+		}
 		return
 	case event.PageFiring:
 		if who := whoOf(p); !slices.Contains(t.receivers, who) {
