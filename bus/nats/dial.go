@@ -31,7 +31,11 @@ func (d *Driver) options(l *link) []nats.Option {
 		nats.ReconnectBufSize(-1),
 		nats.IgnoreAuthErrorAbort(), // Credentials that were replaced are taken up with the next attempt.
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to nats again", "server", redact(nc.ConnectedUrl()))
+			at := "in this process"
+			if l.dialer != nil {
+				at = redact(nc.ConnectedUrl())
+			}
+			log.Info("connected to nats again", "server", at)
 			l.refusals.speak()
 			l.mu.Lock()
 			close(l.reborn)

@@ -252,6 +252,9 @@ func (s *scene) heals(t *testing.T) {
 		return true
 	})
 	s.end()
+	if strings.Contains(s.log.String(), "nats://") {
+		t.Error("the log names an address, and there is none")
+	}
 	for _, from := range []*source{s.bulky, s.precise} {
 		have := map[string]bool{}
 		for _, r := range stored(t, s.d, from.topic) {
