@@ -53,7 +53,13 @@ func (w *owner) load(pieces map[string][]byte, now time.Time) (judged func(targe
 			log.Error("load saved rule states", "partition", w.o.Partition, "bucket", bucket, "err", err)
 			continue
 		}
-		positions[bucket] = p
+		if positions[bucket] = p; p >= w.o.From {
+			w.desk.MarkDirty(uint8(bucket))
+			w.ahead = true
+		}
+	}
+	if m.Position >= w.o.From {
+		w.stored, w.ahead, w.refreshed = m.Stored, true, time.Time{} // All of it is saved again.
 	}
 	since = now
 	if !m.Stored.IsZero() && m.Stored.Before(since) {

@@ -176,6 +176,7 @@ type owner struct {
 	refreshed time.Time
 	swept     time.Time
 	kept      meta // as it was last saved
+	ahead     bool // The saved positions are beyond where the epoch begins: most likely of a log that began anew.
 }
 
 // open makes the owner of a partition: with the state that was saved, and with windows warmed up.
@@ -209,6 +210,11 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 	for _, id := range w.desk.Targets() {
 		if r.lost(id) {
 			w.desk.Remove(id, now)
+		}
+	}
+	if w.ahead { // Before they could be taken for positions of what is judged from now on.
+		if err := w.save(ctx, now); err != nil {
+			return nil, err
 		}
 	}
 	context.AfterFunc(ctx, w.unmeasure)
