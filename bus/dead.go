@@ -25,7 +25,7 @@ const (
 	deadTruncated = "kemi-dead-truncated"
 	// deadRemoved is there when the record took its key out of the topic: a letter cannot tell nothing from empty.
 	deadRemoved = "kemi-dead-removed"
-	// deadKey is the key, quoted, where no broker carries it as it is.
+	// deadKey is the key, quoted, where no broker carries it as it is, or it is long.
 	deadKey = "kemi-dead-key"
 )
 
@@ -73,9 +73,11 @@ func delivered(d *driver.Delivery, group string, attempts int, reason error) let
 	return l
 }
 
-// The sizes of a letter: whole, with the beginning of the value, and with no more than what and why.
+// The sizes of a letter: whole, with a long key in a header, with the beginning of the value, and with no more than what and
+// why.
 const (
 	whole = iota
+	short
 	cut
 	bare
 )
@@ -87,6 +89,9 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 		reason = reason[:maxReason] + "…"
 	}
 	r := driver.Record{Topic: topicDead.Name, Key: strings.ReplaceAll(l.record.Key, "\x00", ""), ID: l.id, Value: l.record.Value}
+	if size >= short {
+		r.Key = r.Key[:min(len(r.Key), maxDeadKey)]
+	}
 	if size < bare {
 		r.Headers = append(r.Headers, l.record.Headers...)
 	}
@@ -98,15 +103,12 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 	r.Headers = append(r.Headers,
 		driver.Header{Name: deadReason, Value: strconv.QuoteToASCII(reason)}, driver.Header{Name: deadAt, Value: now.UTC().Format(time.RFC3339Nano)},
 	)
-	if size == whole {
+	if size <= short {
 		return r
 	}
 	r.Headers = append(r.Headers, driver.Header{Name: deadTruncated, Value: strconv.Itoa(len(r.Value))})
 	if r.Value = r.Value[:min(len(r.Value), cutTo)]; l.record.Header(headerEncoding) != "" {
 		r.Value = nil // The beginning of what is compressed says nothing.
-	}
-	if size == bare {
-		r.Key = r.Key[:min(len(r.Key), maxDeadKey)]
 	}
 	return r
 }
@@ -115,6 +117,9 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 func (b *Bus) bury(ctx context.Context, l letter, fence *driver.Fence) error {
 	var err error
 	for size := whole; size <= bare; size++ {
+		if size == short && len(l.record.Key) <= maxDeadKey {
+			continue
+		}
 		if err = b.store(ctx, []driver.Record{l.write(size, time.Now())}, fence); !errors.Is(err, driver.ErrTooLarge) {
 			break
 		}

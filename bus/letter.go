@@ -160,6 +160,8 @@ func (l *Letter) stuck(topics map[string]event.Topic) string {
 		return "it does not say which topic it is from"
 	case !known || t.Word == topicDead.Word || t.Word == topicState.Word:
 		return "this bus does not carry the topic " + l.Topic + " (is the zone configured?)"
+	case l.Truncated && len(l.Record.Value) == l.Bytes:
+		return "it is cut short: the letter has not all of the record's key and headers"
 	case l.Truncated:
 		return "it is cut short: the letter holds " + strconv.Itoa(len(l.Record.Value)) + " of " + strconv.Itoa(l.Bytes) + " bytes"
 	case l.Group == groupPublisher:
