@@ -279,7 +279,7 @@ var errAnew = errors.New("the log began anew")
 
 // anew begins with the first record of a log that is another than it was.
 func (r *reader) anew(era uint64) {
-	r.era, r.next, r.hole, r.damaged, r.near = era, 0, 0, 0, nil
+	r.era, r.next, r.hole, r.damaged, r.near, r.went = era, 0, 0, 0, nil, false
 	r.begun++
 	if r.tell != nil {
 		r.tell()

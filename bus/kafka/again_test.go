@@ -261,6 +261,27 @@ func TestALogThatBeganAnewAndGrewPastTheOldOneIsReadWhole(t *testing.T) {
 	}
 }
 
+// A position that is not there yet, such as one that was written down of a log before, disturbs nobody: what is there is read.
+func TestAReplayFromBeyondTheEndDisturbsNobody(t *testing.T) {
+	t.Parallel()
+	c := fake(t, t.TempDir())
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	if err := d.Ensure(t.Context(), ownTopics); err != nil {
+		t.Fatal(err)
+	}
+	stores(t, d, "log.v1", "k", "first")
+	group := listen(t, d, driver.Subscription{Topic: "log.v1", Group: "g"})
+	group.value("first")
+	listen(t, d, driver.Subscription{Topic: "log.v1", Start: driver.Start{Position: 100}, Partitions: []int{0}}).value("first")
+	stores(t, d, "log.v1", "k", "second")
+	group.until("the second", func(x driver.Delivery) bool {
+		if x.Event != driver.Data {
+			t.Errorf("told %+v", x)
+		}
+		return string(x.Record.Value) == "second"
+	})
+}
+
 func TestIntegrationRealKafkaThatLostEverythingIsFurnishedAgain(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts Kafka")

@@ -34,6 +34,7 @@ type reader struct {
 	strict  bool   // Who is refused is told; else it is logged, and may change.
 	era     uint64 // Which log is read.
 	begun   int    // How often it began anew.
+	went    bool   // Something was read of it.
 	tell    func() // Is told so, when given.
 	near    *int32 // The replica that the leader would rather have us read from; nil is the leader itself. Source: KIP-392.
 }
@@ -62,7 +63,7 @@ func (r *reader) fetch(ctx context.Context) (page, error) {
 		case err == nil && r.t.era() != r.era:
 			continue // It may be the midst of a new log.
 		case err == nil:
-			r.said = ""
+			r.said, r.went = "", true
 			return p, nil
 		case ctx.Err() != nil:
 			return page{}, ctx.Err()
@@ -272,7 +273,8 @@ func (r *reader) outOfRange(ctx context.Context) error {
 		if _, err := r.d.identify(ctx); err != nil {
 			return err
 		}
-		if r.t.life != nil && r.t.life.eras.CompareAndSwap(r.era, r.era+1) {
+		// A position that nobody read here, such as one that was written down, says nothing of the log that is there.
+		if r.went && r.t.life != nil && r.t.life.eras.CompareAndSwap(r.era, r.era+1) {
 			r.d.scope.Log().Warn("a partition is shorter than it was: the topic is read from its beginning", "topic", r.t.Name, "partition", r.partition, "position", positionOf(r.next), "end", positionOf(to))
 		}
 		r.anew(r.t.era())
