@@ -114,7 +114,9 @@ func (d *Driver) restore(ctx context.Context) error {
 	was := d.gone
 	d.gone = nil
 	if len(wanted) > 0 && len(missing) > 0 {
-		d.gone = fmt.Errorf("kafka has lost topics: %s are being made again", strings.Join(missing, ", "))
+		if d.gone = was; was == nil {
+			d.gone = fmt.Errorf("kafka has lost topics: %s are being made again", strings.Join(missing, ", "))
+		}
 	}
 	now := d.gone
 	d.mu.Unlock()

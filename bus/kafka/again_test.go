@@ -9,11 +9,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
@@ -259,6 +261,46 @@ func TestALogThatBeganAnewAndGrewPastTheOldOneIsReadWhole(t *testing.T) {
 		l.value("0")
 		l.value("49")
 	}
+}
+
+// Who may not make a topic again is not well, and says what is missing, until somebody makes it.
+func TestTopicsThatCannotBeMadeAgainAreSaid(t *testing.T) {
+	t.Parallel()
+	c := fake(t, t.TempDir())
+	var log journal
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	d.scope = logging(&log)
+	if err := d.Ensure(t.Context(), ownTopics); err != nil {
+		t.Fatal(err)
+	}
+	var allowed atomic.Bool
+	var attempts atomic.Int64
+	c.ControlKey(int16(kmsg.CreateTopics), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if allowed.Load() {
+			return nil, nil, false
+		}
+		attempts.Add(1)
+		res := req.ResponseKind().(*kmsg.CreateTopicsResponse)
+		for _, t := range req.(*kmsg.CreateTopicsRequest).Topics {
+			one := kmsg.NewCreateTopicsResponseTopic()
+			one.Topic, one.ErrorCode = t.Topic, int16(kafkago.TopicAuthorizationFailed)
+			res.Topics = append(res.Topics, one)
+		}
+		return res, nil, true
+	})
+	remove(t, c.ListenAddrs(), "kemi.quiet.v1")
+	eventually(t, "the topic to be missed", func() bool {
+		err := d.Health()
+		return err != nil && strings.Contains(err.Error(), "kemi.quiet.v1") && strings.Contains(err.Error(), "Create")
+	})
+	eventually(t, "some attempts", func() bool { return attempts.Load() >= 3 })
+	if n := strings.Count(log.String(), "level=ERROR"); n != 1 {
+		t.Errorf("the loss is told %d times:\n%s", n, log.String())
+	}
+	allowed.Store(true)
+	eventually(t, "health", func() bool { return d.Health() == nil })
+	stores(t, d, "quiet.v1", "k", "after")
 }
 
 // A position that is not there yet, such as one that was written down of a log before, disturbs nobody: what is there is read.
