@@ -87,6 +87,9 @@ func (l *link) health(now time.Time) error {
 	if rs := l.refusals.now(now); len(rs) > 0 {
 		return rs[0]
 	}
+	if m := l.muted.Load(); m != nil && now.Sub(m.last) < recent {
+		return fmt.Errorf("since %s %s", clock(m.since), l.mutely())
+	}
 	return worst
 }
 

@@ -116,6 +116,7 @@ func (l *lease) replace(ctx context.Context, release bool) error {
 		revision, err := l.o.d.groups.Update(ctx, l.key, value, l.revision)
 		if err == nil {
 			l.revision = revision
+			l.o.d.links[process].stores()
 			l.o.Mu.Lock()
 			l.written, l.wrote = sent, e.Next
 			if !release {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -45,6 +46,7 @@ type link struct {
 
 	troubles map[string]*trouble // By stream: what did not work of late.
 
+	muted    atomic.Pointer[mute] // Nil once it stored something.
 	refusals refusals
 	seldom   seldom
 	missing  chan struct{} // Told when a stream may be gone.
@@ -240,6 +242,9 @@ func (l *link) explain(err error) error {
 		if short := l.tight(); short != nil {
 			return fmt.Errorf("%w: %w", short, err)
 		}
+	}
+	if mute := l.silence(err); mute != nil {
+		return mute
 	}
 	var api *jetstream.APIError
 	if passing(err) && !(errors.As(err, &api) && api.ErrorCode == errResources) {

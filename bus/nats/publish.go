@@ -138,6 +138,7 @@ func (d *Driver) deliver(ctx context.Context, p *parcel, fence *driver.Fence) er
 				}
 			}
 			if err == nil {
+				p.t.link.stores()
 				break
 			}
 			if !unheard(err) {
