@@ -87,12 +87,14 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if r.OpenedAt.After(d.newest) {
 		d.newest = r.OpenedAt
 	}
+	unsaid := false // What the record has to say yet.
 	if said := t.newest; said != nil && said.Revision >= r.Revision && r.State != event.IncidentResolved {
+		unsaid = true
 		newer := *said // The page was stored, and what followed from it was not.
 		newer.Told = r.Told
 		r = &newer
 	}
-	byHand := r.State == event.IncidentResolved && r.Reason.Code == ReasonByHand && r.Firing > 0
+	byHand := r.State == event.IncidentResolved && r.Reason.Code == ReasonByHand && (r.Firing > 0 || unsaid)
 	if r.State == event.IncidentResolved && !byHand {
 		return
 	}

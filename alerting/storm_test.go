@@ -238,6 +238,9 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 		ids := []string{"a", "b", "c", "d", "e", "f"}
 		relate := func(id string) {
 			line := []string{"target", id, "switch"}
+			if rapid.Bool().Draw(r, "escalates") {
+				line = append(line, "team=oncall")
+			}
 			for range rapid.IntRange(0, 2).Draw(r, "needs") {
 				need := rapid.SampledFrom(ids).Draw(r, "need")
 				if rapid.Bool().Draw(r, "any") {
@@ -256,7 +259,15 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 		alerts := []string{"TargetDown", "DiskFull"}
 		for range rapid.IntRange(1, 60).Draw(r, "steps") {
 			id, name := rapid.SampledFrom(ids).Draw(r, "target"), rapid.SampledFrom(alerts).Draw(r, "alert")
-			switch rapid.IntRange(0, 8).Draw(r, "what") {
+			switch rapid.IntRange(0, 11).Draw(r, "what") {
+			case 9:
+				s.do("silence " + id + " " + rapid.SampledFrom([]string{"30s", "5m"}).Draw(r, "silent") + " target=" + id)
+			case 10:
+				s.do("unsilence " + id)
+			case 11:
+				if s.newest(id) != nil {
+					s.do(rapid.SampledFrom([]string{"ack " + id + " jo 2m", "unack " + id, "snooze " + id + " 90s", "assign " + id + " lee", "byhand " + id}).Draw(r, "act"))
+				}
 			case 0, 1:
 				s.do("fire " + id + " " + name)
 			case 2:
@@ -276,6 +287,7 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 			}
 		}
 		for _, id := range ids {
+			s.do("unsilence " + id)
 			s.do("up " + id)
 			for _, name := range alerts {
 				s.do("resolve " + id + " " + name)
