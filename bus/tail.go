@@ -63,6 +63,20 @@ func (b *Bus) Read(ctx context.Context, s Span, handle func([]Raw) error) error 
 	})
 }
 
+// Keys hands over which keys come on a topic from now on, and when they were stored, until ctx ends: without what the
+// records say, which is not even unpacked.
+func (b *Bus) Keys(ctx context.Context, topic string, handle func([]Raw)) error {
+	return b.read(ctx, Span{Topic: topic, From: From{End: true}}, func(batch []driver.Delivery) error {
+		all := make([]Raw, len(batch))
+		for i := range batch {
+			d := &batch[i]
+			all[i] = Raw{Topic: topic, Partition: d.Partition, Position: d.Position, Key: d.Record.Key, Stored: d.Stored}
+		}
+		handle(all)
+		return nil
+	})
+}
+
 func (b *Bus) read(ctx context.Context, s Span, handle func([]driver.Delivery) error) error {
 	t, err := b.Topic(s.Topic)
 	if err != nil {

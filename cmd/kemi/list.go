@@ -61,7 +61,11 @@ var (
 		"targets", "target", "What is watched, and how it is", "up, down, unknown, waiting",
 		[]string{"id", "class", "address", "team", "state", "for"},
 		rowsOf(func(t view.Target) []string {
-			return []string{t.ID, t.Class, t.Address, t.Team, string(t.Health), ago(t.Since)}
+			since := ago(t.Since)
+			if gone := t.Unpolled(time.Now()); gone > 0 {
+				since += ", not polled for " + console.Ago(gone)
+			}
+			return []string{t.ID, t.Class, t.Address, t.Team, string(t.Health), since}
 		}),
 	}
 	alertsView = listed{

@@ -28,8 +28,25 @@ type Target struct {
 	Health Health `json:"health"`
 	// Since is when it became so.
 	Since time.Time `json:"since,omitzero"`
+	// Polled is when the newest reading of it was stored; no earlier than when this process began to follow them.
+	Polled time.Time `json:"polled,omitzero"`
 	// Incident explains why it is down, "" when nothing does.
 	Incident string `json:"incident,omitempty"`
+}
+
+// Unpolled is for how long a target has had no reading, when that is longer than twice its shortest interval: what is said
+// of its health is that old. 0 is all well, or nothing known.
+func (t Target) Unpolled(now time.Time) time.Duration {
+	var shortest time.Duration
+	for i := range t.Checks {
+		if every := t.Checks[i].Every; every > 0 && (shortest == 0 || every < shortest) {
+			shortest = every
+		}
+	}
+	if since := now.Sub(t.Polled); shortest > 0 && !t.Polled.IsZero() && since > 2*shortest {
+		return since
+	}
+	return 0
 }
 
 // State is the newest of everything people ask for. It is the desk of the read model: pure, used by one goroutine
@@ -37,6 +54,8 @@ type Target struct {
 type State struct {
 	targets   map[string]*event.Target
 	reach     map[string]*event.Finding
+	polled    map[string]time.Time
+	following time.Time // Since when readings are heard of; zero while they are not.
 	alerts    map[string]*event.Alert
 	incidents map[string]*event.Incident
 	pages     map[string]*event.Page
@@ -62,7 +81,7 @@ func (s *State) Forget(now time.Time) {
 // NewState makes an empty state.
 func NewState() *State {
 	return &State{
-		targets: map[string]*event.Target{}, reach: map[string]*event.Finding{}, alerts: map[string]*event.Alert{},
+		targets: map[string]*event.Target{}, reach: map[string]*event.Finding{}, polled: map[string]time.Time{}, alerts: map[string]*event.Alert{},
 		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{},
 	}
 }
@@ -74,6 +93,17 @@ func (s *State) SetTarget(t *event.Target) { s.targets[t.ID] = t }
 func (s *State) RemoveTarget(id string) {
 	delete(s.targets, id)
 	delete(s.reach, id)
+	delete(s.polled, id)
+}
+
+// Follow notes that readings are heard of from now on.
+func (s *State) Follow(now time.Time) { s.following = now }
+
+// SetPolled notes that a reading of a target was stored.
+func (s *State) SetPolled(id string, at time.Time) {
+	if s.targets[id] != nil && at.After(s.polled[id]) {
+		s.polled[id] = at
+	}
 }
 
 // SetFinding keeps the newest word on a target's reachability.
@@ -132,7 +162,10 @@ func (s *State) Target(id string) (Target, bool) {
 }
 
 func (s *State) describe(t *event.Target) Target {
-	out := Target{Target: t, Health: Waiting}
+	out := Target{Target: t, Health: Waiting, Polled: s.following}
+	if at := s.polled[t.ID]; !at.IsZero() {
+		out.Polled = at
+	}
 	if f := s.reach[t.ID]; f != nil {
 		out.Since = f.Since
 		switch f.Verdict {

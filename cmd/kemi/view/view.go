@@ -1,6 +1,6 @@
 // Package view keeps the newest state of everything people ask for.
 //
-// In: targets, findings, alerts, incidents and pages, followed on the bus. Out: lists and single things, for the API,
+// In: targets, keys of readings, findings, alerts, incidents and pages, followed on the bus. Out: lists and single things, for the API,
 // the console and the demo.
 // It promises to be what the topics say, within moments, and to disturb no consumer.
 // It never decides anything and never keeps history: that is on the topics.
@@ -69,6 +69,16 @@ func (m *Model) Run(ctx context.Context) error {
 			}
 			return nil
 		}, up(1))
+	})
+	g.Add("readings", func(ctx context.Context) error {
+		m.write(func(s *State) { s.Follow(time.Now()) })
+		return m.bus.Keys(ctx, (*event.Reading)(nil).Topic().Name, func(all []bus.Raw) {
+			m.mu.Lock() // Nobody awaits this.
+			defer m.mu.Unlock()
+			for i := range all {
+				m.state.SetPolled(all[i].Key, all[i].Stored)
+			}
+		})
 	})
 	g.Add("forget", func(ctx context.Context) error {
 		hourly := time.NewTicker(time.Hour)

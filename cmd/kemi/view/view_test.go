@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/driver"
@@ -127,6 +128,59 @@ func TestWhatTheBrokerLostIsShownNoMore(t *testing.T) {
 				t.Errorf("lost, and still there: %v (targets, alerts, incidents, pages)", left)
 			}
 		})
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// How old the truth about a target is, is seen: when nobody polls it, what is said of it is of the past.
+func TestATargetThatNobodyPollsIsSaidToBeSo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		for _, id := range []string{"polled", "quiet"} {
+			one := &event.Target{ID: id, Class: "switch", Checks: []event.Check{{Name: "slow", Every: time.Hour}, {Name: "fast", Every: 10 * time.Second}}}
+			if err := b.Publish(t.Context(), one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m := view.New(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		<-m.Ready()
+		unpolled := func(id string) (gone time.Duration) {
+			synctest.Wait()
+			m.Read(func(s *view.State) {
+				one, ok := s.Target(id)
+				if !ok {
+					t.Fatalf("%s is not there", id)
+				}
+				gone = one.Unpolled(time.Now())
+			})
+			return gone
+		}
+		for range 6 {
+			if err := b.Publish(t.Context(), event.ReadingFor(&event.Job{Target: "polled", Check: "fast", Slot: time.Now()})); err != nil {
+				t.Fatal(err)
+			}
+			if got := unpolled("polled"); got != 0 {
+				t.Errorf("polled just now, and not for %s", got)
+			}
+			time.Sleep(10 * time.Second)
+		}
+		if polled, quiet := unpolled("polled"), unpolled("quiet"); polled != 0 || quiet != time.Minute {
+			t.Errorf("not polled for %s and %s, want 0 and a minute", polled, quiet)
+		}
+		time.Sleep(13 * time.Minute)
+		if got := unpolled("polled"); got != 13*time.Minute+10*time.Second {
+			t.Errorf("not polled for %s, want 13 m 10 s", got)
+		}
 		cancel()
 		if err := <-done; err != nil {
 			t.Error(err)
