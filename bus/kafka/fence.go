@@ -297,6 +297,9 @@ func (w *writer) finish(ctx context.Context, commit bool) error {
 // abandon aborts what is open, so that readers need not wait for it, and begins anew with the next transaction.
 func (w *writer) abandon(ctx context.Context) {
 	w.ready = false
+	if w.d.link.health() != nil {
+		return // Nobody is there to be told: it is aborted when its time is over, or by the next owner.
+	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), w.d.tuning.lease/6)
 	defer cancel()
 	if err := w.finish(ctx, false); err != nil {
