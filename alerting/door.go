@@ -63,6 +63,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.people, r.holds()),
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
+	p.ledger.after = r.people.after
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {
 		return nil, err
@@ -238,6 +239,10 @@ func (p *partition) takeIn(now time.Time) {
 	for _, o := range outcomes {
 		if line := p.ledger.Outcome(o, now); line != nil {
 			p.outbox = append(p.outbox, line)
+			if other := p.ledger.Fallback(line, now); other != nil {
+				p.outbox, p.intents = append(p.outbox, other), append(p.intents, other)
+				p.desk.Told(other)
+			}
 		}
 	}
 }

@@ -226,6 +226,15 @@ func (d *Desk) step(inc *incident, code string, now time.Time) {
 	inc.say(d)
 }
 
+// Told takes in that the ledger tells somebody by another way: there it is told that it is over, too.
+func (d *Desk) Told(p *event.Page) {
+	if inc := d.incidents[p.Incident]; inc != nil && !slices.Contains(inc.told, whoOf(p)) {
+		inc.told = append(inc.told, whoOf(p))
+		inc.touch(d)
+		inc.say(d)
+	}
+}
+
 // again begins the escalation anew: what was held back or looked after is still there.
 func (d *Desk) again(inc *incident, code string, now time.Time) {
 	if len(inc.told) == 0 || inc.rec.State != event.IncidentOpen {

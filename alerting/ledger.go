@@ -14,6 +14,8 @@ type Ledger struct {
 	policy Policy
 	// dedups says whether a receiver folds a page that arrives twice.
 	dedups func(receiver string) bool
+	// after names a person's next way after one that does not work; nil and "" are none.
+	after func(receiver, person string) string
 
 	open   map[string][]*entry // Unsettled pages by incident and receiver, in the order in which they must arrive.
 	queues map[string]*queue   // By receiver.
@@ -98,7 +100,7 @@ func (l *Ledger) add(p *event.Page) {
 }
 
 // lane is where pages must not overtake each other.
-func lane(p *event.Page) string { return p.Incident + "\x00" + p.Receiver }
+func lane(p *event.Page) string { return p.Incident + "\x00" + whoOf(p) }
 
 // Due returns the pages to send now; each is under way until its Outcome is given. A page waits for those of the same
 // incident and receiver before it, and no receiver gets more than a few at a time.
@@ -166,6 +168,34 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	}
 	return &p
 }
+
+// Fallback returns the page that tells a person by the next way when the one of line, which Outcome returned, does not
+// work; nil when there is no need or no other way. It is to be published, added, and the desk is to know of it.
+func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
+	if line.Person == "" || line.Kind != event.PageFiring || line.Stage == event.PageSent || l.after == nil {
+		return nil
+	}
+	if line.Stage == event.PageRetrying && now.Sub(line.Created) < l.policy.FallbackAfter {
+		return nil
+	}
+	way := l.after(line.Receiver, line.Person)
+	if way == "" {
+		return nil
+	}
+	p := *line
+	p.Receiver, p.Stage, p.Attempts, p.Response, p.PossibleDuplicate = way, event.PageIntent, 0, "", false
+	p.ID = event.ComputeID("page", line.ID, way)
+	p.DedupKey = DedupKey(p.Incident, whoOf(&p))
+	p.Created, p.Updated, p.NextTry = now, now, time.Time{}
+	p.Reason = event.Reason{Code: ReasonFallback, Text: line.Receiver + " does not work: " + line.Response, Causes: []string{line.ID}}
+	if l.Known(p.ID) {
+		return nil
+	}
+	return &p
+}
+
+// ReasonFallback: another way to the person did not work.
+const ReasonFallback = "fallback"
 
 // retryIn is the pause after so many attempts: from one second it doubles up to a minute.
 func retryIn(attempts int) time.Duration {

@@ -208,3 +208,48 @@ func TestEveryPageSettlesOnceInOrder(t *testing.T) {
 		}
 	})
 }
+
+// A person whose first way does not work is told by the next one: at once when it refuses, else when it did not work for
+// two minutes; once by each way.
+func TestAPersonIsToldByTheNextWay(t *testing.T) {
+	for name, c := range map[string]struct {
+		outcome Outcome
+		after   time.Duration
+		want    string
+	}{
+		"refused":           {Outcome{Err: errors.New("no such user"), Permanent: true}, 0, "mail"},
+		"away for a moment": {Outcome{Err: errors.New("refused")}, time.Minute, ""},
+		"away for long":     {Outcome{Err: errors.New("refused")}, 2 * time.Minute, "mail"},
+		"told":              {Outcome{Response: "ok"}, 5 * time.Minute, ""},
+	} {
+		l, now := newLedger()
+		l.after = func(receiver, _ string) string { return map[string]string{"pager": "mail"}[receiver] }
+		p := &event.Page{ID: "p", Incident: "i", Receiver: "pager", Person: "jo", Kind: event.PageFiring, Stage: event.PageIntent, Created: now, Updated: now}
+		l.Add(p)
+		l.Due(now)
+		now = now.Add(c.after)
+		c.outcome.Page = "p"
+		line := l.Outcome(c.outcome, now)
+		other := l.Fallback(line, now)
+		if got := receiverOf(other); got != c.want {
+			t.Fatalf("%s: told by %q, want %q", name, got, c.want)
+		}
+		if other == nil {
+			continue
+		}
+		if other.ID == p.ID || other.DedupKey == line.DedupKey || other.Stage != event.PageIntent || other.Reason.Code != ReasonFallback {
+			t.Errorf("%s: %+v", name, other)
+		}
+		l.Add(other)
+		if l.Fallback(line, now) != nil || l.Fallback(&event.Page{ID: other.ID, Receiver: "mail", Person: "jo", Kind: event.PageFiring, Stage: event.PageFailed}, now) != nil {
+			t.Errorf("%s: told by a way twice, or by one that is not there", name)
+		}
+	}
+}
+
+func receiverOf(p *event.Page) string {
+	if p == nil {
+		return ""
+	}
+	return p.Receiver
+}

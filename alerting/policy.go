@@ -32,6 +32,8 @@ type Policy struct {
 	FlapWindow time.Duration `yaml:"flap_window"`
 	FlapCount  int           `yaml:"flap_count"`
 	FlapCalm   time.Duration `yaml:"flap_calm"`
+	// FallbackAfter is how long a person's way may not work before the next one is tried, too.
+	FallbackAfter time.Duration `yaml:"fallback_after"`
 	// AckFor is how long an acknowledgement holds that does not say until when.
 	AckFor time.Duration `yaml:"ack_for"`
 	// RetryFor is how long a page that cannot be delivered is tried again, SendTimeout how long one attempt may take.
@@ -44,7 +46,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, VerifyTimeout: 15 * time.Second, VerifyAtOnce: 32, Settle: time.Minute,
 		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
-		SimilarWithin: time.Minute, SimilarCount: 4, AckFor: 4 * time.Hour,
+		SimilarWithin: time.Minute, SimilarCount: 4, AckFor: 4 * time.Hour, FallbackAfter: 2 * time.Minute,
 		Unreachable: `(?i)(target|instance|host|node|server|switch|router|device|machine|vm|hypervisor|site|ping|probe)[ _-]?(is)?[ _-]?(down|unreachable|offline|failed|not_?responding|no_?response)`,
 		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second,
 	}
@@ -71,6 +73,7 @@ func (p *Policy) Validate() []conf.Complaint {
 	check(p.FlapCount >= 2, "flap_count", "flap_count is below 2", "use 2 or more")
 	check(p.FlapCalm >= 0, "flap_calm", "flap_calm is negative", "use 0s or more")
 	check(p.AckFor >= time.Minute, "ack_for", "ack_for is below a minute", "use 1m or more")
+	check(p.FallbackAfter >= 0, "fallback_after", "fallback_after is negative", "use 0s or more")
 	check(p.RetryFor >= time.Minute, "retry_for", "retry_for is below a minute", "use 1m or more")
 	check(p.SendTimeout >= time.Second, "send_timeout", "send_timeout is below a second", "use 1s or more")
 	return all

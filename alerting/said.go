@@ -17,16 +17,15 @@ type said struct {
 	silences map[string]*event.Silence
 	commands []*event.Command // About incidents, oldest first.
 	watchers map[*partition]struct{}
-	ready    sync.WaitGroup // Until everything that was stored has been read.
+	unread   int           // Topics of which not everything that was stored has been read.
+	ready    chan struct{} // Closed when there are none.
 }
 
 // rememberCommands is how far back commands are read: what nobody took in for so long is not taken in any more.
 const rememberCommands = 7 * 24 * time.Hour
 
 func newSaid() *said {
-	s := &said{silences: map[string]*event.Silence{}, watchers: map[*partition]struct{}{}}
-	s.ready.Add(3)
-	return s
+	return &said{silences: map[string]*event.Silence{}, watchers: map[*partition]struct{}{}, unread: 3, ready: make(chan struct{})}
 }
 
 // news is something that people said, for the post of a partition.
@@ -45,7 +44,7 @@ func (s *said) follow(ctx context.Context, b *bus.Bus, p *people) error {
 	run := func(f func(caughtUp func()) error) {
 		tasks.Go(func() {
 			var once sync.Once
-			errs <- f(func() { once.Do(s.ready.Done) })
+			errs <- f(func() { once.Do(s.read) })
 			cancel()
 		})
 	}
@@ -91,6 +90,15 @@ func (s *said) follow(ctx context.Context, b *bus.Bus, p *people) error {
 	return <-errs
 }
 
+// read counts a topic that has been read.
+func (s *said) read() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.unread--; s.unread == 0 {
+		close(s.ready)
+	}
+}
+
 func aboutIncidents(k event.CommandKind) bool {
 	return slices.Contains([]event.CommandKind{
 		event.Acknowledge, event.Unacknowledge, event.Assign, event.Remark, event.Resolve, event.Snooze,
@@ -105,10 +113,8 @@ func (s *said) tell(n news) {
 
 // watch gives a partition everything that was said, and from then on what comes.
 func (s *said) watch(ctx context.Context, p *partition) error {
-	ready := make(chan struct{})
-	go func() { s.ready.Wait(); close(ready) }()
 	select {
-	case <-ready:
+	case <-s.ready:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
