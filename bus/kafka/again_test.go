@@ -96,9 +96,27 @@ func eventually(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// remove takes topics away, as an administrator does.
+// remove takes topics away, as an administrator does, and returns when the brokers know it: what they store before that goes
+// with the topic.
 func remove(t *testing.T, addresses []string, names ...string) {
 	t.Helper()
+	d := dialled(t, Config{Brokers: addresses, Prefix: "nobody"})
+	if err := d.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	which := func() map[string]topicID {
+		ids, err := d.link.identities(t.Context(), names)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ids
+	}
+	before := which()
+	defer eventually(t, "the brokers to know it", func() bool {
+		now := which()
+		return !slices.ContainsFunc(names, func(name string) bool { id, there := now[name]; return there && id == before[name] })
+	})
 	client := &kafkago.Client{Addr: kafkago.TCP(addresses...), Timeout: 10 * time.Second}
 	res, err := client.DeleteTopics(t.Context(), &kafkago.DeleteTopicsRequest{Topics: names})
 	if err != nil {
