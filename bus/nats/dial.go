@@ -60,11 +60,12 @@ func (d *Driver) options(l *link) []nats.Option {
 				apart(err)
 			}
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if l.isDown() {
-				apart(err)
-			} else {
+		nats.ErrorHandler(func(_ *nats.Conn, about *nats.Subscription, err error) {
+			switch {
+			case !l.isDown():
 				l.hear(err, d.config.InboxPrefix, warn)
+			case about == nil: // What a subscription misses meanwhile is no reason.
+				apart(err)
 			}
 		}),
 	}

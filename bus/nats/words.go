@@ -78,6 +78,9 @@ func (c *Config) whyRefused(err error, text string) string {
 	}
 	switch ways := c.ways(); {
 	case c.CredsFile != "":
+		if what, do := c.judgeCreds(); what != "" { // They were good at the start.
+			return what + ": " + do
+		}
 		return "the server refuses the credentials of creds_file: the user or its account is not known there, or no longer"
 	case c.NkeyFile != "":
 		return "the server refuses the nkey of nkey_file: add its public key to the server's users"

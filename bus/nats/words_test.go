@@ -3,6 +3,7 @@ package nats
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
@@ -325,4 +327,46 @@ func TestIntegrationAnOldServerIsNamed(t *testing.T) {
 	t.Parallel()
 	_, err := reached(t, Config{URLs: brokers.OldNATS(t).URLs})
 	wants(t, err, "server version 2.9.", "is too old", "metadata of streams and consumers with several filters", "from 2.10 on")
+}
+
+// Credentials that ended while Kemi ran are refused like those of a stranger: their file says more.
+func TestCredentialsThatEndedMeanwhileAreSaidToHave(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	seed, public, _ := identity(t)
+	account, err := nkeys.CreateAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, "old.creds", credentials(t, account, public, seed, time.Now().Add(-time.Hour)))
+	write(t, dir, "good.creds", credentials(t, account, public, seed, time.Time{}))
+	old, good := Config{CredsFile: filepath.Join(dir, "old.creds")}, Config{CredsFile: filepath.Join(dir, "good.creds")}
+	wants(t, old.why("nats://a", nats.ErrAuthorization), "old.creds: the credentials expired at 20", "make it with nsc")
+	wants(t, good.why("nats://a", nats.ErrAuthorization), "the user or its account is not known there")
+}
+
+// What subscriptions complain of while the connection is lost is not why it is lost.
+func TestALostConnectionIsNotExplainedBySubscriptions(t *testing.T) {
+	t.Parallel()
+	var said strings.Builder
+	d, err := New(Config{URLs: []string{"nats://127.0.0.1:1"}}, "", obs.New(slog.New(slog.NewTextHandler(&said, nil)), nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := newLink()
+	var o nats.Options
+	for _, set := range d.options(l) {
+		if err := set(&o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o.DisconnectedErrCB(nil, nil)
+	o.AsyncErrorCB(nil, &nats.Subscription{}, nats.ErrConsumerNotActive)
+	if l.reason != nil || said.Len() > 0 {
+		t.Errorf("the reason is %v; it says %s", l.reason, said.String())
+	}
+	o.AsyncErrorCB(nil, nil, nats.ErrAuthorization)
+	if l.reason == nil || !strings.Contains(said.String(), "wants to know who we are") {
+		t.Errorf("the reason is %v; it says %s", l.reason, said.String())
+	}
 }
