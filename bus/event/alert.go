@@ -41,6 +41,10 @@ type Alert struct {
 	StartsAt time.Time `json:"starts_at"`
 	// EndsAt is since when it is no more; only when resolved.
 	EndsAt time.Time `json:"ends_at,omitzero"`
+	// Until is when it ends by itself unless it is said again; zero is never. Only an alert from elsewhere has it.
+	Until time.Time `json:"until,omitzero"`
+	// GeneratorURL shows the rule where it was judged; only an alert from elsewhere has it.
+	GeneratorURL string `json:"generator_url,omitempty"`
 	// Updated is when this transition became true.
 	Updated time.Time `json:"updated"`
 	// Finding is the identity of the finding that made the transition.

@@ -21,6 +21,13 @@ const (
 // not. It makes no alert; it is how alerting knows the world. Said on change, and for every verifying poll.
 const RuleReachable = "kemi:reachable"
 
+// RulePrefixElsewhere begins the names of rules that others judge, who told of it by Alertmanager's API: the alert's name
+// follows.
+const RulePrefixElsewhere = "alertmanager/"
+
+// ReasonElsewhere is the code of what others judged.
+const ReasonElsewhere = "from-elsewhere"
+
 // Finding is one rule's verdict on one series, said on change and refreshed while it fires.
 type Finding struct {
 	// Rule is "group/alert name" or a built-in name.
@@ -43,6 +50,10 @@ type Finding struct {
 	Value float64 `json:"value"`
 	// Since is when the condition became true (pending, firing) or false (ok).
 	Since time.Time `json:"since"`
+	// Until is when firing ends by itself unless it is said again; zero is never. Only what comes from elsewhere says so.
+	Until time.Time `json:"until,omitzero"`
+	// GeneratorURL shows the rule where it was judged; only what comes from elsewhere says so.
+	GeneratorURL string `json:"generator_url,omitempty"`
 	// At is the slot of the reading that decided.
 	At time.Time `json:"at"`
 	// Reading is the identity of the reading that decided.

@@ -1,6 +1,9 @@
 package alert
 
 import (
+	"cmp"
+	"maps"
+	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -13,16 +16,27 @@ const refreshAfter = 24 * time.Hour
 // that is delivered again can raise it.
 const rememberFor = 7 * 24 * time.Hour
 
+// patience is how long after a take-over nothing ends by time: who says a problem again does so every minute or two,
+// and could not be heard while nobody owned the partition.
+const patience = 2 * time.Minute
+
+// ReasonOver is the code of the end of a problem that nobody said again.
+const ReasonOver = "not-said-again"
+
 // Desk holds the problems of one partition. It is for one goroutine.
 type Desk struct {
 	firing map[string]*event.Alert // never changed, only replaced
+	// ends are those of firing that end by themselves.
+	ends map[string]*event.Alert
+	// listens is when the desk first looked at the clock.
+	listens time.Time
 	// seen is the At of the newest finding about a problem, firing or not long resolved.
 	seen map[string]time.Time
 }
 
 // NewDesk makes a desk that knows of no problem.
 func NewDesk() *Desk {
-	return &Desk{firing: map[string]*event.Alert{}, seen: map[string]time.Time{}}
+	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, seen: map[string]time.Time{}}
 }
 
 // Load takes in what was last said of a problem. It keeps the alert, which must not change any more.
@@ -31,10 +45,19 @@ func (d *Desk) Load(a *event.Alert) {
 		return
 	}
 	d.seen[a.ID] = a.Updated
-	if a.State == event.AlertFiring {
-		d.firing[a.ID] = a
-	} else {
+	d.hold(a)
+}
+
+// hold takes in what an alert is now.
+func (d *Desk) hold(a *event.Alert) {
+	delete(d.ends, a.ID)
+	if a.State != event.AlertFiring {
 		delete(d.firing, a.ID)
+		return
+	}
+	d.firing[a.ID] = a
+	if !a.Until.IsZero() {
+		d.ends[a.ID] = a
 	}
 }
 
@@ -61,7 +84,7 @@ func (d *Desk) Finding(f *event.Finding) *event.Alert {
 		}
 		a := follow(old, f)
 		a.Unknown = true
-		d.firing[id] = a
+		d.hold(a)
 		return a
 	case event.VerdictOK:
 		if old == nil {
@@ -72,7 +95,7 @@ func (d *Desk) Finding(f *event.Finding) *event.Alert {
 		if a.EndsAt = f.Since; a.EndsAt.Before(a.StartsAt) {
 			a.EndsAt = a.StartsAt
 		}
-		delete(d.firing, id)
+		d.hold(a)
 		return a
 	}
 	return nil
@@ -85,16 +108,56 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 		a = &event.Alert{
 			ID: id, Name: f.Alert, Rule: f.Rule, State: event.AlertFiring, Target: f.Target, Team: f.Team, Domain: f.Domain,
 			Severity: f.Labels.Get("severity"), Labels: f.Labels, Annotations: f.Annotations, Value: f.Value,
-			StartsAt: f.Since, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
+			StartsAt: f.Since, Until: f.Until, GeneratorURL: f.GeneratorURL, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
 		}
-	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter:
+	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f):
 		a = follow(old, f)
-		a.Unknown, a.Value, a.Annotations = false, f.Value, f.Annotations
+		a.Unknown, a.Value, a.Annotations, a.GeneratorURL = false, f.Value, f.Annotations, f.GeneratorURL
+		// Several may say the same problem: as with Alertmanager the latest end of theirs counts.
+		if f.Until.After(old.Until) {
+			a.Until = f.Until
+		}
 	default:
 		return nil
 	}
-	d.firing[id] = a
+	d.hold(a)
 	return a
+}
+
+// saysMore reports whether a finding from elsewhere has other texts than the alert: whoever judges by rules of ours has
+// the number in them, and would say it every time.
+func saysMore(old *event.Alert, f *event.Finding) bool {
+	return !f.Until.IsZero() && !maps.Equal(f.Annotations, old.Annotations)
+}
+
+// Over returns the ends of the problems that nobody said again in time, by their ids. After a take-over it waits: see
+// patience.
+func (d *Desk) Over(now time.Time) []*event.Alert {
+	if d.listens.IsZero() {
+		d.listens = now
+	}
+	if now.Sub(d.listens) < patience {
+		return nil
+	}
+	var over []*event.Alert
+	for id, old := range d.ends {
+		if now.Before(old.Until) {
+			continue
+		}
+		a := *old
+		a.State, a.Unknown, a.EndsAt, a.Updated = event.AlertResolved, false, a.Until, a.Until
+		if a.Updated.Before(d.seen[id]) {
+			a.Updated = d.seen[id]
+		}
+		a.Reason = event.Reason{Code: ReasonOver, Text: "nobody said again that it fires, which was to be done by " + a.Until.UTC().Format(time.RFC3339), Causes: []string{a.Finding}}
+		d.seen[id] = a.Updated
+		over = append(over, &a)
+	}
+	slices.SortFunc(over, func(a, b *event.Alert) int { return cmp.Compare(a.ID, b.ID) })
+	for _, a := range over {
+		d.hold(a)
+	}
+	return over
 }
 
 // follow is the alert after a finding, in a copy.

@@ -184,3 +184,85 @@ func BenchmarkFinding(b *testing.B) {
 		d.Finding(fs[i%len(fs)])
 	}
 }
+
+// told is what somebody else's rule says, until then unless it is said again.
+func told(at, until time.Duration) *event.Finding {
+	f := finding("1", event.VerdictFiring, at)
+	f.Rule, f.Until = event.RulePrefixElsewhere+"A", epoch.Add(until)
+	f.Annotations = map[string]string{"summary": "the same"}
+	return f
+}
+
+// What nobody says again is over when it said it would be, and not before.
+func TestWhatIsNotSaidAgainIsOver(t *testing.T) {
+	d := alert.NewDesk()
+	d.Over(epoch) // Nobody was deaf.
+	over := func(at time.Duration) string {
+		all := ""
+		for _, a := range d.Over(epoch.Add(at)) {
+			all += show(a) + " " + a.Reason.Code
+		}
+		return all
+	}
+	if got := show(d.Finding(told(10*time.Minute, 15*time.Minute))); got != "1 firing starts=9m59s updated=10m0s" {
+		t.Fatal(got)
+	}
+	if got := over(15*time.Minute - 1); got != "" {
+		t.Fatalf("too early: %s", got)
+	}
+	if a := d.Finding(told(12*time.Minute, 17*time.Minute)); a == nil || !a.Until.Equal(epoch.Add(17*time.Minute)) || !a.StartsAt.Equal(epoch.Add(10*time.Minute-time.Second)) {
+		t.Fatalf("said again: %s", show(a))
+	}
+	if a := d.Finding(told(13*time.Minute, 16*time.Minute)); a != nil {
+		t.Errorf("another says an earlier end: %s", show(a))
+	}
+	if got := over(17*time.Minute - 1); got != "" {
+		t.Errorf("said again, and over: %s", got)
+	}
+	if got, want := over(17*time.Minute), "1 resolved starts=9m59s updated=17m0s ends=17m0s "+alert.ReasonOver; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if got := over(18 * time.Minute); got != "" {
+		t.Errorf("over twice: %s", got)
+	}
+	if a := d.Finding(told(16*time.Minute, 30*time.Minute)); a != nil {
+		t.Errorf("late: %s", show(a))
+	}
+	if got := show(d.Finding(told(20*time.Minute, 25*time.Minute))); got != "1 firing starts=19m59s updated=20m0s" {
+		t.Error(got)
+	}
+	if got := show(d.Finding(finding("1", event.VerdictFiring, 20*time.Minute))); got == "-" || over(999*time.Hour) == "" {
+		t.Errorf("our own rule's alert has no end: %s", got)
+	}
+	if firing, _ := d.Firing(); firing != 1 {
+		t.Errorf("%d fire: what our own rule says has no end", firing)
+	}
+}
+
+// Texts that change are told, and one that nobody could say again while the partition had no owner gets time for it.
+func TestAnEndSurvivesATakeOver(t *testing.T) {
+	d := alert.NewDesk()
+	first := d.Finding(told(0, 5*time.Minute))
+	f := told(time.Minute, 5*time.Minute)
+	f.Annotations = map[string]string{"summary": "another"}
+	if a := d.Finding(f); a == nil || a.Annotations["summary"] != "another" {
+		t.Fatalf("other texts: %s", show(a))
+	}
+	d = alert.NewDesk()
+	d.Load(first)
+	if over := d.Over(epoch.Add(time.Hour)); over != nil {
+		t.Errorf("nobody could say it again, and it is over: %s", show(over[0]))
+	}
+	if a := d.Finding(told(61*time.Minute, 66*time.Minute)); a == nil || !a.StartsAt.Equal(first.StartsAt) {
+		t.Errorf("said again after the take-over: %s", show(a))
+	}
+	if over := d.Over(epoch.Add(65 * time.Minute)); over != nil {
+		t.Errorf("said again, and over: %s", show(over[0]))
+	}
+	if over := d.Over(epoch.Add(66 * time.Minute)); len(over) != 1 || !over[0].EndsAt.Equal(epoch.Add(66*time.Minute)) {
+		t.Errorf("over: %v", over)
+	}
+	if got := d.Over(epoch.Add(67 * time.Minute)); got != nil {
+		t.Error("twice")
+	}
+}

@@ -109,6 +109,9 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 		w.swept = now
 		w.desk.Sweep(now)
 	}
+	for _, a := range w.desk.Over(now) {
+		w.outbox = append(w.outbox, a)
+	}
 	firing, unknown := w.desk.Firing()
 	partition := fmt.Sprint(w.o.Partition)
 	w.room.firing.WithLabelValues(partition, "known").Set(float64(firing - unknown))

@@ -59,6 +59,8 @@ type State struct {
 	alerts    map[string]*event.Alert
 	incidents map[string]*event.Incident
 	pages     map[string]*event.Page
+	silences  map[string]*event.Silence
+	names     names
 	// Findings counts verdicts seen since the start.
 	Findings int
 }
@@ -74,23 +76,29 @@ func (s *State) Forget(now time.Time) {
 		return i.State == event.IncidentResolved && i.Updated.Before(old)
 	})
 	maps.DeleteFunc(s.pages, func(_ string, p *event.Page) bool {
-		return (p.Stage == event.PageSent || p.Stage == event.PageFailed) && p.Updated.Before(old)
+		return (p.Stage == event.PageSent || p.Stage == event.PageFailed || p.Stage == event.PageHeld) && p.Updated.Before(old)
 	})
+	maps.DeleteFunc(s.silences, func(_ string, p *event.Silence) bool { return !p.EndsAt.IsZero() && p.EndsAt.Before(old) })
 }
 
 // NewState makes an empty state.
 func NewState() *State {
 	return &State{
 		targets: map[string]*event.Target{}, reach: map[string]*event.Finding{}, polled: map[string]time.Time{}, alerts: map[string]*event.Alert{},
-		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{},
+		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{}, silences: map[string]*event.Silence{}, names: names{},
 	}
 }
 
 // SetTarget adds or replaces a target.
-func (s *State) SetTarget(t *event.Target) { s.targets[t.ID] = t }
+func (s *State) SetTarget(t *event.Target) {
+	s.names.remove(s.targets[t.ID])
+	s.targets[t.ID] = t
+	s.names.add(t)
+}
 
 // RemoveTarget forgets a target.
 func (s *State) RemoveTarget(id string) {
+	s.names.remove(s.targets[id])
 	delete(s.targets, id)
 	delete(s.reach, id)
 	delete(s.polled, id)

@@ -21,6 +21,7 @@ type Model struct {
 	bus   *bus.Bus
 	mu    sync.RWMutex
 	state *State
+	await []chan struct{} // Closed when the state changes.
 	ready chan struct{}
 }
 
@@ -43,6 +44,30 @@ func (m *Model) write(f func(*State)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	f(m.state)
+	for _, c := range m.await {
+		close(c)
+	}
+	m.await = nil
+}
+
+// Await calls f with the state whenever that changed, until f is content or ctx ends, and reports which; f must neither
+// change nor keep the state.
+func (m *Model) Await(ctx context.Context, f func(*State) bool) bool {
+	for {
+		m.mu.Lock()
+		if f(m.state) {
+			m.mu.Unlock()
+			return true
+		}
+		c := make(chan struct{})
+		m.await = append(m.await, c)
+		m.mu.Unlock()
+		select {
+		case <-c:
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // reachability is how far back verdicts are looked for at the start: the rules say twice as often whether a target
@@ -52,16 +77,16 @@ const reachability = time.Hour
 // Run follows the bus until ctx ends.
 func (m *Model) Run(ctx context.Context) error {
 	var caughtUp sync.WaitGroup
-	caughtUp.Add(5)
+	caughtUp.Add(6)
 	go func() {
 		caughtUp.Wait()
 		close(m.ready)
 	}()
-	var once [5]sync.Once
+	var once [6]sync.Once
 	up := func(i int) func() { return func() { once[i].Do(caughtUp.Done) } }
 
 	var g run.Group
-	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, func(s *State) { clear(s.targets) }, up(0)))
+	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, func(s *State) { clear(s.targets); clear(s.names) }, up(0)))
 	g.Add("findings", func(ctx context.Context) error {
 		return bus.Follow(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, func(msg bus.Message[event.Finding]) error {
 			if !msg.Removed() {
@@ -95,6 +120,7 @@ func (m *Model) Run(ctx context.Context) error {
 	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, func(s *State) { clear(s.alerts) }, up(2)))
 	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, func(s *State) { clear(s.incidents) }, up(3)))
 	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, func(s *State) { clear(s.pages) }, up(4)))
+	g.Add("silences", followed(m, (*State).SetSilence, (*State).RemoveSilence, func(s *State) { clear(s.silences) }, up(5)))
 	return g.Run(ctx)
 }
 

@@ -1,0 +1,143 @@
+// Package alertmanager serves Alertmanager's API, version 2, under /api/v2.
+//
+// In: requests of Prometheus, amtool, Grafana and of whatever else knows Alertmanager. Out: what its openapi.yaml says:
+// the alerts that fire, whoever judged them, with what holds their pages back; silences; alerts from elsewhere as
+// findings on the bus.
+// It promises that what it answered with success is on the bus, that an alert about a target of ours belongs to it
+// like those of our own rules, and that what it refuses is named one by one while the rest is taken.
+// It never decides who is told, and keeps nothing but what it can read again.
+package alertmanager
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/alerting/route"
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/obs"
+)
+
+// Prefix is where the API lives.
+const Prefix = "/api/v2"
+
+// Told is what alerting knows by its configuration.
+type Told interface {
+	// Holds is what holds pages back by configuration: a new set.
+	Holds() *hush.Set
+	// Receivers lists the receivers by name, sorted.
+	Receivers() []string
+	// Teams lists the teams by name, sorted.
+	Teams() []string
+}
+
+// Options of New. All but Route, Scope and Version are required.
+type Options struct {
+	Bus   *bus.Bus
+	Model *view.Model
+	Told  Told
+	// Route is what stands under `route:`; it may be absent.
+	Route   conf.Node
+	Scope   obs.Scope
+	Version string
+	// Started is since when Kemi runs.
+	Started time.Time
+}
+
+type api struct {
+	Options
+	tree   *route.Tree
+	mux    http.ServeMux
+	alerts *prometheus.CounterVec
+	held   held
+
+	saidMu sync.Mutex
+	said   time.Time // When something was last warned of.
+}
+
+// New makes the handler.
+func New(o Options) http.Handler {
+	a := &api{Options: o}
+	a.Scope = o.Scope.For("alertmanager")
+	a.alerts = a.Scope.Counter("kemi_alertmanager_alerts_received_total", "Alerts that came through Alertmanager's API, by what became of them: firing, resolved, known (it changed nothing), refused.", "status")
+	set := o.Told.Holds()
+	a.held = held{set: set, inhibitor: set.Inhibitor(), silences: map[string]*event.Silence{}, sources: map[string]*event.Alert{}}
+	// Its mistakes were said by alerting, which reads it as well.
+	a.tree, _ = route.New(o.Route, route.Known{Receivers: o.Told.Receivers(), Teams: o.Told.Teams(), Intervals: set.Intervals()}, route.AlertmanagerWaits())
+	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /status": a.status, "GET /receivers": a.receivers,
+		"GET /alerts": a.list, "POST /alerts": a.post, "GET /alerts/groups": a.groups,
+		"GET /silences": a.silences, "POST /silences": a.silence,
+		"GET /silence/{id}": a.oneSilence, "DELETE /silence/{id}": a.expire,
+	} {
+		method, path, _ := strings.Cut(pattern, " ")
+		a.mux.HandleFunc(method+" "+Prefix+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Cache-Control", "no-store")
+			if err := handle(w, r); err != nil {
+				refuse(w, err)
+			}
+		})
+	}
+	a.mux.HandleFunc(Prefix+"/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, wrong(http.StatusNotFound, "nothing at %s %s: see Alertmanager's api/v2/openapi.yaml", r.Method, r.URL.Path))
+	})
+	return &a.mux
+}
+
+// refusal is an error with its code of HTTP.
+type refusal struct {
+	code int
+	what string
+}
+
+func (e *refusal) Error() string { return e.what }
+
+func wrong(code int, format string, args ...any) error {
+	return &refusal{code, fmt.Sprintf(format, args...)}
+}
+
+// bad is a request that cannot be done as it is.
+func bad(format string, args ...any) error { return wrong(http.StatusBadRequest, format, args...) }
+
+// refuse answers with what is wrong, as a string in JSON: that is what openapi.yaml says of errors.
+func refuse(w http.ResponseWriter, err error) {
+	var e *refusal
+	if !errors.As(err, &e) {
+		e = &refusal{http.StatusInternalServerError, err.Error()}
+	}
+	answerWith(w, e.code, e.what)
+}
+
+func answer(w http.ResponseWriter, body any) error {
+	answerWith(w, http.StatusOK, body)
+	return nil
+}
+
+func answerWith(w http.ResponseWriter, code int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(body) // The caller has left; there is nobody to tell.
+}
+
+// decode reads what was posted.
+func decode(w http.ResponseWriter, r *http.Request, most int64, v any) error {
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, most)).Decode(v)
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		return bad("the request has more than %d bytes: send it in parts", most)
+	case err != nil:
+		return bad("read the request: %v", err)
+	}
+	return nil
+}

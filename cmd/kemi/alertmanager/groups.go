@@ -1,0 +1,70 @@
+package alertmanager
+
+import (
+	"cmp"
+	"net/http"
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/alerting/route"
+	"kemi.dev/kemi/bus/event"
+)
+
+// groups answers GET /alerts/groups: the alerts by the routes that they take and by the labels that those group by. What
+// goes to its owner by no route of the configuration is grouped by team. Kemi's own grouping is by cause: that is what
+// incidents are.
+func (a *api) groups(w http.ResponseWriter, r *http.Request) error {
+	f, err := readFilter(r.URL.Query())
+	if err != nil {
+		return err
+	}
+	return answer(w, a.grouped(&f, time.Now()))
+}
+
+func (a *api) grouped(f *filter, now time.Time) []alertGroup {
+	a.held.mu.Lock()
+	defer a.held.mu.Unlock()
+	type key struct{ receiver, group string }
+	groups := map[key]*alertGroup{}
+	for _, s := range a.selected(f, now) {
+		s.ways = a.waysOf(s.alert)
+		for _, way := range s.ways {
+			if !f.takes(way.receiver) {
+				continue
+			}
+			if !f.muted && a.muted(&way, now) {
+				continue
+			}
+			st := a.judge(&s, way.Mute, way.Active, now)
+			if !f.wants(st) {
+				continue
+			}
+			labels := way.GroupLabels(s.alert.Labels)
+			if a.tree == nil {
+				labels = event.LabelsOf(map[string]string{route.TeamLabel: way.Team})
+			}
+			k := key{way.receiver, way.Key + ":" + labels.String()}
+			if groups[k] == nil {
+				groups[k] = &alertGroup{Alerts: []gettableAlert{}, Labels: labels.Map(), Receiver: receiver{way.receiver}, RouteLabels: labelSet{}}
+			}
+			groups[k].Alerts = append(groups[k].Alerts, word(&s, st, now))
+		}
+	}
+	keys := make([]key, 0, len(groups))
+	for k, g := range groups {
+		keys = append(keys, k)
+		slices.SortFunc(g.Alerts, func(x, y gettableAlert) int { return cmp.Compare(x.Fingerprint, y.Fingerprint) })
+	}
+	slices.SortFunc(keys, func(x, y key) int { return cmp.Or(cmp.Compare(x.group, y.group), cmp.Compare(x.receiver, y.receiver)) })
+	all := []alertGroup{}
+	for _, k := range keys {
+		all = append(all, *groups[k])
+	}
+	return all
+}
+
+// muted reports whether a way is mute at that time for whatever takes it.
+func (a *api) muted(w *way, now time.Time) bool {
+	return slices.ContainsFunc(a.held.set.Why(hush.Subject{Mute: w.Mute, Active: w.Active}, now), func(r event.Reason) bool { return r.Code == hush.CodeMuted })
+}
