@@ -53,10 +53,10 @@ type Config struct {
 	TimeIntervals     conf.Node `yaml:"time_intervals"`
 	MuteTimeIntervals conf.Node `yaml:"mute_time_intervals"`
 	// Maintenance lists windows in which nobody is called.
-	Maintenance conf.Node `yaml:"maintenance"`
-	Alerting    conf.Node `yaml:"alerting"`
-	Grafana   *dashboards.Config   `yaml:"grafana"`
-	Log       Log                  `yaml:"log"`
+	Maintenance conf.Node          `yaml:"maintenance"`
+	Alerting    conf.Node          `yaml:"alerting"`
+	Grafana     *dashboards.Config `yaml:"grafana"`
+	Log         Log                `yaml:"log"`
 	// CanaryEvery is the interval of the canary's trips.
 	CanaryEvery time.Duration `yaml:"canary_every"`
 
