@@ -82,13 +82,6 @@ var (
 			return []string{i.ID[:min(8, len(i.ID))], string(i.State), i.Cause, i.Team, ago(i.OpenedAt), strconv.Itoa(i.SuppressedTotal), i.Title}
 		}),
 	}
-	pagesView = listed{
-		"pages", "page", "The ledger: who was told what, and what came of it", "intent, retrying, sent, failed",
-		[]string{"id", "when", "kind", "receiver", "stage", "attempts", "title"},
-		rowsOf(func(p event.Page) []string {
-			return []string{p.ID[:min(8, len(p.ID))], ago(p.Created), string(p.Kind), p.Receiver, string(p.Stage), strconv.Itoa(p.Attempts), p.Title}
-		}),
-	}
 )
 
 // newList makes "kemi NAME list" and "kemi NAME show".

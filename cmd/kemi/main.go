@@ -80,7 +80,7 @@ Look at what runs:      kemi targets list, kemi incidents list, kemi tail readin
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
-		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newList(pagesView),
+		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newPages(),
 		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(),
 	)
 	return root

@@ -35,8 +35,9 @@ func New(b *bus.Bus, m *view.Model, status func() any) http.Handler {
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Alert(id)) })
 	resource(mux, a, "incidents", "state team target", []string{string(event.IncidentVerifying), string(event.IncidentOpen), string(event.IncidentResolved)}, func(s *view.State, f view.Filter) any { return s.Incidents(f) },
 		func(s *view.State, id string) (any, bool) { return orNothing(s.Incident(id)) })
-	resource(mux, a, "pages", "state team target incident", pageStages(), func(s *view.State, f view.Filter) any { return s.Pages(f) },
-		func(s *view.State, id string) (any, bool) { return orNothing(s.Page(id)) })
+	single(mux, a, "pages", func(s *view.State, id string) (any, bool) { return orNothing(s.Page(id)) })
+	mux.HandleFunc("GET "+Prefix+"/pages", a.pages)
+	mux.HandleFunc("GET "+Prefix+"/ledger", a.ledger)
 	mux.HandleFunc("POST "+Prefix+"/commands", a.command)
 	mux.HandleFunc("GET "+Prefix+"/events.asyncapi.yaml", document)
 	mux.HandleFunc("GET "+Prefix+"/topics", a.topics)
@@ -81,6 +82,11 @@ func resource(mux *http.ServeMux, a *api, name, filters string, states []string,
 		a.model.Read(func(s *view.State) { body = list(s, f) })
 		answer(w, http.StatusOK, body)
 	})
+	single(mux, a, name, one)
+}
+
+// single adds a single thing by its id.
+func single(mux *http.ServeMux, a *api, name string, one func(*view.State, string) (any, bool)) {
 	mux.HandleFunc("GET "+Prefix+"/"+name+"/{id}", func(w http.ResponseWriter, r *http.Request) {
 		var body any
 		var found bool
