@@ -75,7 +75,8 @@ func newRoot() *cobra.Command {
 See it work:            kemi demo
 Run it on your site:    kemi check -c kemi.yaml && kemi run -c kemi.yaml
 Ask a device now:       kemi poll --snmp 2c:public@192.0.2.1
-Look at what runs:      kemi targets list, kemi incidents list, kemi tail readings.v1`,
+Look at what runs:      kemi targets list, kemi incidents list, kemi tail readings.v1
+When you were called:   kemi ack INCIDENT, kemi silence add, kemi oncall`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -83,6 +84,7 @@ Look at what runs:      kemi targets list, kemi incidents list, kemi tail readin
 		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newPages(),
 		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(),
 	)
+	root.AddCommand(append(newActs(), newOnCall(), newSilence(), newMaintenance())...)
 	return root
 }
 

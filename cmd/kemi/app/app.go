@@ -29,6 +29,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
@@ -73,6 +74,7 @@ type App struct {
 	collector  *collector.Room
 	processors *processors.Room
 	alerting   *alerting.Room
+	duty       *api.Duty
 }
 
 // Options of New beyond the configuration.
@@ -156,6 +158,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	if a.scheduler, err = scheduler.New(scheduler.Options{Bus: a.bus, Zones: cfg.Zones, Canary: a.canary, Scope: a.scope}); err != nil {
 		return nil, err
 	}
+	a.duty = &api.Duty{Bus: a.bus, Model: a.model, Roster: a.alerting.Roster(), Holds: a.alerting.Holds}
 	a.guard, err = a.newGuard(a.routes())
 	return a, err
 }
@@ -282,6 +285,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	opened := make(chan struct{})
 	g.Add("http", func(ctx context.Context) error { return a.serve(ctx, ln) })
 	g.Add("bus", func(ctx context.Context) error { return a.carry(ctx, opened) }, opened)
+	if a.has(RoleAPI) && !a.has(RoleAlerting) { // Who runs alerting hears of overrides there.
+		g.Add("overrides", a.duty.FollowOverrides)
+	}
 	if a.has(RoleAPI) && !a.alone { // Another process may read the sources.
 		g.Add("sources", a.cmdb.Follow)
 	}

@@ -27,6 +27,7 @@ func (a *App) routes() http.Handler {
 	if a.has(RoleAPI) {
 		mux.Handle("/", console.New(&pages{a}))
 		mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
+		a.duty.Register(mux)
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
 	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
