@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -131,7 +132,11 @@ func answerWith(w http.ResponseWriter, code int, body any) {
 
 // decode reads what was posted.
 func decode(w http.ResponseWriter, r *http.Request, most int64, v any) error {
-	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, most)).Decode(v)
+	// All of it first: what is too long is not worth parsing.
+	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
+	if err == nil {
+		err = json.Unmarshal(data, v)
+	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"kemi.dev/kemi/cmd/kemi/alertmanager"
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
@@ -28,6 +29,9 @@ func (a *App) routes() http.Handler {
 		mux.Handle("/", console.New(&pages{a}))
 		mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
 		a.duty.Register(mux)
+		mux.Handle(alertmanager.Prefix+"/", alertmanager.New(alertmanager.Options{
+			Bus: a.bus, Model: a.model, Told: a.alerting, Route: a.Config.Route, Scope: a.scope, Version: a.Version, Started: a.started,
+		}))
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
 	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
