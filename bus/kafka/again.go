@@ -96,6 +96,12 @@ func (d *Driver) lookAfter(ctx context.Context) {
 // restore makes again what was ensured and is not there any more.
 func (d *Driver) restore(ctx context.Context) error {
 	missing, err := d.identify(ctx)
+	if err == nil && len(missing) > 0 && pause.For(ctx, 10*d.tuning.again) {
+		// A broker that was just started may not have known yet.
+		var still []string
+		still, err = d.identify(ctx)
+		missing = slices.DeleteFunc(missing, func(name string) bool { return !slices.Contains(still, name) })
+	}
 	if err != nil {
 		return err
 	}

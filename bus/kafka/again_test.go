@@ -321,6 +321,37 @@ func TestTopicsThatCannotBeMadeAgainAreSaid(t *testing.T) {
 	stores(t, d, "quiet.v1", "k", "after")
 }
 
+// A broker that was just started may not know of topics at first: nothing is lost, and nobody is alarmed.
+func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
+	t.Parallel()
+	c := fake(t, t.TempDir())
+	var log journal
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	d.scope = logging(&log)
+	if err := d.Ensure(t.Context(), ownTopics); err != nil {
+		t.Fatal(err)
+	}
+	var ignorant, looks atomic.Int64
+	c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if req.GetVersion() != versionMetadata || looks.Add(1) > 1 {
+			return nil, nil, false
+		}
+		ignorant.Add(1)
+		res := req.ResponseKind().(*kmsg.MetadataResponse)
+		for _, t := range req.(*kmsg.MetadataRequest).Topics {
+			one := kmsg.NewMetadataResponseTopic()
+			one.Topic, one.ErrorCode = t.Topic, int16(kafkago.UnknownTopicOrPartition)
+			res.Topics = append(res.Topics, one)
+		}
+		return res, nil, true
+	})
+	eventually(t, "some looks", func() bool { return looks.Load() >= 4 })
+	if ignorant.Load() != 1 || strings.Contains(log.String(), "level=ERROR") || d.Health() != nil {
+		t.Errorf("%d answers of one who does not know: %s, %v", ignorant.Load(), log.String(), d.Health())
+	}
+}
+
 // A position that is not there yet, such as one that was written down of a log before, disturbs nobody: what is there is read.
 func TestAReplayFromBeyondTheEndDisturbsNobody(t *testing.T) {
 	t.Parallel()
