@@ -55,7 +55,9 @@ type Options struct {
 	Policy conf.Node
 	// ExternalURL is where people reach the console; pages link there.
 	ExternalURL string
-	Canary      *canary.Tracker
+	// AckURL makes the link with which whoever gets a page acknowledges; see notify.Env. It may be nil.
+	AckURL func(p *event.Page) string
+	Canary *canary.Tracker
 	// Inboxes, when given, holds the receivers of kind inbox, for whoever wants to look into them.
 	Inboxes *inbox.Set
 }
@@ -93,7 +95,7 @@ func New(o Options) (*Room, conf.Problems) {
 		unsent:   scope.Gauge("kemi_alerting_unsent_pages", "Pages that are neither sent nor failed.", "partition"),
 	}
 	problems := o.Policy.Into(&r.policy)
-	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/"), Dir: o.Dir, Contact: func(person string) (notify.Contact, bool) { return r.people.contact(person) }}
+	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/"), Dir: o.Dir, AckURL: o.AckURL, Contact: func(person string) (notify.Contact, bool) { return r.people.contact(person) }}
 	boxes := o.Inboxes
 	if boxes == nil {
 		boxes = &inbox.Set{}

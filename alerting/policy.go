@@ -39,6 +39,9 @@ type Policy struct {
 	// RetryFor is how long a page that cannot be delivered is tried again, SendTimeout how long one attempt may take.
 	RetryFor    time.Duration `yaml:"retry_for"`
 	SendTimeout time.Duration `yaml:"send_timeout"`
+	// LinkKeyFile holds the key of the links to acknowledge, for several processes on one bus; one that has its bus to
+	// itself makes a key in its data directory.
+	LinkKeyFile string `yaml:"link_key_file"`
 }
 
 // DefaultPolicy is the policy of a configuration that says nothing.

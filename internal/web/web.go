@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -72,7 +73,8 @@ func CheckListen(addr string, auth *Auth, insecure bool) error {
 }
 
 // Guard lets requests through to next: see the package comment. externalURL, if not empty, names the host that a
-// reverse proxy in front is called by. open lists paths that need no token.
+// reverse proxy in front is called by. open lists paths that need no token; one that ends in a slash is everything right
+// below it.
 type Guard struct {
 	file   string // of tokens; empty: nobody needs one
 	tokens atomic.Pointer[[][sha256.Size]byte]
@@ -131,7 +133,7 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "this Host is not served here; set external_url to the name you use", http.StatusMisdirectedRequest)
 		return
 	}
-	if g.file != "" && !g.open[r.URL.Path] && !g.authentic(r) {
+	if g.file != "" && !g.isOpen(r.URL.Path) && !g.authentic(r) {
 		w.Header().Set("WWW-Authenticate", `Basic realm="kemi"`)
 		http.Error(w, "a token is needed: Authorization: Bearer …", http.StatusUnauthorized)
 		return
@@ -141,6 +143,15 @@ func (g *Guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Frame-Options", "DENY")
 	h.Set("Referrer-Policy", "same-origin")
 	g.next.ServeHTTP(w, r)
+}
+
+// isOpen reports whether a path needs no token. What is not written as it is meant (/open/../closed) needs one.
+func (g *Guard) isOpen(p string) bool {
+	if g.open[p] && !strings.HasSuffix(p, "/") {
+		return true
+	}
+	dir, name := path.Split(p)
+	return name != "" && g.open[dir] && path.Clean(p) == p
 }
 
 // knownHost accepts what a rebinding attacker cannot use: addresses, localhost, this machine's own name and the

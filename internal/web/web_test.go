@@ -15,7 +15,7 @@ const token = "0123456789abcdef0123"
 
 func guard(t *testing.T, auth *web.Auth) *web.Guard {
 	t.Helper()
-	g, err := web.NewGuard(auth, "https://kemi.example.org/", []string{"/-/healthy"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	g, err := web.NewGuard(auth, "https://kemi.example.org/", []string{"/-/healthy", "/ack/"}, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusTeapot)
 	}))
 	if err != nil {
@@ -85,6 +85,16 @@ func TestTokensOpenTheDoor(t *testing.T) {
 	}{
 		{"/", nil, 401},
 		{"/-/healthy", nil, 418},
+		{"/ack/token", nil, 418},
+		{"/ack/", nil, 401},
+		{"/ack", nil, 401},
+		{"/ack/..", nil, 401},
+		{"/ack/.", nil, 401},
+		{"/ack/../api", nil, 401},
+		{"/ack/%2e%2e", nil, 401},
+		{"/ack/a/b", nil, 401},
+		{"/ack/..%2fapi", nil, 401},
+		{"//ack/token", nil, 401},
 		{"/", []string{"Authorization", "Bearer " + token}, 418},
 		{"/", []string{"Authorization", "Bearer another-token-of-length"}, 418},
 		{"/", []string{"Authorization", "Bearer wrong"}, 401},

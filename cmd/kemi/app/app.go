@@ -29,6 +29,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/cmd/kemi/ack"
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/cmd/kemi/view"
@@ -74,6 +75,7 @@ type App struct {
 	collector  *collector.Room
 	processors *processors.Room
 	alerting   *alerting.Room
+	ack        *ack.Desk
 	duty       *api.Duty
 }
 
@@ -151,6 +153,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	}
 	a.bus = bus.New(d, bus.Settings{Zones: cfg.Zones, Installation: cfg.Installation, Durability: durability}, a.scope)
 	a.model = view.New(a.bus)
+	a.ack = ack.New(a.bus, a.model, a.externalURL())
 	if problems := append(a.sources(o.Zones), a.sinks()...); len(problems) > 0 {
 		return nil, problems.Err()
 	}
@@ -210,7 +213,7 @@ func (a *App) sinks() conf.Problems {
 	a.alerting, more = alerting.New(alerting.Options{
 		Bus: a.bus, Receivers: cfg.Receivers, Teams: cfg.Teams, Policy: cfg.Alerting, People: cfg.People, Schedules: cfg.Schedules, Route: cfg.Route, Dir: cfg.Dir,
 		Holds:       hush.Config{Maintenance: cfg.Maintenance, InhibitRules: cfg.InhibitRules, TimeIntervals: cfg.TimeIntervals, MuteTimeIntervals: cfg.MuteTimeIntervals},
-		ExternalURL: a.externalURL(),
+		ExternalURL: a.externalURL(), AckURL: a.ackURL,
 		Canary: a.canary, Scope: a.scope, Inboxes: &a.inboxes,
 	})
 	return append(problems, more...)
@@ -274,6 +277,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if err := a.loadLinkKey(); err != nil {
+		return err
+	}
 	ln := a.listener
 	if ln == nil {
 		if ln, err = web.Listen(a.Config.Listen); err != nil {
@@ -298,6 +304,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 	}{
 		{RoleAPI, "view", a.model.Run},
 		{RoleAPI, "topics", a.bus.Observe},
+		{RoleAPI, "links", a.ack.Run},
 		{RoleAPI, "store", a.processors.RunStore},
 		{RoleAlerting, "alerting", a.alerting.Run},
 		{RoleProcessors, "processors", a.processors.Run},

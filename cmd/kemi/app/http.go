@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"kemi.dev/kemi/cmd/kemi/alertmanager"
+	"kemi.dev/kemi/cmd/kemi/ack"
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
@@ -20,8 +21,8 @@ import (
 	"kemi.dev/kemi/internal/web"
 )
 
-// openPaths need no token: they say nothing but whether Kemi is well.
-var openPaths = []string{"/-/healthy", "/-/ready"}
+// openPaths need no token: they say nothing but whether Kemi is well, or a link is the token.
+var openPaths = []string{"/-/healthy", "/-/ready", ack.Path}
 
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -33,6 +34,7 @@ func (a *App) routes() http.Handler {
 			Bus: a.bus, Model: a.model, Told: a.alerting, Route: a.Config.Route, Scope: a.scope, Version: a.Version, Started: a.started,
 		}))
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
+		a.ack.Register(mux)
 	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		box := a.Inbox(r.PathValue("name"))
