@@ -27,7 +27,7 @@ import (
 	"kemi.dev/kemi/internal/obs"
 )
 
-// dutyYAML is a site with people; what would take minutes takes seconds.
+// dutyYAML is a site with people. What is to come is far away, so that no story depends on how fast it is told.
 const dutyYAML = `people:
   jo:   {name: Jo Kim, ways: [pager]}
   sun:  {name: Sun Lee, ways: [pager]}
@@ -42,7 +42,7 @@ teams:
     schedule: network
     members: [jo, sun]
     manager: boss
-    escalation: [{to: [primary]}, {after: 2s, to: [secondary]}, {after: 20m, to: [manager]}]
+    escalation: [{to: [primary]}, {after: 20m, to: [secondary]}, {after: 40m, to: [manager]}]
   default: {receiver: chat}
 maintenance: [{name: sundays, matchers: ['class="printer"'], starts: 2026-01-04 02:00, recurs: "FREQ=WEEKLY;BYDAY=SU", lasts: 2h}]
 alerting: {group_wait: 0s, similar_count: 1000}

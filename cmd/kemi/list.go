@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -24,6 +23,8 @@ type listed struct {
 	states           string
 	header           []string
 	rows             func(json.RawMessage) ([][]string, error)
+	// narrow adds flags of its own and leaves out what they do not choose; nil when there are none.
+	narrow func(*cobra.Command) func(json.RawMessage) (json.RawMessage, error)
 }
 
 func rowsOf[T any](row func(T) []string) func(json.RawMessage) ([][]string, error) {
@@ -66,21 +67,18 @@ var (
 				since += ", not polled for " + console.Ago(gone)
 			}
 			return []string{t.ID, t.Class, t.Address, t.Team, string(t.Health), since}
-		}),
+		}), nil,
 	}
 	alertsView = listed{
 		"alerts", "alert", "Problems, deduplicated", "firing, resolved",
 		[]string{"id", "alert", "target", "severity", "state", "since", "summary"},
 		rowsOf(func(a event.Alert) []string {
 			return []string{a.ID[:min(8, len(a.ID))], a.Name, a.Target, a.Severity, string(a.State), ago(a.StartsAt), a.Annotations["summary"]}
-		}),
+		}), nil,
 	}
 	incidentsView = listed{
 		"incidents", "incident", "Causes, and what they took along", "verifying, open, resolved",
-		[]string{"id", "state", "cause", "team", "since", "suppressed", "title"},
-		rowsOf(func(i event.Incident) []string {
-			return []string{i.ID[:min(8, len(i.ID))], string(i.State), i.Cause, i.Team, ago(i.OpenedAt), strconv.Itoa(i.SuppressedTotal), i.Title}
-		}),
+		incidentColumns, rowsOf(incidentRow), narrowIncidents,
 	}
 )
 
@@ -90,6 +88,7 @@ func newList(l listed) *cobra.Command {
 	var c client
 	var output string
 	var filter view.Filter
+	narrow := func(all json.RawMessage) (json.RawMessage, error) { return all, nil }
 	list := &cobra.Command{
 		Use: "list", Short: "List " + l.name, Args: cobra.NoArgs,
 		Example: fmt.Sprintf("  kemi %[1]s list\n  kemi %[1]s list --state %[2]s -o json", l.name, strings.Split(l.states, ",")[0]),
@@ -105,6 +104,10 @@ func newList(l listed) *cobra.Command {
 			}
 			var all json.RawMessage
 			if err := c.get(cmd.Context(), "/"+l.name, q, &all); err != nil {
+				return err
+			}
+			all, err := narrow(all)
+			if err != nil {
 				return err
 			}
 			if output == "json" {
@@ -124,6 +127,9 @@ func newList(l listed) *cobra.Command {
 	}
 	if l.name == "alerts" {
 		list.Flags().StringVar(&filter.Target, "target", "", "only those of this target")
+	}
+	if l.narrow != nil {
+		narrow = l.narrow(list)
 	}
 	outputFlag(list, &output)
 	c.flags(list)
