@@ -91,3 +91,41 @@ func told(r *Room, team string) string {
 	s, _ := r.people.Step(r.people.Route(nil, team).Team, 0, time.Time{})
 	return strings.Join(s.Who, " ")
 }
+
+// Whoever cannot be called, and whatever leads to nobody, is found before anything runs.
+func TestPeopleWhoCannotBeCalledAreNamed(t *testing.T) {
+	h := &house{t: t}
+	_, problems := New(h.options(`
+receivers: {box: {inbox: {}}}
+people:
+  jo: {mail: jo@x.org, ways: [box, bux]}
+  sun: {mail: sun@x.org}
+schedules:
+  net: {layers: [{start: 2026-01-05 09:00, people: [jo, so]}]}
+teams:
+  default: {receiver: box}
+  net: {schedule: nat, members: [jo, sun], escalation: [{to: [primari]}, {after: 5m, to: []}, {after: 1m, to: [manager]}]}
+  ops: {schedule: nat, members: [jo, sun], escalation: [{to: [primari]}, {after: 5m, to: [manager]}]}
+  web: {members: [jo], escalation: [{to: [secondary]}]}
+route: {receiver: team:nett}
+`, nil))
+	var got []string
+	for _, line := range strings.Split(problems.Error(), "\n") {
+		got = append(got, strings.TrimPrefix(line, "kemi.yaml:"))
+	}
+	want := []string{
+		`4:36: there is no receiver "bux": did you mean "box"?`,
+		`7:57: there is no person "so": did you mean "jo"?`,
+		`10:74: this step calls nobody: write to: [primary], secondary, team, manager, receiver or a person`,
+		`10:103: this step comes before the one above it: after counts from the beginning of the escalation: write the steps in their order`,
+		`11:19: there is no schedule "nat": did you mean "net"?`,
+		`11:38: sun has no way to be reached: give people: sun: ways: [a receiver]`,
+		`11:63: there is no person "primari": did you mean "primary"?`,
+		`11:91: team "ops" has no manager, so that nobody is called: give it manager:, or name a person`,
+		`12:43: team "web" has no schedule, so that nobody is called: give it schedule:, or name a person`,
+		`13:19: there is no team "nett": did you mean "net"?`,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}

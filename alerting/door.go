@@ -232,7 +232,7 @@ func (p *partition) takeIn(now time.Time) {
 	}
 	for _, m := range findings {
 		p.desk.Reachable(m.Event)
-		p.position = max(p.position, m.Position)
+		p.position = m.Position // It may go back: a log that was made again begins at 1.
 	}
 	p.hear(news, now)
 	p.told += len(outcomes)

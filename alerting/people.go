@@ -18,6 +18,8 @@ import (
 type people struct {
 	receivers map[string]bool
 	teams     map[string]*Team
+	persons   map[string]oncall.Person
+	schedules []string // Sorted.
 	roster    *oncall.Roster
 	tree      *route.Tree
 	intervals *hush.Set // Only asked for its intervals, which never change.
@@ -57,9 +59,11 @@ func newPeople(o Options, receivers []string) (*people, conf.Problems) {
 	if p.intervals, more = hush.New(o.Holds); len(more) > 0 {
 		problems = append(problems, more...)
 	}
-	if p.roster == nil || p.intervals == nil {
-		return nil, problems
+	var intervals []string
+	if p.intervals != nil {
+		intervals = p.intervals.Intervals()
 	}
+	p.persons, p.schedules = persons, slices.Sorted(maps.Keys(schedules))
 	for _, name := range slices.Sorted(maps.Keys(o.Teams)) {
 		team := &Team{}
 		n := o.Teams[name]
@@ -68,7 +72,7 @@ func newPeople(o Options, receivers []string) (*people, conf.Problems) {
 			continue
 		}
 		problems = append(problems, p.judge(name, team, n)...)
-		problems = append(problems, team.Urgency.Check(p.intervals.Intervals())...)
+		problems = append(problems, team.Urgency.Check(intervals)...)
 		if len(team.Escalation) == 0 {
 			team.Escalation = team.usual()
 		}
@@ -79,7 +83,7 @@ func newPeople(o Options, receivers []string) (*people, conf.Problems) {
 		problems = append(problems, o.Teams[first].Problem(`there is no team "`+DefaultTeam+`", which takes the pages of whatever belongs to no other`,
 			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
 	}
-	known := route.Known{Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: p.intervals.Intervals()}
+	known := route.Known{Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: intervals}
 	p.tree, more = route.New(o.Route, known, route.AlertmanagerWaits())
 	problems = append(problems, more...)
 	if p.teams[DefaultTeam] == nil {

@@ -106,15 +106,15 @@ func (h *house) start() {
 
 func (h *house) options(text string, b *bus.Bus) Options {
 	var c struct {
-		Receivers, Teams map[string]conf.Node
-		Alerting         conf.Node
+		Receivers, Teams, People, Schedules map[string]conf.Node
+		Route, Alerting                     conf.Node
 	}
 	nodes, problems := conf.Parse("kemi.yaml", []byte(text))
 	problems = append(problems, nodes[0].Into(&c)...)
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}
-	return Options{Bus: b, Receivers: c.Receivers, Teams: c.Teams, Policy: c.Alerting, Canary: h.canary, Inboxes: h.boxes}
+	return Options{Bus: b, Receivers: c.Receivers, Teams: c.Teams, People: c.People, Schedules: c.Schedules, Route: c.Route, Policy: c.Alerting, Canary: h.canary, Inboxes: h.boxes}
 }
 
 func (h *house) say(events ...event.Event) {

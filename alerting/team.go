@@ -103,13 +103,13 @@ func (p *people) judge(name string, t *Team, n conf.Node) conf.Problems {
 	} else if t.Receiver != "" && !p.receivers[t.Receiver] {
 		say(n.Get("receiver"), `there is no receiver "`+t.Receiver+`"`, suggest(t.Receiver, slices.Sorted(maps.Keys(p.receivers)), "the receivers are "))
 	}
-	if t.Schedule != "" && !slices.Contains(p.roster.Schedules(), t.Schedule) {
-		say(n.Get("schedule"), `there is no schedule "`+t.Schedule+`"`, suggest(t.Schedule, p.roster.Schedules(), "the schedules are "))
+	if t.Schedule != "" && !slices.Contains(p.schedules, t.Schedule) {
+		say(n.Get("schedule"), `there is no schedule "`+t.Schedule+`"`, suggest(t.Schedule, p.schedules, "the schedules are "))
 	}
 	person := func(m oncall.Member, words ...string) {
-		switch who, known := p.roster.Person(m.Key); {
+		switch who, known := p.persons[m.Key]; {
 		case !known:
-			problems = append(problems, m.At.Problem(`there is no person "`+m.Key+`"`, suggest(m.Key, append(words, p.roster.People()...), "the people are ")))
+			problems = append(problems, m.At.Problem(`there is no person "`+m.Key+`"`, suggest(m.Key, append(words, slices.Sorted(maps.Keys(p.persons))...), "the people are ")))
 		case len(who.Ways) == 0:
 			problems = append(problems, m.At.Problem(m.Key+" has no way to be reached", "give people: "+m.Key+": ways: [a receiver]"))
 		}
