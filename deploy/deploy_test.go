@@ -60,8 +60,8 @@ func TestTheExamplesCommentedKeysAreValid(t *testing.T) {
 	}
 	given := regexp.MustCompile(`(?m)^(listen|bus): .*\n`).ReplaceAllString(string(text), "")
 	buses := regexp.MustCompile(`(?m)^# (bus: .*)$`).FindAllStringSubmatch(given, -1)
-	commented := regexp.MustCompile(`(?m)^( *)# ((listen|auth|insecure|external_url|installation|network-hook|grafana|- influxdb): ?.*)$`)
-	if n := len(commented.FindAllString(given, -1)); n != 8 || len(buses) != 3 {
+	commented := regexp.MustCompile(`(?m)^( *)# ((listen|auth|insecure|external_url|installation|network-hook|grafana|- influxdb|- \{name): ?.*)$`)
+	if n := len(commented.FindAllString(given, -1)); n != 9 || len(buses) != 3 {
 		t.Fatalf("found %d commented keys, %d of buses", n, len(buses))
 	}
 	path := filepath.Join(dir, "kemi.yaml")
