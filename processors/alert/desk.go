@@ -16,8 +16,8 @@ const refreshAfter = 24 * time.Hour
 // that is delivered again can raise it.
 const rememberFor = 7 * 24 * time.Hour
 
-// patience is how long after a take-over nothing ends by time: who says a problem again does so every minute or two,
-// and could not be heard while nobody owned the partition.
+// patience is how long after a take-over nothing ends by time that was not said since: who says a problem again does so
+// every minute or two, and could not be heard while nobody was there.
 const patience = 2 * time.Minute
 
 // ReasonOver is the code of the end of a problem that nobody said again.
@@ -28,6 +28,8 @@ type Desk struct {
 	firing map[string]*event.Alert // never changed, only replaced
 	// ends are those of firing that end by themselves.
 	ends map[string]*event.Alert
+	// inherited are those of ends that nobody said since the take-over.
+	inherited map[string]bool
 	// listens is when the desk first looked at the clock.
 	listens time.Time
 	// seen is the At of the newest finding about a problem, firing or not long resolved.
@@ -36,7 +38,7 @@ type Desk struct {
 
 // NewDesk makes a desk that knows of no problem.
 func NewDesk() *Desk {
-	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, seen: map[string]time.Time{}}
+	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, inherited: map[string]bool{}, seen: map[string]time.Time{}}
 }
 
 // Load takes in what was last said of a problem. It keeps the alert, which must not change any more.
@@ -46,11 +48,15 @@ func (d *Desk) Load(a *event.Alert) {
 	}
 	d.seen[a.ID] = a.Updated
 	d.hold(a)
+	if d.ends[a.ID] != nil {
+		d.inherited[a.ID] = true
+	}
 }
 
 // hold takes in what an alert is now.
 func (d *Desk) hold(a *event.Alert) {
 	delete(d.ends, a.ID)
+	delete(d.inherited, a.ID)
 	if a.State != event.AlertFiring {
 		delete(d.firing, a.ID)
 		return
@@ -130,18 +136,16 @@ func saysMore(old *event.Alert, f *event.Finding) bool {
 	return !f.Until.IsZero() && !maps.Equal(f.Annotations, old.Annotations)
 }
 
-// Over returns the ends of the problems that nobody said again in time, by their ids. After a take-over it waits: see
-// patience.
+// Over returns the ends of the problems that nobody said again in time, by their ids. With those from before a take-over
+// it waits: see patience.
 func (d *Desk) Over(now time.Time) []*event.Alert {
 	if d.listens.IsZero() {
 		d.listens = now
 	}
-	if now.Sub(d.listens) < patience {
-		return nil
-	}
+	patient := now.Sub(d.listens) < patience
 	var over []*event.Alert
 	for id, old := range d.ends {
-		if now.Before(old.Until) {
+		if now.Before(old.Until) || patient && d.inherited[id] {
 			continue
 		}
 		a := *old

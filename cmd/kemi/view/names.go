@@ -17,17 +17,29 @@ type names map[string][]string
 
 // called lists what a target is called besides its id.
 func called(t *event.Target) []string {
-	all := []string{strings.ToLower(t.Labels[LabelName]), strings.ToLower(t.Address), strings.ToLower(host(t.Address))}
+	all := []string{strings.ToLower(t.Labels[LabelName])}
+	for _, name := range forms(t.Address) {
+		all = append(all, strings.ToLower(name))
+	}
 	slices.Sort(all)
 	all = slices.Compact(all)
 	return slices.DeleteFunc(all, func(name string) bool { return name == "" })
 }
 
-func host(address string) string {
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		return h
+// forms lists an address as it is, without the scheme and the path of a URL, and without the port.
+func forms(address string) []string {
+	authority := address
+	if _, rest, isURL := strings.Cut(address, "://"); isURL {
+		authority = rest
+		if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+			authority = rest[:i]
+		}
 	}
-	return strings.Trim(address, "[]")
+	host := strings.Trim(authority, "[]")
+	if h, _, err := net.SplitHostPort(authority); err == nil {
+		host = h
+	}
+	return []string{address, authority, host}
 }
 
 func (n names) add(t *event.Target) {
@@ -47,17 +59,16 @@ func (n names) remove(t *event.Target) {
 	}
 }
 
-// Called finds the target that others call by an instance: its id, its label name or its address, with or without a
-// port. It is nil when there is none, or more than one and nobody can tell which.
+// Called finds the target that others call by an instance: its id, its label name or its address, with or without a port,
+// as a URL or not. It is nil when there is none, or more than one and nobody can tell which.
 func (s *State) Called(instance string) *event.Target {
-	if t := s.targets[instance]; t != nil {
-		return t
+	all := forms(instance)
+	for _, name := range all {
+		if t := s.targets[name]; t != nil {
+			return t
+		}
 	}
-	bare := host(instance)
-	if t := s.targets[bare]; t != nil {
-		return t
-	}
-	for _, name := range []string{instance, bare} {
+	for _, name := range all {
 		if ids := s.names[strings.ToLower(name)]; len(ids) == 1 {
 			return s.targets[ids[0]]
 		}
