@@ -297,6 +297,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	if a.has(RoleAPI) && !a.alone { // Another process may read the sources.
 		g.Add("sources", a.cmdb.Follow)
 	}
+	if a.has(RoleAlerting) && a.Config.Watchdog != nil {
+		g.Add("watchdog", a.watchdog)
+	}
 	for _, part := range []struct {
 		role Role
 		name string

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/watchdog"
 	"kemi.dev/kemi/dashboards"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/web"
@@ -57,6 +58,8 @@ type Config struct {
 	Alerting    conf.Node          `yaml:"alerting"`
 	Grafana     *dashboards.Config `yaml:"grafana"`
 	Log         Log                `yaml:"log"`
+	// Watchdog is somebody outside who notices when Kemi falls silent.
+	Watchdog *watchdog.Config `yaml:"watchdog"`
 	// CanaryEvery is the interval of the canary's trips.
 	CanaryEvery time.Duration `yaml:"canary_every"`
 
