@@ -172,3 +172,25 @@ func TestScriptsOnDuty(t *testing.T) {
 		return nil
 	}})
 }
+
+func TestTimesToComeAreTakenByTheClockHere(t *testing.T) {
+	here := time.FixedZone("here", 2*3600)
+	now := time.Date(2026, 11, 22, 10, 30, 0, 0, here)
+	for text, want := range map[string]string{
+		"10:00": "2026-11-23T10:00:00+02:00", "10:30": "2026-11-23T10:30:00+02:00", "10:45": "2026-11-22T10:45:00+02:00", "+2h": "2026-11-22T12:30:00+02:00",
+		"-30m": "2026-11-22T10:00:00+02:00", "+1d": "2026-11-23T10:30:00+02:00", "2026-12-24": "2026-12-24T00:00:00+02:00", "2026-12-24 18:00": "2026-12-24T18:00:00+02:00",
+		"2026-12-24T18:00:00Z": "2026-12-24T18:00:00Z",
+	} {
+		if got, err := ahead("until", text, now); err != nil || got.Format(time.RFC3339) != want {
+			t.Errorf("%q is %s, %v; want %s", text, got.Format(time.RFC3339), err, want)
+		}
+	}
+	for _, text := range []string{"2h", "25:00", "tomorrow", "+", "+x", "2026-13-01"} {
+		if got, err := ahead("until", text, now); err == nil {
+			t.Errorf("%q is %s; want a mistake", text, got)
+		}
+	}
+	if got, err := ahead("until", "", now); err != nil || !got.IsZero() {
+		t.Errorf("nothing is %s, %v", got, err)
+	}
+}

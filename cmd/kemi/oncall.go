@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/api"
+	"kemi.dev/kemi/internal/conf"
 )
 
 // newOnCall makes "kemi oncall".
@@ -268,7 +270,7 @@ last that is over, or "2026-11-22 03:25"), how long ago (2h), or RFC 3339.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		now := time.Now()
 		then := when(at, now)
-		if d, err := time.ParseDuration(then); err == nil {
+		if d, err := conf.ParseDuration(strings.TrimSpace(strings.TrimSuffix(then, "ago"))); err == nil {
 			then = moment(now.Add(-d.Abs()))
 		}
 		if _, err := time.Parse(time.RFC3339, then); at != "" && err != nil {

@@ -1,10 +1,10 @@
 // Package api serves Kemi's own HTTP API under /api/kemi/v1.
 //
 // In: requests of the command line, of scripts and of people. Out: JSON of what the read model knows, any topic as it
-// flows, commands put on the bus.
+// flows, who is on call; commands, silences and overrides put on the bus.
 // It promises the words of bus/event, unchanged, and errors as {"error": "…"} that say what to do.
-// It never keeps state and never decides: it publishes a Command and the rooms act, or has the bus put back what a person
-// names.
+// It never keeps state and never decides: it publishes what people say, if that can be meant, and the rooms act, or has
+// the bus put back what a person names.
 package api
 
 import (
