@@ -31,13 +31,13 @@ type reader struct {
 
 // configOf is the type of the entries of a list of Alertmanager's receivers.
 func configOf(list string) reflect.Type {
-	fields, _ := fieldsOf(reflect.TypeFor[config.Receiver]())
+	fields, _ := FieldsOf(reflect.TypeFor[config.Receiver]())
 	return fields[list].Elem().Elem()
 }
 
-// fieldsOf returns what can be set in a struct, by key, as package yaml sees it; rest is the type of the values of all
-// other keys, if there may be any.
-func fieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type) {
+// FieldsOf returns what can be set in a struct of Alertmanager's configuration, by key, as package yaml sees it; rest is
+// the type of the values of all other keys, if there may be any.
+func FieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type) {
 	fields = map[string]reflect.Type{}
 	for i := range t.NumField() {
 		f := t.Field(i)
@@ -47,7 +47,7 @@ func fieldsOf(t reflect.Type) (fields map[string]reflect.Type, rest reflect.Type
 		case option == "inline" && f.Type.Kind() == reflect.Map:
 			rest = f.Type.Elem()
 		case option == "inline":
-			inner, more := fieldsOf(f.Type)
+			inner, more := FieldsOf(f.Type)
 			for key, typ := range inner {
 				fields[key] = typ
 			}
@@ -104,7 +104,7 @@ func (in *reader) structure(n conf.Node, t reflect.Type, top bool) map[string]an
 		in.say(n, "expected a mapping, got "+n.Kind().String(), "write one \"key: value\" line for each setting")
 		return out
 	}
-	fields, rest := fieldsOf(t)
+	fields, rest := FieldsOf(t)
 	if top {
 		fields["timeout"] = reflect.TypeFor[time.Duration]()
 	}

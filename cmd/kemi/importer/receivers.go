@@ -9,6 +9,7 @@ import (
 
 	"github.com/prometheus/alertmanager/config"
 
+	"kemi.dev/kemi/alerting/notify/alertmanager"
 	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/internal/conf"
 )
@@ -261,6 +262,6 @@ func (c *converter) slack(entries []entry) []entry {
 
 // typeOf is the type of the entries of one of the lists of config.Receiver.
 func typeOf(list string) reflect.Type {
-	keys, _ := keysOf(reflect.TypeFor[config.Receiver]())
+	keys, _ := alertmanager.FieldsOf(reflect.TypeFor[config.Receiver]())
 	return keys[list].Elem().Elem()
 }

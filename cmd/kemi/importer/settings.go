@@ -13,6 +13,7 @@ import (
 	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 
+	"kemi.dev/kemi/alerting/notify/alertmanager"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -33,37 +34,10 @@ func entriesOf(n conf.Node, path, stem string) []entry {
 	return all
 }
 
-// keysOf returns what can be set in a struct of Alertmanager's, by key; rest is the type of all other keys, if any.
-func keysOf(t reflect.Type) (keys map[string]reflect.Type, rest reflect.Type) {
-	keys = map[string]reflect.Type{}
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		switch {
-		case !f.IsExported() || name == "-":
-		case option == "inline" && f.Type.Kind() == reflect.Map:
-			rest = f.Type.Elem()
-		case option == "inline":
-			inner, more := keysOf(f.Type)
-			for k, v := range inner {
-				keys[k] = v
-			}
-			if more != nil {
-				rest = more
-			}
-		case name == "":
-			keys[strings.ToLower(f.Name)] = f.Type
-		default:
-			keys[name] = f.Type
-		}
-	}
-	return keys, rest
-}
-
 // settings converts settings by the type that Alertmanager reads them with, which is what says which are secret. At the
 // top of a receiver each key x may be given as x_file; below only where Alertmanager has such a key.
 func (c *converter) settings(entries []entry, t reflect.Type, top bool) mapping {
-	keys, rest := keysOf(t)
+	keys, rest := alertmanager.FieldsOf(t)
 	var out mapping
 	for _, e := range entries {
 		typ := keys[e.key]
