@@ -16,6 +16,7 @@ import (
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/run"
 	"kemi.dev/kemi/processors/alert"
+	"kemi.dev/kemi/processors/ping"
 	"kemi.dev/kemi/processors/rule"
 	"kemi.dev/kemi/processors/series/embedded"
 )
@@ -30,6 +31,8 @@ type Options struct {
 	Series []conf.Node
 	// Rules to begin with; see rule.Load. Nil is none.
 	Rules *rule.Set
+	// Pings are the jobs of others that are expected to ping.
+	Pings map[string]ping.Watch
 	// Version of the program.
 	Version string
 	Canary  *canary.Tracker
@@ -73,7 +76,11 @@ func (r *Room) addRules(opts Options) error {
 	if err != nil {
 		return err
 	}
-	r.doors = append(r.doors, door{"alert", alerts.Run}, door{"rule", r.rules.Run})
+	pings, err := ping.New(ping.Options{Bus: opts.Bus, Watches: opts.Pings, Scope: opts.Scope})
+	if err != nil {
+		return err
+	}
+	r.doors = append(r.doors, door{"alert", alerts.Run}, door{"rule", r.rules.Run}, door{"ping", pings.Run})
 	return nil
 }
 

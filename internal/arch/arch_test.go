@@ -62,7 +62,7 @@ func allowed(from, to string) bool {
 				return true
 			}
 		}
-		isDoor := from == "processors/rule" || from == "processors/alert" || from == "processors/series"
+		isDoor := from == "processors/rule" || from == "processors/alert" || from == "processors/ping" || from == "processors/series"
 		return under(to, from) || (isDoor && to == "bus")
 	}
 	return false

@@ -21,8 +21,8 @@ import (
 	"kemi.dev/kemi/internal/web"
 )
 
-// openPaths need no token: they say nothing but whether Kemi is well, or a link is the token.
-var openPaths = []string{"/-/healthy", "/-/ready", ack.Path}
+// openPaths need no token: they say nothing but whether Kemi is well, or what comes there has a token of its own.
+var openPaths = []string{"/-/healthy", "/-/ready", ack.Path, pingPath}
 
 func (a *App) routes() http.Handler {
 	mux := http.NewServeMux()
@@ -35,6 +35,7 @@ func (a *App) routes() http.Handler {
 		}))
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
 		a.ack.Register(mux)
+		newBell(a.bus, a.Config.Pings).register(mux)
 	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		box := a.Inbox(r.PathValue("name"))

@@ -7,9 +7,12 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -17,6 +20,7 @@ import (
 	"kemi.dev/kemi/dashboards"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/web"
+	"kemi.dev/kemi/processors/ping"
 )
 
 // Config is kemi.yaml.
@@ -60,6 +64,8 @@ type Config struct {
 	Log         Log                `yaml:"log"`
 	// Watchdog is somebody outside who notices when Kemi falls silent.
 	Watchdog *watchdog.Config `yaml:"watchdog"`
+	// Pings are jobs of others that ping when they ran; when one stays away there is an alert.
+	Pings map[string]ping.Watch `yaml:"pings"`
 	// CanaryEvery is the interval of the canary's trips.
 	CanaryEvery time.Duration `yaml:"canary_every"`
 
@@ -105,6 +111,19 @@ func (c *Config) Validate() []conf.Complaint {
 	}
 	if c.Log.Format != "text" && c.Log.Format != "json" {
 		cs = append(cs, conf.Complaint{Field: "log.format", What: "unknown format " + c.Log.Format, Do: "use text or json"})
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Pings)) {
+		if strings.ContainsAny(name, "/?#%") {
+			cs = append(cs, conf.Complaint{Field: "pings." + name, What: "a ping's name is a part of its address", Do: "write it without / ? # and %"})
+		}
+		if _, there := c.Teams[c.Pings[name].Team]; !there && c.Pings[name].Team != "" && len(c.Teams) > 0 {
+			known := slices.Sorted(maps.Keys(c.Teams))
+			do := "the teams are " + strings.Join(known, ", ")
+			if near := conf.Nearest(c.Pings[name].Team, known); near != "" {
+				do = "did you mean \"" + near + "\"?"
+			}
+			cs = append(cs, conf.Complaint{Field: "pings." + name + ".team", What: "there is no team \"" + c.Pings[name].Team + "\"", Do: do})
+		}
 	}
 	if len(c.Zones) == 0 {
 		cs = append(cs, conf.Complaint{Field: "zones", What: "no zones", Do: "leave the key out, or name one"})

@@ -1,0 +1,96 @@
+package app
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/processors/ping"
+)
+
+func TestPingsReachTheBusAndNoMoreOfThemThanAreOfUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		mux := http.NewServeMux()
+		newBell(b, map[string]ping.Watch{
+			"backup": {Every: 24 * time.Hour}, "payroll": {Every: 20 * time.Second, Token: conf.NewSecret("s3cret")},
+		}).register(mux)
+		ring := func(method, path string, header ...string) (int, string) {
+			r := httptest.NewRequest(method, path, strings.NewReader("the job's output"))
+			for i := 0; i < len(header); i += 2 {
+				r.Header.Set(header[i], header[i+1])
+			}
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, r)
+			return w.Code, w.Body.String()
+		}
+		stored := func() string {
+			var said []string
+			if err := b.Read(t.Context(), bus.Span{Topic: "commands.v1", To: time.Now().Add(time.Hour)}, func(batch []bus.Raw) error {
+				for _, raw := range batch {
+					e, err := raw.Event()
+					if err != nil {
+						return err
+					}
+					said = append(said, string(e.(*event.Command).Kind)+" "+e.(*event.Command).Subject)
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Join(said, ", ")
+		}
+		for range 100 { // Far too often.
+			if code, body := ring("GET", "/ping/backup"); code != 200 || body != "OK\n" {
+				t.Fatalf("%d %s", code, body)
+			}
+		}
+		if got := stored(); got != "ping backup" {
+			t.Fatalf("stored %q", got)
+		}
+		<-time.After(10 * time.Second)
+		for _, c := range []struct {
+			method, path string
+			header       []string
+			code         int
+			want         string
+		}{
+			{"POST", "/ping/backup", nil, 200, "OK"},
+			{"HEAD", "/ping/payroll?token=s3cret", nil, 200, ""},
+			{"POST", "/ping/payroll", nil, 403, "needs its token"},
+			{"POST", "/ping/payroll?token=wrong", nil, 403, "needs its token"},
+			{"GET", "/ping/bakup", nil, 404, `did you mean "backup"?`},
+			{"GET", "/ping/payrol", nil, 404, "add it to pings"},
+			{"DELETE", "/ping/backup", nil, 405, ""},
+		} {
+			if code, body := ring(c.method, c.path, c.header...); code != c.code || !strings.Contains(body, c.want) {
+				t.Errorf("%s %s: %d %q", c.method, c.path, code, body)
+			}
+		}
+		<-time.After(2 * time.Second)
+		if code, body := ring("GET", "/ping/payroll", "Authorization", "Bearer s3cret"); code != 200 {
+			t.Errorf("with its token: %d %s", code, body)
+		}
+		if got := stored(); got != "ping backup, ping backup, ping payroll, ping payroll" {
+			t.Errorf("stored %q", got)
+		}
+		b.Close()
+		<-time.After(time.Minute)
+		for range 2 { // What could not be stored is not held to be.
+			if code, _ := ring("GET", "/ping/backup"); code != http.StatusServiceUnavailable {
+				t.Errorf("while the bus is away: %d", code)
+			}
+		}
+	})
+}
