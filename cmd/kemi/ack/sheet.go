@@ -32,7 +32,10 @@ func (s *sheet) about(i *event.Incident) {
 	if i.Severity != "" {
 		said = append(said, i.Severity)
 	}
-	if i.Firing > 0 {
+	switch {
+	case i.Firing == 1:
+		said = append(said, "1 alert fires")
+	case i.Firing > 1:
 		said = append(said, fmt.Sprintf("%d alerts fire", i.Firing))
 	}
 	if i.SuppressedTotal > 0 {
