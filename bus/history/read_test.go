@@ -111,7 +111,7 @@ func TestLogsOfSeveralProcessesAreFiles(t *testing.T) {
 	broker := mem.New()
 	defer broker.Close()
 	dir := t.TempDir()
-	w := history.Workload{Settle: 20 * time.Millisecond, Partitions: 2}
+	w := history.Workload{Settle: 500 * time.Millisecond, Partitions: 2}
 	var paths []string
 	for _, process := range []string{"publisher", "reader"} {
 		path := filepath.Join(dir, process+".log")
