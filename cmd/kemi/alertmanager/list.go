@@ -25,9 +25,10 @@ type held struct {
 	inhibitor *hush.Inhibitor
 	silences  map[string]*event.Silence
 	sources   map[string]*event.Alert
+	position  uint64 // In the model's changes.
 }
 
-// follow takes in what changed in the model since the last time. It costs a look at every alert and silence.
+// follow takes in what changed in the model since the last time. It costs a look at every silence.
 func (h *held) follow(s *view.State) {
 	for id, p := range s.Silences() {
 		if h.silences[id] != p {
@@ -43,17 +44,33 @@ func (h *held) follow(s *view.State) {
 			h.set.Drop(id)
 		}
 	}
-	for id, a := range s.Problems() {
-		if a.State == event.AlertFiring && h.sources[id] != a {
-			h.sources[id] = a
-			h.inhibitor.Set(id, a.Labels)
+	ids, next, ok := s.ChangedSince(h.position)
+	h.position = next
+	if ok {
+		for _, id := range ids {
+			h.source(id, s.FiringOne(id))
 		}
+		return
 	}
 	for id := range h.sources {
-		if a := s.Problem(id); a == nil || a.State != event.AlertFiring {
-			delete(h.sources, id)
-			h.inhibitor.Unset(id)
+		if s.FiringOne(id) == nil {
+			h.source(id, nil)
 		}
+	}
+	for id, a := range s.Firing() {
+		h.source(id, a)
+	}
+}
+
+// source takes in what an alert is now, nil when it does not fire.
+func (h *held) source(id string, a *event.Alert) {
+	switch {
+	case a == nil:
+		delete(h.sources, id)
+		h.inhibitor.Unset(id)
+	case h.sources[id] != a:
+		h.sources[id] = a
+		h.inhibitor.Set(id, a.Labels)
 	}
 }
 
@@ -75,8 +92,8 @@ func (a *api) selected(f *filter, now time.Time) []shown {
 	var all []shown
 	a.Model.Read(func(s *view.State) {
 		a.held.follow(s)
-		for _, e := range s.Problems() {
-			if e.State == event.AlertFiring && (e.Until.IsZero() || now.Before(e.Until)) && matches(f.matchers, e.Labels.Get) {
+		for _, e := range s.Firing() {
+			if (e.Until.IsZero() || now.Before(e.Until)) && matches(f.matchers, e.Labels.Get) {
 				all = append(all, shown{alert: e, target: s.Known(e.Target)})
 			}
 		}

@@ -19,8 +19,5 @@ func (s *State) Silence(id string) *event.Silence { return s.silences[id] }
 // Silences lists the silences by id in no order, those that are over since less than Kept too.
 func (s *State) Silences() iter.Seq2[string, *event.Silence] { return maps.All(s.silences) }
 
-// Problems lists the alerts by id in no order, resolved ones too.
-func (s *State) Problems() iter.Seq2[string, *event.Alert] { return maps.All(s.alerts) }
-
 // Problem returns the alert with an id, nil when there is none.
 func (s *State) Problem(id string) *event.Alert { return s.alerts[id] }

@@ -61,6 +61,7 @@ type State struct {
 	pages     map[string]*event.Page
 	silences  map[string]*event.Silence
 	names     names
+	firing    firing
 	// Findings counts verdicts seen since the start.
 	Findings int
 }
@@ -85,7 +86,7 @@ func (s *State) Forget(now time.Time) {
 func NewState() *State {
 	return &State{
 		targets: map[string]*event.Target{}, reach: map[string]*event.Finding{}, polled: map[string]time.Time{}, alerts: map[string]*event.Alert{},
-		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{}, silences: map[string]*event.Silence{}, names: names{},
+		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{}, silences: map[string]*event.Silence{}, names: names{}, firing: newFiring(1),
 	}
 }
 
@@ -129,6 +130,7 @@ func (s *State) SetFinding(f *event.Finding) {
 func (s *State) SetAlert(a *event.Alert) {
 	if a.Rule != event.RuleCanary {
 		s.alerts[a.ID] = a
+		s.firing.note(a.ID, a)
 	}
 }
 
@@ -145,7 +147,10 @@ func (s *State) SetIncident(i *event.Incident) {
 func (s *State) SetPage(p *event.Page) { s.pages[p.ID] = p }
 
 // RemoveAlert forgets an alert.
-func (s *State) RemoveAlert(id string) { delete(s.alerts, id) }
+func (s *State) RemoveAlert(id string) {
+	delete(s.alerts, id)
+	s.firing.note(id, nil)
+}
 
 // RemoveIncident forgets an incident.
 func (s *State) RemoveIncident(id string) { delete(s.incidents, id) }

@@ -117,7 +117,7 @@ func (m *Model) Run(ctx context.Context) error {
 			}
 		}
 	})
-	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, func(s *State) { clear(s.alerts) }, up(2)))
+	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, (*State).clearAlerts, up(2)))
 	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, func(s *State) { clear(s.incidents) }, up(3)))
 	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, func(s *State) { clear(s.pages) }, up(4)))
 	g.Add("silences", followed(m, (*State).SetSilence, (*State).RemoveSilence, func(s *State) { clear(s.silences) }, up(5)))
