@@ -112,6 +112,7 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 	}
 	_, _, more := openBroker(cfg.Bus, cfg.Path(cfg.Data), a.scope)
 	problems = append(problems, more...)
+	problems = append(problems, a.checkLinkKey()...)
 	if cfg.Auth != nil {
 		if _, err := a.newGuard(nil); err != nil {
 			problems = append(problems, cfg.Auth.Pos.Problem(err.Error(), "see docs/operating.md"))

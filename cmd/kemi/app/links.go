@@ -5,6 +5,7 @@ import (
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/ack"
+	"kemi.dev/kemi/internal/conf"
 )
 
 // linkKeyFile is the name of the key of links in the data directory of a process that has its bus to itself.
@@ -39,5 +40,17 @@ func (a *App) loadLinkKey() error {
 		return err
 	}
 	a.ack.SetKey(key)
+	return nil
+}
+
+// checkLinkKey says what is wrong with the key that the configuration names.
+func (a *App) checkLinkKey() conf.Problems {
+	n := a.Config.Alerting.Get("link_key_file")
+	if n.Text() == "" {
+		return nil
+	}
+	if _, err := ack.ReadKey(a.Config.Path(n.Text()), false); err != nil {
+		return conf.Problems{n.Problem(err.Error(), "every process on this bus needs the same key")}
+	}
 	return nil
 }
