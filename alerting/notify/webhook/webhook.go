@@ -17,15 +17,19 @@ import (
 // Config of a webhook.
 type Config struct {
 	post.Config `yaml:",inline"`
+	// Folds says that the other side folds requests with the same Idempotency-Key: after a crash a page is sent again as
+	// it was, and not marked as a possible duplicate.
+	Folds bool `yaml:"folds"`
 }
 
 // Default gives an attempt ten seconds.
-func Default() Config { return Config{post.Default()} }
+func Default() Config { return Config{Config: post.Default()} }
 
 // Webhook posts pages to one URL.
 type Webhook struct {
 	name     string
 	external string
+	folds    bool
 	client   *post.Client
 }
 
@@ -35,11 +39,11 @@ func New(name string, c Config, env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Webhook{name: name, external: env.ExternalURL, client: client}, nil
+	return &Webhook{name: name, external: env.ExternalURL, folds: c.Folds, client: client}, nil
 }
 
-// Dedups implements notify.Notifier: the other side gets keys to fold by.
-func (w *Webhook) Dedups() bool { return true }
+// Dedups implements notify.Notifier: the other side gets keys to fold by, and may say that it does.
+func (w *Webhook) Dedups() bool { return w.folds }
 
 // Notify implements notify.Notifier.
 func (w *Webhook) Notify(ctx context.Context, p *event.Page) (string, error) {

@@ -255,3 +255,15 @@ func TestFingerprintIsPrometheuss(t *testing.T) {
 		t.Errorf("of no labels: %s", got)
 	}
 }
+
+// Nobody folds unless it is said: what comes twice is marked.
+func TestAWebhookFoldsWhenItIsSaid(t *testing.T) {
+	for _, folds := range []bool{false, true} {
+		c := Default()
+		c.URL, c.Folds = conf.NewSecret("http://127.0.0.1:1/"), folds
+		w, err := New("hook", c, notify.Env{})
+		if err != nil || w.Dedups() != folds {
+			t.Errorf("folds: %v: %v, %v", folds, w.Dedups(), err)
+		}
+	}
+}

@@ -126,7 +126,7 @@ func (a *App) flows() (ok bool, why string) {
 	case slot.IsZero():
 		return false, fmt.Sprintf("the canary has not come through %s yet", stage)
 	case age > limit:
-		return false, fmt.Sprintf("the newest trip of the canary is %s old and did not get past %s", age.Round(time.Second), stage)
+		return false, fmt.Sprintf("the newest trip of the canary is %s old and did not get past %s: the process that has it, or the one before it, stands still or is not there", age.Round(time.Second), stage)
 	}
 	return true, ""
 }
