@@ -2,6 +2,7 @@ package alerting
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"time"
@@ -162,10 +163,13 @@ func (d *Desk) Alert(e *event.Alert) {
 		}
 	case e.State != event.AlertFiring, !e.Updated.After(d.over[e.ID].updated):
 	case a != nil:
-		if a.event.Updated.Equal(e.Updated) {
+		old := a.event
+		if old.Updated.Equal(e.Updated) {
 			return
 		}
-		a.event = e
+		if a.event = e; saysTheSame(old, e) {
+			return // It was only said again.
+		}
 		d.judge(a)
 		a.inc.touch(d)
 	default:
@@ -192,6 +196,11 @@ func (d *Desk) Alert(e *event.Alert) {
 		}
 		d.judge(a)
 	}
+}
+
+// saysTheSame reports whether a later transition tells people nothing that the earlier one did not.
+func saysTheSame(a, b *event.Alert) bool {
+	return a.Unknown == b.Unknown && a.Team == b.Team && a.Severity == b.Severity && a.Value == b.Value && a.StartsAt.Equal(b.StartsAt) && maps.Equal(a.Annotations, b.Annotations)
 }
 
 // drop forgets an alert, which was over at that time.

@@ -45,7 +45,7 @@ func hall() (ids []string, yaml string) {
 
 // A core switch fails, and somebody else's monitoring says so of everything behind it, in any order: one page, the right
 // cause, and one page that it is over.
-func TestTheStormThroughTheAPIIsOnePage(t *testing.T) {
+func TestIntegrationTheStormThroughTheAPIIsOnePage(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: takes half a minute")
 	}

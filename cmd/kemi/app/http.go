@@ -12,8 +12,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"kemi.dev/kemi/cmd/kemi/alertmanager"
 	"kemi.dev/kemi/cmd/kemi/ack"
+	"kemi.dev/kemi/cmd/kemi/alertmanager"
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
 	"kemi.dev/kemi/cmdb"
