@@ -21,6 +21,7 @@ type Desk struct {
 	hush        *hush.Set // Nil when nothing holds pages back.
 	inhibitor   *hush.Inhibitor
 	hushed      int // Counts changes of what holds pages back.
+	hushSwept   time.Time
 
 	graph     graph
 	alerts    map[string]*held
@@ -363,6 +364,10 @@ func (d *Desk) scan(now time.Time) {
 		}
 	}
 	d.dismiss(now)
+	if d.hush != nil && now.Sub(d.hushSwept) > time.Hour {
+		d.hush.Sweep(now.Add(-time.Hour))
+		d.hushSwept = now
+	}
 	for k, times := range d.fires {
 		if now.Sub(times[len(times)-1]) > d.policy.FlapWindow {
 			delete(d.fires, k)

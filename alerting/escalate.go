@@ -126,20 +126,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 	route := d.ways.Route(inc.labels(), team)
 	var why event.Reason
 	r.Urgency, why = d.ways.Urgency(team, r.Severity, now)
-	who := slices.Clone(route.Receivers)
-	if route.Team != "" {
-		switch r.Urgency {
-		case event.UrgencyLog:
-		case event.UrgencyNotify:
-			if who = append(who, route.Channel...); len(who) == 0 { // Nobody reads for the team: whoever is on call does.
-				s, _ := d.ways.Step(route.Team, 0, now)
-				who = s.Who
-			}
-		default:
-			s, _ := d.ways.Step(route.Team, 0, now)
-			who = append(who, s.Who...)
-		}
-	}
+	who := d.first(route, r.Urgency, now)
 	if len(who) == 0 {
 		if muted := []event.Reason{{Code: ReasonLogOnly, Text: why.Text}}; !sameReasons(muted, r.Muted) {
 			r.Muted = muted
@@ -157,6 +144,22 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 	}
 	d.call(inc, who, 0, now)
 	inc.say(d)
+}
+
+// first is who is told first by a route.
+func (d *Desk) first(route Route, urgency event.Urgency, now time.Time) []string {
+	who := slices.Clone(route.Receivers)
+	if route.Team == "" || urgency == event.UrgencyLog {
+		return who
+	}
+	if urgency == event.UrgencyNotify {
+		if who = append(who, route.Channel...); len(who) > 0 {
+			return who
+		}
+		// Nobody reads for the team: whoever is on call does.
+	}
+	s, _ := d.ways.Step(route.Team, 0, now)
+	return append(who, s.Who...)
 }
 
 // call pages those of whom it was not said in this round yet.

@@ -303,9 +303,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	var fresh []string
 	if team := d.teamOf(inc); team != inc.toldTeam {
 		inc.toldTeam = team
-		if s, ok := d.ways.Step(team, 0, now); ok {
-			fresh = slices.DeleteFunc(slices.Clone(s.Who), func(who string) bool { return slices.Contains(before, who) })
-		}
+		fresh = slices.DeleteFunc(d.first(d.ways.Route(inc.labels(), team), inc.rec.Urgency, now), func(who string) bool { return slices.Contains(before, who) })
 	}
 	inc.told = append(inc.told, fresh...)
 	d.render(inc, now)

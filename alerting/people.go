@@ -106,9 +106,11 @@ func (p *people) team(name string) *Team {
 // Route implements Ways.
 func (p *people) Route(labels event.Labels, team string) Route {
 	var r Route
-	for _, m := range p.tree.Match(labelsWith(labels, team)) {
-		// Intervals of several ways: only what is mute for all of them holds a page back.
-		r.Mute, r.Active = m.Mute, m.Active
+	ways := p.tree.Match(labelsWith(labels, team))
+	if !slices.ContainsFunc(ways, func(m route.Match) bool { return len(m.Mute)+len(m.Active) == 0 }) {
+		r.Mute, r.Active = ways[0].Mute, ways[0].Active // A way that is never mute keeps the others from being.
+	}
+	for _, m := range ways {
 		switch {
 		case m.Receiver != "":
 			if !slices.Contains(r.Receivers, m.Receiver) {
