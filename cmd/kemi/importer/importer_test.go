@@ -231,10 +231,16 @@ func TestAlertsGoWhereTheyWent(t *testing.T) {
 		"service": {"", "foo1", "foo9", "baz"}, "path": {"", "a1"}, "code": {"", "500"}, "rack": {"", "r1"},
 	}
 	seen := map[string]bool{}
-	rapid.Check(t, func(rt *rapid.T) {
+	names := slices.Sorted(maps.Keys(values))
+	all := 1
+	for _, name := range names {
+		all *= len(values[name])
+	}
+	for n := range all {
 		labels, set := map[string]string{}, model.LabelSet{}
-		for _, name := range slices.Sorted(maps.Keys(values)) {
-			labels[name] = rapid.SampledFrom(values[name]).Draw(rt, name)
+		for _, name := range names {
+			labels[name] = values[name][n%len(values[name])]
+			n /= len(values[name])
 			if labels[name] != "" {
 				set[model.LabelName(name)] = model.LabelValue(labels[name])
 			}
@@ -252,10 +258,10 @@ func TestAlertsGoWhereTheyWent(t *testing.T) {
 		}
 		got = slices.Compact(got) // Several receivers of ours are one of theirs.
 		if !slices.Equal(got, want) {
-			rt.Fatalf("%v: %v, Alertmanager %v", labels, got, want)
+			t.Fatalf("%v: %v, Alertmanager %v", labels, got, want)
 		}
 		seen[strings.Join(want, ", ")] = true
-	})
+	}
 	if len(seen) < 5 {
 		t.Errorf("only %v were reached: this test shows too little", seen)
 	}
