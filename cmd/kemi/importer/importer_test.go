@@ -20,7 +20,6 @@ import (
 	commoncfg "github.com/prometheus/common/config"
 	"github.com/prometheus/common/model"
 	"gopkg.in/yaml.v2"
-	"pgregory.net/rapid"
 
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify"
