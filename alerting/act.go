@@ -33,8 +33,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		if r.Ack == nil || c.At.Before(r.Ack.At) {
 			return false
 		}
-		r.Ack = nil
-		defer d.again(inc, ReasonUnacknowledged, now)
+		r.Ack, inc.paused, inc.resume = nil, true, ReasonUnacknowledged
 	case event.Assign:
 		r.Assignee = c.Args["to"]
 		text = "to " + r.Assignee
@@ -90,6 +89,12 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, ended, nil, nil, time.Time{}, nil
 	r.Reason = event.Reason{Code: ReasonByHand, Text: cut(c.Comment, maxText), Causes: nonEmpty(c.By)}
 	inc.byHand = true
+	if d.gathered[inc.key.node.id] == inc {
+		delete(d.gathered, inc.key.node.id)
+	}
+	if d.flapping[inc.fire] == inc {
+		delete(d.flapping, inc.fire)
+	}
 	if d.byKey[inc.key] == nil {
 		d.byKey[inc.key] = inc
 	}

@@ -121,9 +121,15 @@ func (d *Desk) SetTarget(t *event.Target) {
 		d.RemoveTarget(t.ID)
 		return
 	}
+	if old := d.find(t.ID); old == nil || old.Version != t.Version || old.Lifecycle != t.Lifecycle {
+		d.hushed++ // What holds pages back may go by it.
+	}
 	n, changed := d.graph.set(t)
 	if !changed {
 		return
+	}
+	if !n.pollable() && !n.reported && !n.suspected && n.state == down { // Nobody will hear of it coming back.
+		n.state = unheard
 	}
 	if n.pollable() && n.reported { // From now on its polls decide.
 		n.reported, n.state = false, unheard
@@ -177,6 +183,9 @@ func (d *Desk) Alert(e *event.Alert) {
 		target := e.Target
 		if target == "" {
 			target = noTarget + e.Name
+			if e.Team != "" {
+				target = noTarget + e.Team + "/" + e.Name // Never across teams.
+			}
 		}
 		n := d.graph.node(target)
 		a = &held{event: e, node: n}
@@ -234,8 +243,8 @@ func (d *Desk) Reachable(f *event.Finding) {
 		return // Pending and unknown change nothing.
 	}
 	n := d.graph.node(f.Target)
-	if f.At.Before(n.heard) {
-		return
+	if f.At.Before(n.heard) || n.target != nil && !n.pollable() {
+		return // Of what is not polled any more nobody would hear that it is back.
 	}
 	switch {
 	case n.suspected && state == up:
@@ -298,8 +307,13 @@ func (d *Desk) Step(now time.Time) Output {
 		}
 	}
 	for _, inc := range d.restored {
+		if other := d.wentInto(inc); other != nil {
+			inc.rec.Reason.Causes = []string{other.rec.ID}
+			d.end(inc, ReasonMerged, now)
+			continue
+		}
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
-		if len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) && !d.held(inc, now) {
+		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) && !d.held(inc, now) && !d.gather(inc, now) {
 			d.tell(inc, now)
 		}
 	}
@@ -470,7 +484,9 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 		}
 	}
 	if inc == nil && cause == nil {
-		inc = d.joins(a)
+		if inc = d.unlisted(a, k); inc == nil {
+			inc = d.joins(a)
+		}
 	}
 	if inc == nil {
 		inc = d.open(k, a, now)

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -68,11 +69,10 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 		}
 		return
 	case inc.paused:
-		inc.paused = false
-		d.again(inc, ReasonUnmuted, now)
+		d.again(inc, cmp.Or(inc.resume, ReasonUnmuted), now)
 	}
 	team := d.teamOf(inc)
-	if r.Urgency == event.UrgencyNotify {
+	if r.Urgency == event.UrgencyNotify || r.Urgency == event.UrgencyLog {
 		if urgency, _ := d.ways.Urgency(team, r.Severity, now); urgency == event.UrgencyPage {
 			r.Urgency = urgency
 			d.again(inc, ReasonMoreUrgent, now)
@@ -106,7 +106,6 @@ func (d *Desk) held(inc *incident, now time.Time) bool {
 	case over != "" && held:
 		inc.paused = true
 	case over != "":
-		inc.paused = false
 		d.again(inc, over, now)
 	}
 	return held
@@ -126,7 +125,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 	route := d.ways.Route(inc.labels(), team)
 	var why event.Reason
 	r.Urgency, why = d.ways.Urgency(team, r.Severity, now)
-	who := d.first(route, r.Urgency, now)
+	who, step := d.first(route, r.Urgency, now)
 	if len(who) == 0 {
 		if muted := []event.Reason{{Code: ReasonLogOnly, Text: why.Text}}; !sameReasons(muted, r.Muted) {
 			r.Muted = muted
@@ -134,32 +133,46 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		}
 		return
 	}
-	inc.toldCause, inc.toldTeam, inc.updateAt, inc.paused = r.Cause, team, time.Time{}, false
+	inc.toldCause, inc.toldTeam, inc.updateAt, inc.paused, r.Muted = r.Cause, team, time.Time{}, false, nil
 	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc && r.Kind != event.IncidentSimilar {
 		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
 	}
 	if r.Urgency == event.UrgencyPage && route.Team != "" {
-		r.Step = 1
+		r.Step = step
 		d.plan(inc, route.Team, now)
 	}
 	d.call(inc, who, 0, now)
 	inc.say(d)
 }
 
-// first is who is told first by a route.
-func (d *Desk) first(route Route, urgency event.Urgency, now time.Time) []string {
-	who := slices.Clone(route.Receivers)
+// first is who is told first by a route, and how many steps of the escalation that is: a step that has nobody, such as
+// a primary outside of office hours, is passed over. When no step has anybody the team's channel is told, or the default
+// team.
+func (d *Desk) first(route Route, urgency event.Urgency, now time.Time) (who []string, step int) {
+	who = slices.Clone(route.Receivers)
 	if route.Team == "" || urgency == event.UrgencyLog {
-		return who
+		return who, 0
 	}
 	if urgency == event.UrgencyNotify {
 		if who = append(who, route.Channel...); len(who) > 0 {
-			return who
+			return who, 0
 		}
 		// Nobody reads for the team: whoever is on call does.
 	}
-	s, _ := d.ways.Step(route.Team, 0, now)
-	return append(who, s.Who...)
+	for n := 0; ; n++ {
+		s, ok := d.ways.Step(route.Team, n, now)
+		if len(s.Who) > 0 {
+			return append(who, s.Who...), n + 1
+		}
+		if !ok {
+			break
+		}
+	}
+	if who = append(who, route.Channel...); len(who) == 0 {
+		s, _ := d.ways.Step(DefaultTeam, 0, now)
+		who = s.Who
+	}
+	return who, 0
 }
 
 // call pages those of whom it was not said in this round yet.
@@ -240,17 +253,21 @@ func (d *Desk) Told(p *event.Page) {
 
 // again begins the escalation anew: what was held back or looked after is still there.
 func (d *Desk) again(inc *incident, code string, now time.Time) {
+	inc.paused, inc.resume = false, ""
 	if len(inc.told) == 0 || inc.rec.State != event.IncidentOpen {
 		return
 	}
-	inc.rec.Round++
-	inc.rec.Step, inc.rec.Next = 0, nil
-	if inc.rec.Urgency == event.UrgencyPage {
-		d.step(inc, code, now)
-		return
+	r := &inc.rec
+	r.Round++
+	r.Step, r.Next = 0, nil
+	who := slices.Clone(inc.told)
+	if route := d.ways.Route(inc.labels(), d.teamOf(inc)); r.Urgency == event.UrgencyPage {
+		if who, r.Step = d.first(route, r.Urgency, now); r.Step > 0 {
+			d.plan(inc, route.Team, now)
+		}
 	}
 	inc.because = code
-	d.call(inc, slices.Clone(inc.told), inc.rec.Round*steps, now)
+	d.call(inc, who, r.Round*steps, now)
 	inc.because = ""
 	inc.say(d)
 }

@@ -74,7 +74,9 @@ type incident struct {
 	settling   bool      // It, or what is above it, came back only now.
 	into       string    // The incident that its last alert went to.
 	peak       *count    // The most it took along.
-	arrived    time.Time // When the newest of similar alerts began.
+	resume     string    // Why the escalation is to begin anew when nothing holds it back.
+	unclaimed  int       // Alerts of it, as of a time, that its record did not list.
+	asOf       time.Time
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
@@ -303,7 +305,18 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	var fresh []string
 	if team := d.teamOf(inc); team != inc.toldTeam {
 		inc.toldTeam = team
-		fresh = slices.DeleteFunc(d.first(d.ways.Route(inc.labels(), team), inc.rec.Urgency, now), func(who string) bool { return slices.Contains(before, who) })
+		r := &inc.rec
+		r.Urgency, _ = d.ways.Urgency(team, r.Severity, now)
+		r.Round, r.Step, r.Next = r.Round+1, 0, nil
+		if r.Ack != nil || !r.SnoozedUntil.IsZero() || len(r.Muted) > 0 {
+			inc.paused = true // Its own people are called when nothing holds that back.
+		} else {
+			route := d.ways.Route(inc.labels(), team)
+			if fresh, r.Step = d.first(route, r.Urgency, now); r.Step > 0 {
+				d.plan(inc, route.Team, now)
+			}
+			fresh = slices.DeleteFunc(fresh, func(who string) bool { return slices.Contains(before, who) })
+		}
 	}
 	inc.told = append(inc.told, fresh...)
 	d.render(inc, now)
@@ -312,7 +325,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	}
 	inc.updates++
 	for _, who := range fresh {
-		d.page(inc, who, event.PageFiring, 0, now)
+		d.page(inc, who, event.PageFiring, inc.rec.Round*steps, now)
 	}
 	inc.say(d)
 }

@@ -70,7 +70,7 @@ route:
 		{"nobody", "critical", nil, "page: chat"},
 	} {
 		urgency, _ := ways.Urgency(c.team, c.severity, now)
-		who := desk.first(ways.Route(event.LabelsOf(c.labels), c.team), urgency, now)
+		who, _ := desk.first(ways.Route(event.LabelsOf(c.labels), c.team), urgency, now)
 		if got := string(urgency) + ": " + strings.Join(who, " "); got != c.want {
 			t.Errorf("%s, %s %v: %s, want %s", c.team, c.severity, c.labels, got, c.want)
 		}

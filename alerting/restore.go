@@ -134,11 +134,15 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	}
 	inc.attach(d, key{n, r.Kind != event.IncidentDown})
 	if r.Kind == event.IncidentSimilar {
-		d.gathered[n.id], inc.arrived = inc, r.Updated
+		d.gathered[n.id] = inc
 	}
 	if byHand && d.byKey[inc.key] == nil {
 		d.byKey[inc.key] = inc
 	}
+	if unsaid {
+		inc.say(d)
+	}
+	inc.unclaimed, inc.asOf = r.Firing-len(r.Alerts), r.Updated
 	for _, a := range r.Alerts {
 		if (byHand || a.State == event.AlertFiring) && !inc.closed {
 			d.claims[a.ID] = inc
@@ -226,4 +230,32 @@ func (d *Desk) Remember(since time.Time) [][]byte {
 		pieces = append(pieces, data)
 	}
 	return pieces
+}
+
+// wentInto finds the incident that people were told of and that has an untold incident's alerts: of the merging only that
+// was stored.
+func (d *Desk) wentInto(inc *incident) *incident {
+	if len(inc.told) > 0 || len(inc.members) > 0 {
+		return nil
+	}
+	for _, said := range inc.rec.Alerts {
+		if a := d.alerts[said.ID]; a != nil && a.inc != nil && a.inc != inc && len(a.inc.told) > 0 {
+			return a.inc
+		}
+	}
+	return nil
+}
+
+// unlisted finds the incident of before a restart that an alert was in, when its record has no room to list it.
+func (d *Desk) unlisted(a *held, k key) *incident {
+	if a.inc != nil || !k.own {
+		return nil
+	}
+	for _, inc := range k.node.incidents {
+		if inc.key == k && inc.unclaimed > 0 && !inc.closed && len(inc.told) > 0 && !a.event.StartsAt.After(inc.asOf) {
+			inc.unclaimed--
+			return inc
+		}
+	}
+	return nil
 }

@@ -35,13 +35,24 @@ func (d *Desk) joins(a *held) *incident {
 		return nil
 	}
 	inc := d.gathered[similar(a)]
-	if inc == nil || a.event.StartsAt.After(inc.arrived.Add(d.policy.SimilarWithin)) {
+	switch {
+	case inc == nil, inc.byHand, inc.rec.Ack != nil, !inc.rec.SnoozedUntil.IsZero():
+		return nil // People believe that they know what there is.
+	case a.event.StartsAt.After(inc.rec.OpenedAt.Add(similarFor * d.policy.SimilarWithin)):
 		return nil
-	}
-	if a.event.StartsAt.After(inc.arrived) {
-		inc.arrived = a.event.StartsAt
+	case worse(inc.rec.Severity, a.event.Severity) != inc.rec.Severity:
+		return nil // It is worse than what they were told of.
 	}
 	return inc
+}
+
+// similarFor is how many times SimilarWithin after its beginning an incident of similar alerts takes in more.
+const similarFor = 5
+
+// waits says whether an incident is to be told now or soon, and nothing holds it back.
+func (d *Desk) waits(inc *incident, now time.Time) bool {
+	r := &inc.rec
+	return len(inc.told) == 0 && r.State == event.IncidentOpen && !inc.closed && !inc.byHand && r.Ack == nil && r.SnoozedUntil.IsZero() && len(d.mutes(inc, now)) == 0
 }
 
 // gather makes one incident of those that resemble inc, which is to be told now, and says whether it did.
@@ -50,10 +61,16 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	if a == nil {
 		return false
 	}
+	if group := d.joins(a); group != nil {
+		d.move(inc, group, now)
+		inc.rec.Reason.Causes = []string{group.rec.ID}
+		d.end(inc, ReasonMerged, now)
+		return true
+	}
 	if d.peers == nil {
 		d.peers = map[string][]*incident{}
 		for _, i := range d.incidents {
-			if b := i.single(); b != nil && now.Sub(i.rec.OpenedAt) <= d.policy.SimilarWithin {
+			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.rec.OpenedAt) <= d.policy.SimilarWithin || d.waits(i, now)) {
 				d.peers[similar(b)] = append(d.peers[similar(b)], i)
 			}
 		}
@@ -67,9 +84,9 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
 	})
 	group := d.open(key{d.graph.node(name), true}, a, now)
-	d.gathered[name], group.arrived = group, now
+	d.gathered[name] = group
 	for _, i := range peers {
-		if len(i.told) > 0 || d.incidents[i.rec.ID] != i {
+		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {
 			continue // People know of it by itself.
 		}
 		d.move(i, group, now)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -202,10 +203,11 @@ func (d *Desk) teamOf(inc *incident) string {
 	return cmp.Or(inc.team, DefaultTeam)
 }
 
-// worse is the more severe of two severities; those that nobody knows are the least.
+// worse is the more severe of two severities: how urgent a word is comes first, and what nobody knows is urgent.
 func worse(a, b string) string {
 	rank := func(s string) int {
-		return slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
+		urgency, _ := route.DefaultUrgency(s)
+		return 100*slices.Index([]event.Urgency{event.UrgencyLog, event.UrgencyNotify, event.UrgencyPage}, urgency) + slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
 	}
 	if a == "" || rank(b) > rank(a) {
 		return b
@@ -273,6 +275,9 @@ func (inc *incident) title(now time.Time) string {
 	}
 	if r.State == event.IncidentResolved {
 		s = name + " is up again after " + lasted(r, now)
+	}
+	if r.Reason.Code == ReasonByHand {
+		s = name + " was resolved by hand after " + lasted(r, now)
 	}
 	if r.SuppressedTotal == 0 {
 		return s

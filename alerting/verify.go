@@ -255,7 +255,7 @@ func (d *Desk) move(from, to *incident, now time.Time) {
 	for _, a := range from.members {
 		delete(from.members, a.event.ID)
 		cause := to.key.node
-		if a.node == cause {
+		if a.node == cause || to.rec.Kind == event.IncidentSimilar {
 			cause = nil
 		}
 		a.placed = now
