@@ -85,12 +85,18 @@ type Guard struct {
 
 // NewGuard reads the tokens.
 func NewGuard(auth *Auth, externalURL string, open []string, next http.Handler) (*Guard, error) {
-	g := &Guard{open: map[string]bool{}, next: http.NewCrossOriginProtection().Handler(next)}
+	origins := http.NewCrossOriginProtection()
+	g := &Guard{open: map[string]bool{}, next: origins.Handler(next)}
 	for _, p := range open {
 		g.open[p] = true
 	}
 	if u, err := url.Parse(externalURL); err == nil {
 		g.host = u.Hostname()
+		if u.Host != "" { // A proxy in front may not hand on by which name it was called.
+			if err := origins.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
+				return nil, fmt.Errorf("trust external_url: %w", err)
+			}
+		}
 	}
 	if auth == nil {
 		return g, nil

@@ -163,3 +163,14 @@ func TestATakenPortSaysWhatToDo(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A proxy that does not hand on by which name it was called keeps nobody from acknowledging.
+func TestThePageOfTheExternalURLMayAct(t *testing.T) {
+	g := guard(t, nil)
+	if got := status(g, http.MethodPost, "127.0.0.1:7070", "/ack/x", "Origin", "https://kemi.example.org"); got != http.StatusTeapot {
+		t.Errorf("from our own page: %d", got)
+	}
+	if got := status(g, http.MethodPost, "127.0.0.1:7070", "/ack/x", "Origin", "https://evil.example.org"); got != http.StatusForbidden {
+		t.Errorf("from another: %d", got)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"maps"
 	"net/http"
@@ -161,7 +162,7 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 		most = maxAnswer + 1
 	}
 	body, readErr := io.ReadAll(io.LimitReader(resp.Body, most)) // Without a check what it says is a courtesy.
-	answer = strings.TrimSpace(resp.Status + " " + oneLine(body[:min(len(body), maxShown)]))
+	answer = c.hide(req, strings.TrimSpace(resp.Status+" "+oneLine(body[:min(len(body), maxShown)])))
 	if !r.expects(resp.StatusCode) {
 		return answer, classify(resp, answer)
 	}
@@ -178,6 +179,26 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 		return answer, notify.RetryAfter(fmt.Errorf("the receiver answered %s: %w", answer, err), after(resp.Header.Get("Retry-After"), time.Now()))
 	}
 	return answer, nil
+}
+
+// hide takes out of an answer what it repeats of the request that is nobody's business: pages of errors like to show the
+// address.
+func (c *Client) hide(req *http.Request, answer string) string {
+	secrets := []string{c.config.URL.Reveal(), req.URL.String(), req.URL.RequestURI(), req.URL.EscapedPath(), req.URL.Path, req.URL.RawQuery, c.config.BearerToken.Reveal()}
+	for _, v := range c.config.Headers {
+		secrets = append(secrets, v.Reveal())
+	}
+	if b := c.config.BasicAuth; b != nil {
+		secrets = append(secrets, b.Password.Reveal())
+	}
+	for _, s := range secrets {
+		for _, form := range []string{s, html.EscapeString(s)} {
+			if len(form) > 3 { // What is shorter, such as a path of nothing but a slash, is no secret.
+				answer = strings.ReplaceAll(answer, form, "<secret>")
+			}
+		}
+	}
+	return answer
 }
 
 func (r Request) expects(status int) bool {

@@ -3,6 +3,7 @@ package post
 import (
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"log"
 	"net"
@@ -280,4 +281,25 @@ func FuzzExpect(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Pages of errors like to repeat the address, which is a secret.
+func TestAnAnswerThatRepeatsTheAddressHidesIt(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusNotFound)
+		fmt.Fprintf(w, "Cannot POST %s, token %s", html.EscapeString(r.URL.RequestURI()), r.Header.Get("Authorization"))
+	}))
+	defer s.Close()
+	c := Default()
+	c.URL, c.BearerToken = conf.NewSecret(s.URL+"/services/S3CR3T?k=a&b=c"), conf.NewSecret("t0ken")
+	client, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := client.Send(t.Context(), Request{})
+	for _, text := range []string{answer, fmt.Sprint(err)} {
+		if strings.Contains(text, "S3CR3T") || strings.Contains(text, "t0ken") || !strings.Contains(text, "<secret>") {
+			t.Errorf("it says %q", text)
+		}
+	}
 }

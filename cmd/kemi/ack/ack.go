@@ -179,12 +179,21 @@ func (d *Desk) judge(r *http.Request) (*sheet, link.Link) {
 		}
 	})
 	s.about(inc)
+	started := true
 	d.mu.Lock()
 	u, used := d.used[l.Page]
 	d.mu.Unlock()
 	select {
+	case <-d.model.Ready():
+	default:
+		started = false
+	}
+	select {
 	case <-d.ready:
 	default:
+		started = false
+	}
+	if !started {
 		s.code, s.Heading, s.Said = http.StatusServiceUnavailable, "One moment", "Kemi has just started. Load this again in some seconds."
 		return s, l
 	}

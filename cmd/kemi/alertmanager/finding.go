@@ -1,6 +1,7 @@
 package alertmanager
 
 import (
+	"encoding/json"
 	"fmt"
 	"maps"
 	"time"
@@ -88,7 +89,7 @@ func checkTexts(p *postableAlert) error {
 		if name == "" || !utf8.ValidString(name) {
 			return fmt.Errorf("invalid label set: invalid name %.80q", name)
 		}
-		n += len(name) + len(value)
+		n += jsonLen(name) + jsonLen(value)
 	}
 	if n > maxLabelBytes {
 		return fmt.Errorf("an alert (alertname=%.80q) has labels of %d bytes: use at most %d", p.Labels["alertname"], n, maxLabelBytes)
@@ -98,12 +99,18 @@ func checkTexts(p *postableAlert) error {
 		if name == "" {
 			return fmt.Errorf("invalid annotations: invalid name %q", name)
 		}
-		n += len(name) + len(value)
+		n += jsonLen(name) + jsonLen(value)
 	}
 	if n > maxTextBytes {
 		return fmt.Errorf("%.200s has annotations of %d bytes: use at most %d", event.LabelsOf(p.Labels), n, maxTextBytes)
 	}
 	return nil
+}
+
+// jsonLen is how long a text is as the bus carries it: what JSON escapes is up to six times as long.
+func jsonLen(s string) int {
+	data, _ := json.Marshal(s) // A string always can.
+	return len(data) - 2
 }
 
 // known reports whether a finding tells nothing that the alert does not say: it need not be published. What goes on

@@ -133,6 +133,7 @@ func TestBadAlertsAreNamedAndTheRestIsTaken(t *testing.T) {
 		"no name":              {list(one(ls{"job": "x"}), good), "no label alertname"},
 		"1,000 labels":         {list(one(many), good), "has 1001 labels: use at most 256"},
 		"long label":           {list(one(long), good), "labels of 100017 bytes: use at most 65536"},
+		"200 kB of brackets":   {list(good, one(ls{"alertname": "A"}, "annotations", `{"summary":"`+strings.Repeat("<", 200<<10)+`"}`)), "annotations of 1228807 bytes: use at most 262144"},
 		"1 MB annotation":      {list(good, one(ls{"alertname": "A"}, "annotations", `{"summary":"`+strings.Repeat("x", 1<<20)+`"}`)), "annotations of 1048583 bytes: use at most 262144"},
 		"ends before it began": {list(one(ls{"alertname": "A"}, "startsAt", when(0), "endsAt", when(-time.Hour)), good), "start time must be before end time"},
 		"no time":              {list(one(ls{"alertname": "A"}, "startsAt", `"yesterday"`)), "is no time"},

@@ -132,13 +132,15 @@ func (a *api) say(ctx context.Context, say []event.Event) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, readBack)
 	defer cancel()
-	a.Model.Await(ctx, func(m *view.State) bool {
+	if !a.Model.Await(ctx, func(m *view.State) bool {
 		return !slices.ContainsFunc(say, func(e event.Event) bool {
 			s := e.(*event.Silence)
 			now := m.Silence(s.ID)
 			return now == nil || now.Updated.Before(s.Updated)
 		})
-	})
+	}) {
+		return wrong(http.StatusServiceUnavailable, "the silence cannot be read yet: ask for it in a moment, and say it again when it is not there")
+	}
 	return nil
 }
 

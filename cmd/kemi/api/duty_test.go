@@ -179,6 +179,12 @@ func TestAnOverrideShowsAtOnceAndCanBeEnded(t *testing.T) {
 	if err != nil || !strings.Contains(calendar, "sun on call: network") || len(c.Events()) < 3 {
 		t.Errorf("the calendar: %v\n%s", err, calendar)
 	}
+	// Said again by the start of its id it is the same, and not a second one.
+	code, says = ask(h, "POST", "/overrides", `{"id":"`+made.ID[:6]+`","by":"jo","schedule":"network","person":"sun","lasts":"1h"}`)
+	var again event.Override
+	if err := json.Unmarshal([]byte(says), &again); err != nil || again.ID != made.ID || !again.EndsAt.Before(made.EndsAt) {
+		t.Errorf("said again: %d %s", code, says)
+	}
 	if code, says := ask(h, "DELETE", "/overrides/"+made.ID[:6]+"?by=jo", ""); code != 200 {
 		t.Errorf("end: %d %s", code, says)
 	}

@@ -117,8 +117,12 @@ func (d *Duty) newOverride(n *NewOverride, now time.Time) (*event.Override, erro
 	}
 	if o.ID == "" {
 		o.ID = event.ComputeID("override", o.Schedule, o.Person, rand.Text())
-	} else if _, err := one("override", o.ID, d.all(d.Roster.Schedules(), true, now), overrideID, "kemi oncall overrides"); err != nil {
-		return nil, err
+	} else {
+		old, err := one("override", o.ID, d.all(d.Roster.Schedules(), true, now), overrideID, "kemi oncall overrides")
+		if err != nil {
+			return nil, err
+		}
+		o.ID = old.ID // It may have been named by its beginning.
 	}
 	if err := d.Roster.Check(o); err != nil {
 		return nil, problem{http.StatusBadRequest, errors.New(strings.TrimPrefix(err.Error(), "check override "+o.ID+": "))}

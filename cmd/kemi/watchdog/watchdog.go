@@ -70,7 +70,7 @@ type Dog struct {
 func New(c Config, works func() (ok bool, why string), scope obs.Scope) *Dog {
 	s := scope.For("watchdog")
 	return &Dog{
-		config: c, works: works, client: &http.Client{Timeout: c.Timeout}, scope: s,
+		config: c, works: works, client: &http.Client{Timeout: c.Timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}, scope: s,
 		pings: s.Counter("kemi_watchdog_pings_total", "Pings to the external watchdog: ok, failed, or held because a stage stands still.", "result"),
 		last:  s.Gauge("kemi_watchdog_last_ping_timestamp_seconds", "When the external watchdog took the newest ping, in seconds since 1970."),
 	}
