@@ -22,7 +22,7 @@ func TestWhatTheUserMayNotDoEndsTheStart(t *testing.T) {
 		"$JS.API.STREAM.CREATE.*":  "$JS.API.STREAM.CREATE.",
 		"$JS.API.STREAM.MSG.GET.*": "$JS.API.STREAM.MSG.GET.kemi_",
 		"$JS.API.CONSUMER.>":       "$JS.API.CONSUMER.CREATE.kemi_",
-		"$JS.API.DIRECT.GET.>":     "$JS.API.DIRECT.GET.KV_kemi_groups",
+		"$JS.API.DIRECT.GET.>":     "$JS.API.DIRECT.GET.KV_kemi_",
 		"$KV.kemi_groups.>":        "$KV.kemi_groups.>",
 		"$KV.kemi_members.>":       "$KV.kemi_members.>",
 		"kemi.>":                   "kemi.state.v1.>",

@@ -159,7 +159,9 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every
 			Target, Check, Cause string
 			Slot                 time.Time
 		}
-		must(t, json.Unmarshal(l.Event, &r))
+		if err := json.Unmarshal(l.Event, &r); err != nil {
+			t.Fatalf("read %+v: %v", l, err)
+		}
 		if r.Cause != string(event.CauseSchedule) || r.Target == event.CanaryTarget {
 			continue
 		}
