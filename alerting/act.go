@@ -38,9 +38,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		r.Assignee = c.Args["to"]
 		text = "to " + r.Assignee
 		if who := d.ways.Person(r.Assignee); who != "" && r.State == event.IncidentOpen {
-			inc.because = ReasonAssigned
-			d.call(inc, []string{who}, r.Round*steps+steps/2+len(r.Acts), now)
-			inc.because = ""
+			d.call(inc, []string{who}, r.Round*steps+steps/2+len(r.Acts), ReasonAssigned, now)
 		}
 	case event.Remark:
 	case event.Snooze:
@@ -76,12 +74,7 @@ func knows(r *event.Incident, c *event.Command) bool {
 func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	r := &inc.rec
 	inc.setDoubts(d, nil, now)
-	if r.State == event.IncidentVerifying {
-		d.waiting--
-		if inc.published {
-			d.shown--
-		}
-	}
+	d.decided(inc)
 	ended := now
 	if c.At.Before(now) {
 		ended = c.At
@@ -89,18 +82,13 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, ended, nil, nil, time.Time{}, nil
 	r.Reason = event.Reason{Code: ReasonByHand, Text: cut(c.Comment, maxText), Causes: nonEmpty(c.By)}
 	inc.byHand = true
-	if d.gathered[inc.key.node.id] == inc {
-		delete(d.gathered, inc.key.node.id)
-	}
-	if d.flapping[inc.fire] == inc {
-		delete(d.flapping, inc.fire)
-	}
+	d.refuse(inc)
 	if d.byKey[inc.key] == nil {
 		d.byKey[inc.key] = inc
 	}
 	d.render(inc, now)
 	for _, who := range inc.told {
-		d.page(inc, who, event.PageResolved, 0, now)
+		d.page(inc, who, event.PageResolved, 0, "", now)
 	}
 	inc.say(d)
 }

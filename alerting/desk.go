@@ -308,8 +308,7 @@ func (d *Desk) Step(now time.Time) Output {
 	}
 	for _, inc := range d.restored {
 		if other := d.wentInto(inc); other != nil {
-			inc.rec.Reason.Causes = []string{other.rec.ID}
-			d.end(inc, ReasonMerged, now)
+			d.merge(inc, other, now)
 			continue
 		}
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.

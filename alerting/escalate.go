@@ -141,8 +141,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		r.Step = step
 		d.plan(inc, route.Team, now)
 	}
-	d.call(inc, who, 0, now)
-	inc.say(d)
+	d.call(inc, who, 0, "", now)
 }
 
 // first is who is told first by a route, and how many steps of the escalation that is: a step that has nobody, such as
@@ -175,22 +174,22 @@ func (d *Desk) first(route Route, urgency event.Urgency, now time.Time) (who []s
 	return who, 0
 }
 
-// call pages those of whom it was not said in this round yet.
-func (d *Desk) call(inc *incident, who []string, sequence int, now time.Time) {
-	for i, w := range who {
-		if slices.Contains(who[:i], w) {
-			continue
+// call pages people, each once, whatever they were told before; code says why, "" is because of what the incident is.
+func (d *Desk) call(inc *incident, who []string, sequence int, code string, now time.Time) {
+	var each []string
+	for _, w := range who {
+		if !slices.Contains(each, w) {
+			each = append(each, w)
 		}
 		if !slices.Contains(inc.told, w) {
 			inc.told = append(inc.told, w)
 		}
 	}
 	d.render(inc, now)
-	for i, w := range who {
-		if !slices.Contains(who[:i], w) {
-			d.page(inc, w, event.PageFiring, sequence, now)
-		}
+	for _, w := range each {
+		d.page(inc, w, event.PageFiring, sequence, code, now)
 	}
+	inc.say(d)
 }
 
 // plan says what the next step of the escalation will be, and when.
@@ -236,10 +235,7 @@ func (d *Desk) step(inc *incident, code string, now time.Time) {
 	sequence := r.Round*steps + r.Step
 	r.Step++
 	d.plan(inc, team, now)
-	inc.because = code
-	d.call(inc, s.Who, sequence, now)
-	inc.because = ""
-	inc.say(d)
+	d.call(inc, s.Who, sequence, code, now)
 }
 
 // Told takes in that the ledger tells somebody by another way: there it is told that it is over, too.
@@ -266,8 +262,5 @@ func (d *Desk) again(inc *incident, code string, now time.Time) {
 			d.plan(inc, route.Team, now)
 		}
 	}
-	inc.because = code
-	d.call(inc, who, r.Round*steps, now)
-	inc.because = ""
-	inc.say(d)
+	d.call(inc, who, r.Round*steps, code, now)
 }

@@ -60,9 +60,8 @@ type incident struct {
 	pageAt, updateAt time.Time
 	toldCause        string
 	toldTeam         string
-	because          string // Why the page that is being decided is.
-	paused           bool   // The escalation is held back; it begins anew when that is over.
-	byHand           bool   // Somebody resolved it; what still fires stays with it.
+	paused           bool // The escalation is held back; it begins anew when that is over.
+	byHand           bool // Somebody resolved it; what still fires stays with it.
 	// What is known of what holds its pages back: as of which silences, until when, and that its alerts are others since.
 	muted      []event.Reason
 	mutedBy    int
@@ -233,10 +232,7 @@ func (d *Desk) stale(inc *incident, now time.Time) {
 // opened ends verification: the cause is known as well as it can be.
 func (d *Desk) opened(inc *incident, code string, causes []string, now time.Time) {
 	inc.setDoubts(d, nil, now)
-	d.waiting--
-	if inc.published {
-		d.shown--
-	}
+	d.decided(inc)
 	inc.rec.State = event.IncidentOpen
 	if inc.rec.Reason.Code != ReasonSpoke {
 		inc.rec.Reason = event.Reason{Code: code, Causes: causes}
@@ -273,12 +269,7 @@ func (d *Desk) finish(inc *incident, now time.Time) {
 // end closes an incident and tells everybody who was told of it.
 func (d *Desk) end(inc *incident, code string, now time.Time) {
 	inc.setDoubts(d, nil, now)
-	if inc.rec.State == event.IncidentVerifying {
-		d.waiting--
-		if inc.published {
-			d.shown--
-		}
-	}
+	d.decided(inc)
 	d.release(inc)
 	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
 	inc.rec.Next, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, time.Time{}
@@ -288,7 +279,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 	}
 	d.render(inc, now)
 	for _, receiver := range inc.told {
-		d.page(inc, receiver, event.PageResolved, 0, now)
+		d.page(inc, receiver, event.PageResolved, 0, "", now)
 	}
 	d.emit(inc, now)
 }
@@ -321,22 +312,23 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	inc.told = append(inc.told, fresh...)
 	d.render(inc, now)
 	for _, who := range before {
-		d.page(inc, who, event.PageUpdate, inc.updates, now)
+		d.page(inc, who, event.PageUpdate, inc.updates, "", now)
 	}
 	inc.updates++
 	for _, who := range fresh {
-		d.page(inc, who, event.PageFiring, inc.rec.Round*steps, now)
+		d.page(inc, who, event.PageFiring, inc.rec.Round*steps, "", now)
 	}
 	inc.say(d)
 }
 
-// page decides a page: it says what the incident is now, however late it will arrive.
-func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int, now time.Time) {
+// page decides a page: it says what the incident is now, however late it will arrive. code says why when that is not
+// what the incident is.
+func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int, code string, now time.Time) {
 	snapshot := inc.rec
 	receiver, person := recipient(who)
 	reason := inc.rec.Reason
-	if inc.because != "" {
-		reason = event.Reason{Code: inc.because, Causes: reason.Causes}
+	if code != "" {
+		reason = event.Reason{Code: code, Causes: reason.Causes}
 	}
 	d.out.Pages = append(d.out.Pages, &event.Page{
 		ID: event.PageID(inc.rec.ID, who, kind, sequence), Incident: inc.rec.ID, Domain: inc.rec.Domain, Team: inc.rec.Team,
@@ -353,18 +345,40 @@ func (d *Desk) forgetByHand(inc *incident, now time.Time) {
 	d.emit(inc, now)
 }
 
-// release takes an incident that is over out of everything: what fires anew is another problem.
-func (d *Desk) release(inc *incident) {
-	inc.detach(d)
+// decided ends the count of an incident among those that are being verified.
+func (d *Desk) decided(inc *incident) {
+	if inc.rec.State == event.IncidentVerifying {
+		d.waiting--
+		if inc.published {
+			d.shown--
+		}
+	}
+}
+
+// merge ends an incident of which nobody was told: what it has goes into another.
+func (d *Desk) merge(inc, into *incident, now time.Time) {
+	d.move(inc, into, now)
+	inc.rec.Reason.Causes = []string{into.rec.ID}
+	d.end(inc, ReasonMerged, now)
+}
+
+// refuse has an incident take in nothing more by what it resembles or how it flaps.
+func (d *Desk) refuse(inc *incident) {
 	if d.gathered[inc.key.node.id] == inc {
 		delete(d.gathered, inc.key.node.id)
 	}
-	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc })
-	delete(d.incidents, inc.rec.ID)
-	delete(d.changed, inc)
 	if d.flapping[inc.fire] == inc {
 		delete(d.flapping, inc.fire)
 	}
+}
+
+// release takes an incident that is over out of everything: what fires anew is another problem.
+func (d *Desk) release(inc *incident) {
+	inc.detach(d)
+	d.refuse(inc)
+	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc })
+	delete(d.incidents, inc.rec.ID)
+	delete(d.changed, inc)
 }
 
 // DedupKey is the same for all pages of an incident to one of whom is told, as receiver or receiver/person.

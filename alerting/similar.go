@@ -62,9 +62,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		return false
 	}
 	if group := d.joins(a); group != nil {
-		d.move(inc, group, now)
-		inc.rec.Reason.Causes = []string{group.rec.ID}
-		d.end(inc, ReasonMerged, now)
+		d.merge(inc, group, now)
 		return true
 	}
 	if d.peers == nil {
@@ -89,9 +87,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {
 			continue // People know of it by itself.
 		}
-		d.move(i, group, now)
-		i.rec.Reason.Causes = []string{group.rec.ID}
-		d.end(i, ReasonMerged, now)
+		d.merge(i, group, now)
 	}
 	delete(d.peers, name)
 	d.opened(group, ReasonSimilar, nil, now)
