@@ -10,14 +10,12 @@ import (
 
 // catalogue is the targets as the CMDB says them, shared by the room's partitions.
 type catalogue struct {
-	mu       sync.Mutex
-	all      map[string]*event.Target
-	watchers map[*partition]struct{}
-	ready    chan struct{} // Closed when everything that was stored has been read.
+	audience
+	all map[string]*event.Target
 }
 
 func newCatalogue() *catalogue {
-	return &catalogue{all: map[string]*event.Target{}, watchers: map[*partition]struct{}{}, ready: make(chan struct{})}
+	return &catalogue{audience: newAudience(1), all: map[string]*event.Target{}}
 }
 
 // follow reads the targets until ctx ends.
@@ -38,7 +36,7 @@ func (c *catalogue) follow(ctx context.Context, b *bus.Bus) error {
 			p.changed(change, change.target == nil || c.partition(p, change.target))
 		}
 		return nil
-	}, func() { once.Do(func() { close(c.ready) }) })
+	}, func() { once.Do(c.read) })
 }
 
 func (c *catalogue) partition(p *partition, t *event.Target) bool { return p.owns(t.Domain()) }
@@ -58,21 +56,9 @@ func changeOf(t *event.Target, removed bool) change {
 
 // watch gives a partition all its targets and from then on every change.
 func (c *catalogue) watch(ctx context.Context, p *partition) error {
-	select {
-	case <-c.ready:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, t := range c.all {
-		p.changed(changeOf(t, false), p.owns(t.Domain()))
-	}
-	c.watchers[p] = struct{}{}
-	context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.watchers, p)
+	return c.audience.watch(ctx, p, func() {
+		for _, t := range c.all {
+			p.changed(changeOf(t, false), p.owns(t.Domain()))
+		}
 	})
-	return nil
 }

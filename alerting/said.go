@@ -13,19 +13,16 @@ import (
 
 // said is what people said, shared by the room's partitions: silences, overrides and commands.
 type said struct {
-	mu       sync.Mutex
+	audience
 	silences map[string]*event.Silence
 	commands []*event.Command // About incidents, oldest first.
-	watchers map[*partition]struct{}
-	unread   int           // Topics of which not everything that was stored has been read.
-	ready    chan struct{} // Closed when there are none.
 }
 
 // rememberCommands is how far back commands are read: what nobody took in for so long is not taken in any more.
 const rememberCommands = 7 * 24 * time.Hour
 
 func newSaid() *said {
-	return &said{silences: map[string]*event.Silence{}, watchers: map[*partition]struct{}{}, unread: 3, ready: make(chan struct{})}
+	return &said{audience: newAudience(3), silences: map[string]*event.Silence{}}
 }
 
 // news is something that people said, for the post of a partition.
@@ -90,15 +87,6 @@ func (s *said) follow(ctx context.Context, b *bus.Bus, p *people) error {
 	return <-errs
 }
 
-// read counts a topic that has been read.
-func (s *said) read() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.unread--; s.unread == 0 {
-		close(s.ready)
-	}
-}
-
 func aboutIncidents(k event.CommandKind) bool {
 	return slices.Contains([]event.CommandKind{
 		event.Acknowledge, event.Unacknowledge, event.Assign, event.Remark, event.Resolve, event.Snooze,
@@ -113,26 +101,14 @@ func (s *said) tell(n news) {
 
 // watch gives a partition everything that was said, and from then on what comes.
 func (s *said) watch(ctx context.Context, p *partition) error {
-	select {
-	case <-s.ready:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, id := range slices.Sorted(maps.Keys(s.silences)) {
-		p.said(news{silence: s.silences[id]})
-	}
-	for _, c := range s.commands {
-		p.said(news{command: c})
-	}
-	s.watchers[p] = struct{}{}
-	context.AfterFunc(ctx, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.watchers, p)
+	return s.audience.watch(ctx, p, func() {
+		for _, id := range slices.Sorted(maps.Keys(s.silences)) {
+			p.said(news{silence: s.silences[id]})
+		}
+		for _, c := range s.commands {
+			p.said(news{command: c})
+		}
 	})
-	return nil
 }
 
 // said puts what people said into the post.
