@@ -1,0 +1,402 @@
+package alerting
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"kemi.dev/kemi/alerting/hush"
+	"kemi.dev/kemi/bus/event"
+)
+
+// stage plays a script against a desk, in virtual time. Commands, one a line:
+//
+//	target ID CLASS [NEED …] [every=D] [team=T] [nochecks]   NEED is id or id|id (any one is enough)
+//	remove ID          the CMDB forgets it
+//	fire ID ALERT      an alert fires, resolve ID ALERT resolves it
+//	down ID, up ID     a verdict on who answers, dated now; pending ID and unknown ID change nothing
+//	ack ID WHO [FOR]   somebody acknowledges the newest incident of that cause; so unack, snooze FOR, assign WHO, resolved
+//	silence NAME FOR LABEL=VALUE   somebody silences, until unsilence NAME
+//	+D                 time passes, in steps of a second
+//
+// What the desk says follows each command, indented.
+type stage struct {
+	t       *testing.T
+	desk    *Desk
+	begin   time.Time
+	now     time.Time
+	said    bytes.Buffer
+	names   map[string]string // Of incidents, in the order of their appearance.
+	shown   map[string]string
+	targets map[string]*event.Target
+	// What the bus would hold.
+	alerts    map[string]*event.Alert
+	incidents map[string]*event.Incident
+	pages     []*event.Page
+	findings  []*event.Finding
+	memory    [][]byte
+	sizes     []int
+	unpolled  bool // Targets have no checks.
+	silences  map[string]*event.Silence
+	commands  []*event.Command
+	before    stored // As it was before the last Step that decided something.
+}
+
+// stored is what has been published.
+type stored struct {
+	incidents map[string]*event.Incident
+	pages     []*event.Page
+}
+
+// loss is how much of what the last Step decided was stored when the process died.
+type loss int
+
+const (
+	nothingLost loss = iota
+	incidentsLost
+	everythingLost
+)
+
+// lose takes back what was not stored.
+func (s *stage) lose(l loss) {
+	if s.before.incidents == nil || l == nothingLost {
+		return
+	}
+	s.incidents = s.before.incidents
+	if l == everythingLost {
+		s.pages = s.before.pages
+	}
+}
+
+func newStage(t *testing.T, policy Policy) *stage {
+	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
+	return &stage{
+		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
+		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
+		silences: map[string]*event.Silence{},
+	}
+}
+
+// hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m.
+type hooks struct{}
+
+func (hooks) Route(_ event.Labels, team string) Route {
+	return Route{Team: team, Channel: []string{team + "-hook"}}
+}
+
+func (hooks) Urgency(_, severity string, _ time.Time) (event.Urgency, event.Reason) {
+	if severity == "warning" {
+		return event.UrgencyNotify, event.Reason{Text: severity}
+	}
+	return event.UrgencyPage, event.Reason{Text: severity}
+}
+
+func (h hooks) Step(team string, n int, _ time.Time) (Step, bool) {
+	all := []Step{{Who: []string{team + "-hook"}}}
+	if team == "oncall" {
+		all = []Step{
+			{Who: []string{"pager/jo"}, Text: "the primary jo"},
+			{Who: []string{"pager/jo"}, After: 5 * time.Minute, Text: "the primary jo"},
+			{Who: []string{"pager/sun"}, After: 10 * time.Minute, Text: "the secondary sun"},
+		}
+	}
+	if n < 0 || n >= len(all) {
+		return Step{}, false
+	}
+	return all[n], true
+}
+
+func (hooks) Person(name string) string { return "pager/" + name }
+
+func holdsForTest() *hush.Set {
+	set, problems := hush.New(hush.Config{})
+	if len(problems) > 0 {
+		panic(problems)
+	}
+	return set
+}
+
+// restart makes a new desk from what the bus holds.
+func (s *stage) restart() {
+	s.memory = s.desk.Remember(s.now.Add(-10 * time.Minute))
+	s.desk = NewDesk(s.desk.policy, hooks{}, holdsForTest())
+	s.desk.Restore(slices.Collect(maps.Values(s.incidents)), s.pages)
+	if len(s.pages)%2 == 0 { // Both ways must do.
+		if err := s.desk.Recall(s.memory...); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, t := range s.targets {
+		s.desk.SetTarget(t)
+	}
+	for _, silence := range s.silences {
+		if err := s.desk.Silence(silence); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	for _, c := range s.commands {
+		s.desk.Command(c, s.now)
+	}
+	for _, f := range s.findings {
+		s.desk.Reachable(f)
+	}
+	for _, a := range s.alerts {
+		s.desk.Alert(a)
+	}
+	s.desk.Presume()
+	s.step()
+}
+
+func (s *stage) do(line string) {
+	s.t.Helper()
+	f := strings.Fields(line)
+	switch {
+	case strings.HasPrefix(f[0], "+"):
+		d, err := time.ParseDuration(f[0][1:])
+		if err != nil {
+			s.t.Fatalf("%q: %v", line, err)
+		}
+		for end := s.now.Add(d); s.now.Before(end); {
+			s.now = s.now.Add(min(time.Second, end.Sub(s.now)))
+			s.step()
+		}
+		return
+	case f[0] == "target":
+		s.target(f)
+	case f[0] == "remove":
+		delete(s.targets, f[1])
+		s.desk.RemoveTarget(f[1])
+	case slices.Contains([]string{"ack", "unack", "snooze", "assign", "byhand"}, f[0]):
+		s.act(f)
+	case f[0] == "silence":
+		d, _ := time.ParseDuration(f[2])
+		name, value, _ := strings.Cut(f[3], "=")
+		s.silences[f[1]] = &event.Silence{ID: f[1], Kind: event.PlainSilence, Matchers: []event.Matcher{{Name: name, Value: value}}, StartsAt: s.now, EndsAt: s.now.Add(d), By: "jo", Comment: "known", Updated: s.now}
+		if err := s.desk.Silence(s.silences[f[1]]); err != nil {
+			s.t.Fatal(err)
+		}
+	case f[0] == "unsilence":
+		delete(s.silences, f[1])
+		s.desk.Unsilence(f[1])
+	case f[0] == "fire":
+		s.alert(f[1], f[2], event.AlertFiring)
+	case f[0] == "resolve":
+		s.alert(f[1], f[2], event.AlertResolved)
+	default:
+		verdict, ok := map[string]event.Verdict{
+			"down": event.VerdictFiring, "up": event.VerdictOK, "pending": event.VerdictPending, "unknown": event.VerdictUnknown,
+		}[f[0]]
+		if !ok {
+			s.t.Fatalf("no such command: %q", line)
+		}
+		s.verdict(f[1], verdict)
+	}
+	s.step()
+}
+
+func (s *stage) target(f []string) {
+	t := &event.Target{
+		ID: f[1], Class: f[2], Team: "net", Lifecycle: event.Active, Relations: map[string][]event.Need{},
+		Checks: []event.Check{{Name: "snmp", Kind: "snmp", Every: 10 * time.Second}},
+	}
+	for _, word := range f[3:] {
+		name, value, ok := strings.Cut(word, "=")
+		switch {
+		case word == "nochecks":
+			t.Checks = nil
+		case ok && name == "team":
+			t.Team = value
+		case ok && name == "every":
+			t.Checks[0].Every, _ = time.ParseDuration(value)
+		default:
+			t.Relations[event.ConnectedTo] = append(t.Relations[event.ConnectedTo], strings.Split(word, "|"))
+		}
+	}
+	if s.unpolled {
+		t.Checks = nil
+	}
+	s.targets[t.ID] = t
+	s.desk.SetTarget(t)
+}
+
+// newest is the newest open incident of a cause.
+func (s *stage) newest(cause string) (about *event.Incident) {
+	for _, i := range s.incidents {
+		if i.Cause == cause && i.State != event.IncidentResolved && (about == nil || i.OpenedAt.After(about.OpenedAt)) {
+			about = i
+		}
+	}
+	return about
+}
+
+// act says a command about the newest open incident of a cause.
+func (s *stage) act(f []string) {
+	about := s.newest(f[1])
+	if about == nil {
+		s.t.Fatalf("%q: there is no incident of %s", f, f[1])
+	}
+	c := &event.Command{Subject: about.ID, By: "jo", At: s.now, Args: map[string]string{}}
+	word := func(i int) string {
+		if i < len(f) {
+			return f[i]
+		}
+		return ""
+	}
+	until := func(text string) {
+		if d, err := time.ParseDuration(text); err == nil {
+			c.Args["until"] = s.now.Add(d).Format(time.RFC3339)
+		}
+	}
+	switch f[0] {
+	case "ack":
+		c.Kind, c.By = event.Acknowledge, word(2)
+		until(word(3))
+	case "unack":
+		c.Kind = event.Unacknowledge
+	case "snooze":
+		c.Kind = event.Snooze
+		until(word(2))
+	case "assign":
+		c.Kind, c.Args["to"] = event.Assign, word(2)
+	case "byhand":
+		c.Kind = event.Resolve
+	}
+	s.commands = append(s.commands, c)
+	s.desk.Command(c, s.now)
+}
+
+func (s *stage) verdict(target string, v event.Verdict) {
+	f := &event.Finding{Rule: event.RuleReachable, Verdict: v, Target: target, Domain: "default", Since: s.now, At: s.now, Labels: event.LabelsOf(map[string]string{"target": target})}
+	s.findings = append(s.findings, f)
+	s.desk.Reachable(f)
+}
+
+func (s *stage) alert(target, name string, state event.AlertState) {
+	labels := event.LabelsOf(map[string]string{"alertname": name, "target": target})
+	a := &event.Alert{
+		ID: event.AlertID(name, labels), Name: name, Rule: "test/" + name, State: state, Target: target, Domain: "default", Team: "net",
+		Severity: "critical", Labels: labels, StartsAt: s.now, Updated: s.now,
+	}
+	if old := s.alerts[a.ID]; state == event.AlertResolved && old != nil {
+		a.StartsAt, a.EndsAt = old.StartsAt, s.now
+	}
+	if s.alerts[a.ID] = a; state == event.AlertResolved {
+		delete(s.alerts, a.ID)
+	}
+	s.desk.Alert(a)
+}
+
+func (s *stage) step() { s.take(s.desk.Step(s.now)) }
+
+// take stores what a Step decided, and notes what is new in it.
+func (s *stage) take(out Output) {
+	at := "  @" + s.now.Sub(s.begin).String() + " "
+	if len(out.Pages)+len(out.Incidents) > 0 {
+		s.before = stored{maps.Clone(s.incidents), slices.Clone(s.pages)}
+	}
+	for _, v := range out.Verify {
+		fmt.Fprintf(&s.said, "%sverify %s\n", at, v.Target.ID)
+	}
+	for _, p := range out.Pages {
+		if slices.ContainsFunc(s.pages, func(old *event.Page) bool { return old.ID == p.ID }) {
+			continue // The ledger has it already.
+		}
+		s.pages = append(s.pages, p)
+		fmt.Fprintf(&s.said, "%spage %s %s to %s: %s\n", at, s.name(p.Incident), p.Kind, whoOf(p), p.Title)
+	}
+	for _, i := range out.Incidents {
+		if old := s.incidents[i.ID]; old != nil && i.Revision != old.Revision+1 {
+			s.t.Errorf("incident %s went from revision %d to %d", i.ID, old.Revision, i.Revision)
+		}
+		s.incidents[i.ID] = s.through(i)
+		line := fmt.Sprintf("incident %s %s: %s %s, %s", s.name(i.ID), i.State, i.Cause, i.Kind, i.Reason.Code)
+		if i.Next != nil {
+			line += ", at " + i.Next.At.Sub(s.begin).String() + " " + i.Next.Text
+		}
+		if i.Ack != nil {
+			line += ", acknowledged by " + i.Ack.By
+		}
+		for _, m := range i.Muted {
+			line += ", muted: " + m.Code
+		}
+		if !i.SnoozedUntil.IsZero() {
+			line += ", snoozed"
+		}
+		if s.shown[i.ID] != line {
+			s.shown[i.ID] = line
+			fmt.Fprintln(&s.said, at+line)
+		}
+	}
+}
+
+// through gives what a reader of the wire form gets.
+func (s *stage) through(i *event.Incident) *event.Incident {
+	data, err := json.Marshal(i)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.sizes = append(s.sizes, len(data))
+	var out event.Incident
+	if err := json.Unmarshal(data, &out); err != nil {
+		s.t.Fatal(err)
+	}
+	return &out
+}
+
+func (s *stage) name(id string) string {
+	if s.names[id] == "" {
+		s.names[id] = fmt.Sprintf("I%d", len(s.names)+1)
+	}
+	return s.names[id]
+}
+
+// told is what people heard, without when: sorted, as incidents of one moment come in any order.
+func (s *stage) told() []string {
+	var told []string
+	for _, p := range s.pages {
+		told = append(told, fmt.Sprintf("%s %s %s", p.Kind, whoOf(p), p.Snapshot.Cause))
+	}
+	slices.Sort(told)
+	return told
+}
+
+// calledAgain says whether there was a reason to call somebody again about an incident.
+func (s *stage) calledAgain(id string) bool {
+	i := s.incidents[id]
+	assigned := slices.ContainsFunc(i.Acts, func(a event.Act) bool { return a.Kind == event.Assign })
+	return i.Round > 0 || i.Step > 1 || assigned
+}
+
+// promises checks what holds in every story.
+func (s *stage) promises() {
+	s.t.Helper()
+	type told struct{ incident, receiver string }
+	firing, resolved := map[told]int{}, map[told]int{}
+	for _, p := range s.pages {
+		k := told{p.Incident, whoOf(p)}
+		switch p.Kind {
+		case event.PageFiring:
+			firing[k]++
+		case event.PageResolved:
+			if resolved[k]++; firing[k] == 0 {
+				s.t.Errorf("%s was told that %s resolved and never that it fired", k.receiver, k.incident)
+			}
+		}
+	}
+	for k, n := range firing {
+		over := s.incidents[k.incident].State == event.IncidentResolved
+		if n < 1 || n != 1 && !s.calledAgain(k.incident) || (over && resolved[k] != 1) || (!over && resolved[k] != 0) {
+			s.t.Errorf("%s was told of %s (%s): firing %d times, resolved %d times", k.receiver, k.incident, s.incidents[k.incident].State, n, resolved[k])
+		}
+	}
+	for _, size := range s.sizes {
+		if size >= 60<<10 { // Leaving room for the envelope.
+			s.t.Errorf("an incident's record has %d bytes", size)
+		}
+	}
+}
