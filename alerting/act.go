@@ -38,7 +38,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		r.Assignee = c.Args["to"]
 		text = "to " + r.Assignee
 		if who := d.ways.Person(r.Assignee); who != "" && r.State == event.IncidentOpen {
-			d.call(inc, []string{who}, r.Round*steps+steps/2+len(r.Acts), ReasonAssigned, now)
+			d.call(inc, []string{who}, int(c.At.UnixNano()), ReasonAssigned, now) // No two acts are of one moment.
 		}
 	case event.Remark:
 	case event.Snooze:

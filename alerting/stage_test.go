@@ -82,7 +82,8 @@ func newStage(t *testing.T, policy Policy) *stage {
 	}
 }
 
-// hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m.
+// hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m; of the
+// team gap nobody is primary.
 type hooks struct{}
 
 func (hooks) Route(_ event.Labels, team string) Route {
@@ -104,6 +105,9 @@ func (h hooks) Step(team string, n int, _ time.Time) (Step, bool) {
 			{Who: []string{"pager/jo"}, After: 5 * time.Minute, Text: "the primary jo"},
 			{Who: []string{"pager/sun"}, After: 10 * time.Minute, Text: "the secondary sun"},
 		}
+	}
+	if team == "gap" { // Nobody is primary at this hour.
+		all = []Step{{}, {Who: []string{"pager/sun"}, After: 5 * time.Minute, Text: "the secondary sun"}, {Who: []string{"mail/boss"}, After: 9 * time.Minute, Text: "the manager boss"}}
 	}
 	if n < 0 || n >= len(all) {
 		return Step{}, false
