@@ -133,7 +133,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		d.flapping[fire] = inc
 	}
 	inc.attach(d, key{n, r.Kind != event.IncidentDown})
-	if r.Kind == event.IncidentSimilar {
+	if r.Kind == event.IncidentSimilar && !byHand {
 		d.gathered[n.id] = inc
 	}
 	if byHand && d.byKey[inc.key] == nil {

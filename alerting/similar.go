@@ -36,7 +36,7 @@ func (d *Desk) joins(a *held) *incident {
 	}
 	inc := d.gathered[similar(a)]
 	switch {
-	case inc == nil, inc.byHand, inc.rec.Ack != nil, !inc.rec.SnoozedUntil.IsZero():
+	case inc == nil, inc.rec.Ack != nil, !inc.rec.SnoozedUntil.IsZero():
 		return nil // People believe that they know what there is.
 	case a.event.StartsAt.After(inc.rec.OpenedAt.Add(similarFor * d.policy.SimilarWithin)):
 		return nil

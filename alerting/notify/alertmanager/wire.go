@@ -2,6 +2,7 @@ package alertmanager
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -63,6 +64,9 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	_ = resp.Body.Close() // What was read is what counts.
+	if err == nil {
+		err = cmp.Or(w.ctx.Err(), ctx.Err()) // What ends because we hung up is no answer.
+	}
 	if err == nil && len(body) > maxBody {
 		err = errors.New("the receiver's answer is larger than 1 MiB")
 	}
