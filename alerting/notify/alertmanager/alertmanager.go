@@ -18,7 +18,6 @@ package alertmanager
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/url"
@@ -32,6 +31,7 @@ import (
 	amtemplate "github.com/prometheus/alertmanager/template"
 
 	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/post"
 	"kemi.dev/kemi/alerting/notify/words"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/conf"
@@ -239,30 +239,13 @@ func (r *Receiver) reveal() string {
 	return b.String()
 }
 
-// hide writes a text without the secrets that are in it, in whatever way they are written there.
+// hide writes a text without the secrets that are in it.
 func (r *Receiver) hide(text string, more ...conf.Secret) string {
-	for _, all := range [][]conf.Secret{r.secrets, more} {
-		for _, s := range all {
-			for _, secret := range written(s.Reveal()) {
-				text = strings.ReplaceAll(text, secret, "<secret>")
-			}
-		}
+	var all []string
+	for _, s := range slices.Concat(r.secrets, more) {
+		all = append(all, s.Reveal())
 	}
-	return text
-}
-
-// written are the ways in which a secret may be repeated: as it is, in a URL, in JSON, and of a URL also what comes after
-// the host. What is too short to be a secret is in too many texts.
-func written(secret string) []string {
-	all := []string{secret}
-	if u, err := url.Parse(secret); err == nil && u.Host != "" {
-		all = append(all, u.RequestURI())
-	}
-	for _, s := range all {
-		quoted, _ := json.Marshal(s) // A string has no other way of failing than being none.
-		all = append(all, url.QueryEscape(s), url.PathEscape(s), strings.Trim(string(quoted), `"`))
-	}
-	return slices.DeleteFunc(all, func(s string) bool { return len(s) < 4 })
+	return post.Hide(text, all...)
 }
 
 // aimed is where a page goes, and under which key.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"kemi.dev/kemi/alerting/notify/post"
 )
 
 // spec is what Kemi knows of one of Alertmanager's integrations beyond its settings.
@@ -125,7 +127,7 @@ func specs() map[string]spec {
 				if err := json.Unmarshal(body, &a); err != nil || a.OK == nil {
 					return "not an answer of Telegram's", status/100 == 2
 				}
-				return map[bool]string{false: fmt.Sprintf("%d %s", a.Code, a.Description)}[*a.OK], busy(a.Code)
+				return map[bool]string{false: fmt.Sprintf("%d %s", a.Code, a.Description)}[*a.OK], post.Busy(a.Code)
 			},
 		},
 		"sns": {

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/post"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/conf"
 )
@@ -292,13 +293,13 @@ func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error
 		return answer, notify.Permanent(fmt.Errorf("post page: the receiver answered %s: redirects are not followed", answer))
 	case x.status != 0 && x.status/100 != 2:
 		err := fmt.Errorf("post page: the receiver answered %s", answer)
-		if again || busy(x.status) {
+		if again || post.Busy(x.status) {
 			return answer, notify.RetryAfter(err, x.after)
 		}
 		return answer, notify.Permanent(err)
 	case refused != "" || err != nil:
 		if refused == "" {
-			refused = cut(hide(bare(err).Error()), maxAnswer)
+			refused = cut(hide(post.Bare(err).Error()), maxAnswer)
 		}
 		err := fmt.Errorf("post page: the receiver answered %s, but: %s", answer, refused)
 		if again {

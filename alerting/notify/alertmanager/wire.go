@@ -8,11 +8,11 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/notify/post"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -59,7 +59,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	x.token = conf.NewSecret(req.URL.Query().Get("access_token"))
 	resp, err := w.next.RoundTrip(out)
 	if err != nil {
-		x.err = bare(err)
+		x.err = post.Bare(err)
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
@@ -71,7 +71,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		err = errors.New("the receiver's answer is larger than 1 MiB")
 	}
 	if err != nil {
-		x.err = bare(err)
+		x.err = post.Bare(err)
 		return nil, err
 	}
 	x.status, x.body = resp.StatusCode, body
@@ -80,7 +80,7 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		x.answer += " " + strings.ToValidUTF8(string(body[:min(len(body), maxKept)]), "\uFFFD")
 	}
 	x.answer = strings.TrimSpace(x.answer)
-	x.after = max(after(resp.Header.Get("Retry-After"), time.Now()), afterIn(body))
+	x.after = max(post.RetryAfter(resp.Header.Get("Retry-After"), time.Now()), afterIn(body))
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
@@ -92,25 +92,6 @@ func (w *wire) CloseIdleConnections() {
 	}
 }
 
-// busy reports whether a status is about now, not about the page.
-func busy(status int) bool {
-	switch status {
-	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
-		return true
-	default:
-		return status/100 == 5
-	}
-}
-
-// bare is an error without the URL: that may hold a secret.
-func bare(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		return u.Err
-	}
-	return err
-}
-
 // cut makes one line of a text, of at most so many characters.
 func cut(s string, most int) string {
 	r := []rune(strings.Join(strings.Fields(s), " "))
@@ -118,20 +99,6 @@ func cut(s string, most int) string {
 		return string(r[:most]) + "…"
 	}
 	return string(r)
-}
-
-// day bounds how long a receiver can ask to be left alone.
-const day = 24 * time.Hour
-
-// after reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3).
-func after(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 {
-		return time.Duration(min(seconds, day.Seconds()) * float64(time.Second))
-	}
-	if at, err := http.ParseTime(value); err == nil {
-		return max(0, min(at.Sub(now), day))
-	}
-	return 0
 }
 
 // afterIn reads how long to wait from a body: Telegram and Discord say it there, in seconds.
@@ -146,5 +113,5 @@ func afterIn(body []byte) time.Duration {
 	if json.Unmarshal(body, &a) != nil {
 		return 0
 	}
-	return time.Duration(max(0, min(max(a.RetryAfter, a.Parameters.RetryAfter), day.Seconds())) * float64(time.Second))
+	return time.Duration(max(0, min(max(a.RetryAfter, a.Parameters.RetryAfter), post.Longest.Seconds())) * float64(time.Second))
 }

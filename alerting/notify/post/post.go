@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"html"
 	"io"
 	"maps"
 	"net/http"
@@ -127,9 +126,11 @@ func Keys(p *event.Page) map[string]string {
 	return map[string]string{"Idempotency-Key": p.ID, "X-Kemi-Dedup-Key": p.DedupKey}
 }
 
-// How much of an answer is read, in bytes: for a check, and for people.
+// How much of an answer is read, in bytes: for a check, and for people, who see the beginning of what is left without the
+// secrets.
 const (
 	maxAnswer = 1 << 20
+	maxKept   = 1 << 14
 	maxShown  = 512
 )
 
@@ -154,15 +155,16 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 	c.dress(req, r)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("reach the receiver: %w", bare(err))
+		return "", fmt.Errorf("reach the receiver: %w", Bare(err))
 	}
 	defer resp.Body.Close()
-	most := int64(maxShown)
+	most := int64(maxKept)
 	if r.Check != nil {
 		most = maxAnswer + 1
 	}
 	body, readErr := io.ReadAll(io.LimitReader(resp.Body, most)) // Without a check what it says is a courtesy.
-	answer = c.hide(req, strings.TrimSpace(resp.Status+" "+oneLine(body[:min(len(body), maxShown)])))
+	said := oneLine([]byte(c.hide(req, string(body[:min(len(body), maxKept)]))))
+	answer = strings.TrimSpace(resp.Status + " " + strings.ToValidUTF8(said[:min(len(said), maxShown)], ""))
 	if !r.expects(resp.StatusCode) {
 		return answer, classify(resp, answer)
 	}
@@ -173,32 +175,24 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 		readErr = errHuge
 	}
 	if readErr != nil {
-		return answer, fmt.Errorf("read answer %s: %w", resp.Status, bare(readErr))
+		return answer, fmt.Errorf("read answer %s: %w", resp.Status, Bare(readErr))
 	}
 	if err := r.Check(body); err != nil {
-		return answer, notify.RetryAfter(fmt.Errorf("the receiver answered %s: %w", answer, err), after(resp.Header.Get("Retry-After"), time.Now()))
+		return answer, notify.RetryAfter(fmt.Errorf("the receiver answered %s: %w", answer, err), RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	}
 	return answer, nil
 }
 
-// hide takes out of an answer what it repeats of the request that is nobody's business: pages of errors like to show the
-// address.
-func (c *Client) hide(req *http.Request, answer string) string {
-	secrets := []string{c.config.URL.Reveal(), req.URL.String(), req.URL.RequestURI(), req.URL.EscapedPath(), req.URL.Path, req.URL.RawQuery, c.config.BearerToken.Reveal()}
+// hide takes out of a text what it repeats of the request that is nobody's business.
+func (c *Client) hide(req *http.Request, text string) string {
+	secrets := []string{c.config.URL.Reveal(), req.URL.String(), c.config.BearerToken.Reveal()}
 	for _, v := range c.config.Headers {
 		secrets = append(secrets, v.Reveal())
 	}
 	if b := c.config.BasicAuth; b != nil {
 		secrets = append(secrets, b.Password.Reveal())
 	}
-	for _, s := range secrets {
-		for _, form := range []string{s, html.EscapeString(s)} {
-			if len(form) > 3 { // What is shorter, such as a path of nothing but a slash, is no secret.
-				answer = strings.ReplaceAll(answer, form, "<secret>")
-			}
-		}
-	}
-	return answer
+	return Hide(text, secrets...)
 }
 
 func (r Request) expects(status int) bool {
@@ -230,12 +224,25 @@ func (c *Client) dress(req *http.Request, r Request) {
 	}
 }
 
+// Longest is how long a receiver can ask to be left alone.
+const Longest = 24 * time.Hour
+
+// Busy reports whether a status is about now, not about the page.
+func Busy(status int) bool {
+	switch status {
+	case http.StatusRequestTimeout, http.StatusTooEarly, http.StatusTooManyRequests:
+		return true
+	default:
+		return status/100 == 5
+	}
+}
+
 // classify says of a refusal whether trying again can help.
 func classify(resp *http.Response, answer string) error {
 	err := fmt.Errorf("the receiver answered %s", answer)
 	switch code := resp.StatusCode; {
-	case code == http.StatusTooManyRequests, code == http.StatusRequestTimeout, code == http.StatusTooEarly, code/100 == 5:
-		return notify.RetryAfter(err, after(resp.Header.Get("Retry-After"), time.Now()))
+	case Busy(code):
+		return notify.RetryAfter(err, RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
 	case code/100 == 3:
 		return notify.Permanent(fmt.Errorf("%w: redirects are not followed, give the url it leads to", err))
 	default:
@@ -249,8 +256,8 @@ func oneLine(body []byte) string {
 	return strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r >= 0x80 && r < 0xA0 }), " ")
 }
 
-// bare takes the URL out of an error of the client.
-func bare(err error) error {
+// Bare takes the URL out of an error of the client.
+func Bare(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		return u.Err
@@ -258,13 +265,13 @@ func bare(err error) error {
 	return err
 }
 
-// after reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3); at most a day.
-func after(value string, now time.Time) time.Duration {
-	if seconds, err := strconv.Atoi(value); err == nil && seconds >= 0 {
-		return min(time.Duration(min(seconds, 86400))*time.Second, 24*time.Hour)
+// RetryAfter reads a Retry-After header: seconds or a date (RFC 9110, 10.2.3); at most a day.
+func RetryAfter(value string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil && seconds >= 0 {
+		return time.Duration(min(seconds, Longest.Seconds()) * float64(time.Second))
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(0, min(at.Sub(now), 24*time.Hour))
+		return max(0, min(at.Sub(now), Longest))
 	}
 	return 0
 }
