@@ -47,7 +47,7 @@ func wanted(p *postableSilence) (*event.Silence, error) {
 	return s, nil
 }
 
-// change decides what becomes of a posted silence: what is to be said, the one that holds from now on last. As with
+// change decides what becomes of a posted silence: what is to be said, the one that holds from now on first. As with
 // Alertmanager what is in force keeps its matchers and its beginning; another silence with a new id takes its place
 // otherwise. was is the one of the same id, nil when there is none.
 func change(s, was *event.Silence, id string, now time.Time) ([]event.Event, error) {
@@ -77,7 +77,7 @@ func change(s, was *event.Silence, id string, now time.Time) ([]event.Event, err
 	if state, _ := hush.StateOf(was, now); state == hush.Expired {
 		return []event.Event{s}, nil
 	}
-	return []event.Event{hush.Expire(was, now), s}, nil
+	return []event.Event{s, hush.Expire(was, now)}, nil // In this order: in between both hold, rather than none.
 }
 
 // inPlace reports whether a silence can be changed under its id.

@@ -58,11 +58,11 @@ func (b *bell) ring(w http.ResponseWriter, r *http.Request) {
 	now := time.Now().UTC()
 	if b.due(name, watch, now) {
 		if err := b.bus.Publish(r.Context(), &event.Command{Kind: event.Ping, Subject: name, At: now}); err != nil {
-			b.missed(name)
 			w.Header().Set("Retry-After", "10")
 			http.Error(w, "the ping could not be stored: try again", http.StatusServiceUnavailable)
 			return
 		}
+		b.stored(name, now)
 	}
 	fmt.Fprintln(w, "OK")
 }
@@ -71,17 +71,13 @@ func (b *bell) ring(w http.ResponseWriter, r *http.Request) {
 func (b *bell) due(name string, w ping.Watch, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if now.Sub(b.last[name]) < min(w.Every/10, 10*time.Second) {
-		return false
-	}
-	b.last[name] = now
-	return true
+	return now.Sub(b.last[name]) >= min(w.Every/10, 10*time.Second)
 }
 
-func (b *bell) missed(name string) {
+func (b *bell) stored(name string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.last, name)
+	b.last[name] = at
 }
 
 // unknown says what to do about a name that nobody watches. Of those that need a token it names none.

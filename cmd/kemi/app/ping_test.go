@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/conf"
@@ -91,6 +93,47 @@ func TestPingsReachTheBusAndNoMoreOfThemThanAreOfUse(t *testing.T) {
 			if code, _ := ring("GET", "/ping/backup"); code != http.StatusServiceUnavailable {
 				t.Errorf("while the bus is away: %d", code)
 			}
+		}
+	})
+}
+
+// stuck is a broker that stores nothing until it is let.
+type stuck struct {
+	driver.Driver
+	let chan struct{}
+}
+
+func (s stuck) Publish(ctx context.Context, records []driver.Record, f *driver.Fence) error {
+	select {
+	case <-s.let:
+		return s.Driver.Publish(ctx, records, f)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// OK means that a ping is stored: also for the second one, while the first is still on its way.
+func TestNoPingIsAnsweredBeforeItIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		let := make(chan struct{})
+		b := bus.New(stuck{mem.New(), let}, bus.Settings{}, obs.Scope{})
+		mux := http.NewServeMux()
+		newBell(b, map[string]ping.Watch{"backup": {Every: time.Hour}}).register(mux)
+		answers := make(chan int, 2)
+		for range 2 {
+			go func() {
+				w := httptest.NewRecorder()
+				mux.ServeHTTP(w, httptest.NewRequest("GET", "/ping/backup", nil))
+				answers <- w.Code
+			}()
+			synctest.Wait()
+		}
+		if len(answers) != 0 {
+			t.Errorf("%d were answered before anything was stored", len(answers))
+		}
+		close(let)
+		for range 2 {
+			<-answers
 		}
 	})
 }
