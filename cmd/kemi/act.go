@@ -142,8 +142,12 @@ func sayActed(w io.Writer, one *api.Acted, now time.Time) {
 	}[cmd.Kind]
 	switch {
 	case !one.Taken:
-		what += " (alerting has not taken it in yet)"
-	case cmd.Kind == event.Acknowledge && inc.Ack != nil && !inc.Ack.Until.IsZero():
+		what = "stored, not taken in yet: it will be once alerting runs; kemi incidents show " + brief(inc.ID) + " says so then"
+	case cmd.Kind == event.Acknowledge && inc.Ack == nil:
+		what += ", and taken back since: nobody has it"
+	case cmd.Kind == event.Acknowledge && inc.Ack.By != cmd.By:
+		what += ", and " + inc.Ack.By + " has said so since"
+	case cmd.Kind == event.Acknowledge && !inc.Ack.Until.IsZero():
 		what += " until " + hour(inc.Ack.Until, now)
 	case cmd.Kind == event.Snooze && !inc.SnoozedUntil.IsZero():
 		what += " until " + hour(inc.SnoozedUntil, now)

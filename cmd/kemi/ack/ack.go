@@ -3,8 +3,9 @@
 // In: requests for /ack/TOKEN. Out: a small page that says what it is about, and a Command on the bus when its button is
 // pressed.
 // It promises that looking changes nothing, so that what scans mails acknowledges nothing; that a link works once, in
-// whatever process it is used; that what is forged, expired or over is said in words.
-// It never tells anything to whoever has no link, and never decides what an acknowledgement does.
+// whatever process it is used; that "you have it" is said when alerting has taken it in, and not before; that what is
+// forged, expired or over is said in words.
+// It never tells anything to whoever has no link that holds, and never decides what an acknowledgement does.
 package ack
 
 import (
@@ -27,6 +28,9 @@ const Path = "/ack/"
 
 // argPage is the argument of an acknowledgement that names the page whose link it came by.
 const argPage = "page"
+
+// asTyped marks the name of somebody who wrote it themselves: whoever has the link can write any.
+const asTyped = " (as typed)"
 
 // Bounds of what is sent here and said of it.
 const (
@@ -123,23 +127,24 @@ func (d *Desk) act(w http.ResponseWriter, r *http.Request) {
 			s.write(w)
 			return
 		}
+		by += asTyped
 	}
 	now := time.Now().UTC()
+	c := &event.Command{
+		Kind: event.Acknowledge, Subject: l.Incident, By: by, At: now, Comment: comment, Args: map[string]string{argPage: l.Page, "via": l.Receiver},
+	}
 	if u, first := d.take(l.Page, use{by, now}); !first {
-		spent(s, u).write(w)
+		d.spent(s, l, u)
+		s.write(w)
 		return
 	}
-	err := d.bus.Publish(r.Context(), &event.Command{
-		Kind: event.Acknowledge, Subject: l.Incident, By: by, At: now, Comment: comment, Args: map[string]string{argPage: l.Page, "via": l.Receiver},
-	})
-	if err != nil {
+	if err := d.bus.Publish(r.Context(), c); err != nil {
 		d.giveBack(l.Page)
 		s.code, s.Said = http.StatusServiceUnavailable, "This could not be stored just now, nobody has it yet. Press the button again in a moment."
 		s.write(w)
 		return
 	}
-	s.Form, s.Heading = false, "You have it"
-	s.Said = "Acknowledged by " + by + ". Nobody else is called while you look after it. If it is still there when the acknowledgement ends, the escalation goes on."
+	s.effect(c, d.model.Effect(r.Context(), c), now)
 	s.write(w)
 }
 
@@ -169,6 +174,9 @@ func (d *Desk) judge(r *http.Request) (*sheet, link.Link) {
 	l, err := key.Open(r.PathValue("token"), time.Now())
 	if errors.Is(err, link.ErrForged) {
 		return &sheet{code: http.StatusForbidden, Heading: "This link is not valid", Said: "It was not made here, or it was cut short or changed on its way. Open it as it stands in the page you got, or acknowledge with kemi ack."}, l
+	}
+	if errors.Is(err, link.ErrExpired) { // Whoever finds an old page is told nothing of what it was about.
+		return &sheet{code: http.StatusGone, Heading: "This link has expired", Said: "It held until " + stamp(l.Expires) + ". A newer page has a newer link; kemi ack and the console work too."}, l
 	}
 	s := &sheet{code: http.StatusOK, Heading: "Acknowledge", Person: l.Person}
 	var inc *event.Incident
@@ -207,9 +215,7 @@ func (d *Desk) judge(r *http.Request) (*sheet, link.Link) {
 			s.Heading = "You have it already"
 		}
 	case used:
-		spent(s, u)
-	case errors.Is(err, link.ErrExpired):
-		s.code, s.Heading, s.Said = http.StatusGone, "This link has expired", "It held until "+stamp(l.Expires)+". A newer page has a newer link; kemi ack and the console work too."
+		d.spent(s, l, u)
 	case inc == nil:
 		s.code, s.Heading, s.Said = http.StatusGone, "Nothing to acknowledge", "Kemi does not know this incident any more: it has been over for long, or was part of another."
 	default:
@@ -225,8 +231,16 @@ func (d *Desk) judge(r *http.Request) (*sheet, link.Link) {
 }
 
 // spent is the answer to a link that was used before and whose acknowledgement has not come into effect yet, or has ended.
-func spent(s *sheet, u use) *sheet {
-	s.code, s.Form, s.Heading = http.StatusConflict, false, "This link was used"
+func (d *Desk) spent(s *sheet, l link.Link, u use) {
+	s.code, s.Form = http.StatusConflict, false
+	var e view.Effect
+	d.model.Read(func(m *view.State) {
+		e = m.EffectOf(&event.Command{Kind: event.Acknowledge, Subject: l.Incident, By: u.by, At: u.at})
+	})
+	if !e.Taken && !e.Late {
+		s.Heading, s.Said = "Stored, not taken in yet", "By "+u.by+", "+stamp(u.at)+". "+notYet
+		return
+	}
+	s.Heading = "This link was used"
 	s.Said = "By " + u.by + ", " + stamp(u.at) + ". A link works once: for acknowledging again, a newer page has a newer link; kemi ack and the console work too."
-	return s
 }

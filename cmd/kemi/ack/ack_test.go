@@ -41,7 +41,7 @@ func pickUp(t *testing.T) *phone {
 	must(t, err)
 	now := time.Now().UTC()
 	must(t, b.Publish(t.Context(),
-		&event.Incident{ID: "inc1", Domain: "default", State: event.IncidentOpen, Title: "core-1 <does> not answer", Cause: "core-1", OpenedAt: now, Updated: now, Revision: 1, SuppressedTotal: 7},
+		open(1),
 		&event.Incident{ID: "over", Domain: "default", State: event.IncidentResolved, Title: "disk full", OpenedAt: now, ResolvedAt: now, Updated: now, Revision: 1, Told: []string{"x"}},
 	))
 	p := &phone{T: t, bus: b, model: view.New(b), key: key}
@@ -77,6 +77,30 @@ func (p *phone) follow(run func(context.Context) error) {
 			p.Error(err)
 		}
 	})
+}
+
+// alerting takes acknowledgements of inc1 in, as the room does.
+func (p *phone) alerting() {
+	rev := 1
+	p.follow(func(ctx context.Context) error {
+		return bus.Follow(ctx, p.bus, bus.From{Time: time.Now().Add(-time.Hour)}, func(m bus.Message[event.Command]) error {
+			c := m.Event
+			if c == nil || c.Subject != "inc1" {
+				return nil
+			}
+			rev++
+			i := open(rev)
+			i.Ack = &event.Ack{By: c.By, At: c.At, Until: c.At.Add(4 * time.Hour), Comment: c.Comment}
+			i.Acts = []event.Act{{Kind: c.Kind, By: c.By, At: c.At, Text: c.Comment}}
+			return p.bus.Publish(ctx, i)
+		}, func() {})
+	})
+}
+
+// open is the incident that is open.
+func open(revision int) *event.Incident {
+	now := time.Now().UTC()
+	return &event.Incident{ID: "inc1", Domain: "default", State: event.IncidentOpen, Title: "core-1 <does> not answer", Cause: "core-1", OpenedAt: now, Updated: now, Revision: revision, SuppressedTotal: 7}
 }
 
 func (p *phone) until(what string, ok func() bool) {
@@ -154,8 +178,9 @@ func TestLookingAcknowledgesNothingAndTheButtonDoes(t *testing.T) {
 	if all := p.said(); len(all) != 0 {
 		t.Fatalf("looking said %+v", all[0])
 	}
+	p.alerting()
 	code, body := p.do("POST", address, url.Values{"comment": {"on my way\x1b[2J"}, "name": {"mallory"}})
-	if code != 200 || !strings.Contains(body, "You have it") || strings.Contains(body, "<form") {
+	if code != 200 || !strings.Contains(body, "You have it until") || strings.Contains(body, "<form") {
 		t.Fatalf("%d\n%s", code, body)
 	}
 	all := p.said()
@@ -166,6 +191,7 @@ func TestLookingAcknowledgesNothingAndTheButtonDoes(t *testing.T) {
 
 func TestALinkWorksOnceInWhateverProcess(t *testing.T) {
 	p := pickUp(t)
+	p.alerting()
 	other, _ := p.process()
 	pg := page("page1", "inc1", "jo")
 	// Pressed by many thumbs at once.
@@ -189,9 +215,9 @@ func TestALinkWorksOnceInWhateverProcess(t *testing.T) {
 	var body string
 	p.until("the other process knows", func() bool {
 		_, body = p.do("GET", other.URL(pg), nil)
-		return strings.Contains(body, "This link was used")
+		return strings.Contains(body, "You have it already")
 	})
-	if code, again := p.do("POST", other.URL(pg), url.Values{}); code != http.StatusConflict || !strings.Contains(again, "By jo") || strings.Contains(again, "<form") {
+	if code, again := p.do("POST", other.URL(pg), url.Values{}); code != http.StatusConflict || !strings.Contains(again, "You have it already") || strings.Contains(again, "<form") {
 		t.Errorf("used twice: %d\n%s", code, again)
 	}
 	if n := len(p.said()); n != 1 {
@@ -230,6 +256,7 @@ func TestWhatCannotBeAcknowledgedIsSaidInWords(t *testing.T) {
 		p.desk.URL(expired):                             {http.StatusGone, "This link has expired"},
 		p.desk.URL(page("p", "over", "jo")):             {http.StatusGone, "It is over"},
 		p.desk.URL(page("p", "nobody", "jo")):           {http.StatusGone, "Nothing to acknowledge"},
+		p.desk.URL(page("p", "inc", "jo")):              {http.StatusGone, "Nothing to acknowledge"}, // Of another, whose id begins with it.
 		forged:                                          {http.StatusForbidden, "This link is not valid"},
 		p.srv.URL + "/ack/" + strings.Repeat("A", 9000): {http.StatusForbidden, "This link is not valid"},
 	} {
@@ -239,8 +266,12 @@ func TestWhatCannotBeAcknowledgedIsSaidInWords(t *testing.T) {
 			}
 		}
 	}
-	if _, body := p.do("GET", forged, nil); strings.Contains(body, "core-1") {
-		t.Error("a forged link tells what is wrong")
+	for _, address := range []string{forged, p.desk.URL(expired)} {
+		for _, method := range []string{"GET", "POST"} {
+			if _, body := p.do(method, address, nil); strings.Contains(body, "core-1") || strings.Contains(body, "jo") {
+				t.Errorf("a link that does not hold tells what it was about:\n%s", body)
+			}
+		}
 	}
 	if all := p.said(); len(all) != 0 {
 		t.Errorf("said %+v", all[0])
@@ -259,8 +290,13 @@ func TestAPageToManyAsksForAName(t *testing.T) {
 			t.Errorf("%.10q: %d\n%s", name, code, body)
 		}
 	}
-	if code, _ := p.do("POST", address, url.Values{"name": {" Jo Kim\x00"}}); code != 200 || len(p.said()) != 1 || p.said()[0].By != "Jo Kim" {
-		t.Errorf("%d, said %+v", code, p.said())
+	p.alerting()
+	code, body := p.do("POST", address, url.Values{"name": {" Jo \u202eKim\x00"}})
+	if code != 200 || len(p.said()) != 1 || p.said()[0].By != "Jo  Kim (as typed)" || !strings.Contains(body, "Acknowledged by Jo  Kim (as typed)") {
+		t.Errorf("%d, said %+v\n%s", code, p.said(), body)
+	}
+	if _, body := p.do("GET", p.desk.URL(page("page2", "inc1", "Jo  Kim")), nil); !strings.Contains(body, "Jo  Kim (as typed) has it already") {
+		t.Errorf("a typed name is not whoever is called so:\n%s", body)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"unicode"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/view"
 )
 
 // sheet is one page as people see it.
@@ -42,6 +43,36 @@ func (s *sheet) about(i *event.Incident) {
 		said = append(said, fmt.Sprintf("explains %d more", i.SuppressedTotal))
 	}
 	s.More = strings.Join(said, ", ")
+}
+
+// notYet is what is true while nobody has taken in what was stored.
+const notYet = "It is stored and is taken in once alerting runs; until then others may still be called. Load this page again to see."
+
+// effect says what came of an acknowledgement.
+func (s *sheet) effect(c *event.Command, e view.Effect, now time.Time) {
+	s.Form = false
+	if e.Incident != nil {
+		s.about(e.Incident)
+	}
+	switch {
+	case e.Late:
+		s.code, s.Heading = http.StatusGone, "It is over"
+		s.Said = "Since " + stamp(e.Incident.ResolvedAt) + ", before this was taken in. There is nothing to do."
+	case !e.Taken:
+		s.code, s.Heading, s.Said = http.StatusAccepted, "Stored, not taken in yet", notYet
+	case e.Incident.State == event.IncidentResolved:
+		s.Heading, s.Said = "It is over", "Since "+stamp(e.Incident.ResolvedAt)+". Acknowledged by "+c.By+" just before."
+	case e.Incident.Ack == nil:
+		s.code, s.Heading, s.Said = http.StatusConflict, "Nobody has it", "Acknowledged by "+c.By+", and taken back since."
+	case e.Incident.Ack.By != c.By:
+		s.code, s.Heading, s.Said = http.StatusConflict, e.Incident.Ack.By+" has it", "Acknowledged by "+c.By+", and by "+e.Incident.Ack.By+" since"+untilText(e.Incident.Ack.Until)+"."
+	default:
+		s.Heading = "You have it"
+		if until := e.Incident.Ack.Until; !until.IsZero() {
+			s.Heading += " until " + clock(until, now)
+		}
+		s.Said = "Acknowledged by " + c.By + ". Nobody else is called until then. If it is still there then, the escalation begins anew."
+	}
 }
 
 // sheetText is HTML that a phone shows well without anything else: no script, no picture, nothing from elsewhere.
@@ -86,6 +117,14 @@ func (s *sheet) write(w http.ResponseWriter) {
 
 func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04 MST") }
 
+// clock is a time to come in as few words as say it.
+func clock(t, now time.Time) string {
+	if t, now = t.Local(), now.Local(); t.YearDay() == now.YearDay() && t.Year() == now.Year() {
+		return t.Format("15:04 MST")
+	}
+	return stamp(t)
+}
+
 func untilText(t time.Time) string {
 	if t.IsZero() {
 		return ""
@@ -93,10 +132,10 @@ func untilText(t time.Time) string {
 	return ", until " + stamp(t)
 }
 
-// clean takes control characters out of what somebody wrote, and cuts it.
+// clean takes characters that control or hide out of what somebody wrote, and cuts it.
 func clean(s string, most int) string {
 	s = strings.TrimSpace(strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || r == unicode.ReplacementChar {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == unicode.ReplacementChar {
 			return ' '
 		}
 		return r

@@ -2,7 +2,6 @@ package api
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -66,18 +65,19 @@ func (d *Duty) act(w http.ResponseWriter, r *http.Request) {
 		complain(w, err)
 		return
 	}
-	out := Acted{Command: c}
-	out.Taken = seen(r.Context(), func() bool {
-		d.Model.Read(func(s *view.State) { out.Incident, _ = s.Incident(inc.ID) })
-		return out.Incident != nil && slices.ContainsFunc(out.Incident.Acts, func(act event.Act) bool {
-			return act.Kind == c.Kind && act.By == c.By && act.At.Equal(c.At)
-		})
-	})
+	e := d.Model.Effect(r.Context(), c)
+	if e.Late {
+		complain(w, wrong(http.StatusConflict, "%s is over since %s, before this was taken in: nothing came of it: %s", inc.ID, stamp(e.Incident.ResolvedAt), e.Incident.Title))
+		return
+	}
+	if e.Incident == nil { // Forgotten meanwhile.
+		e.Incident = inc
+	}
 	code := http.StatusOK
-	if !out.Taken {
+	if !e.Taken {
 		code = http.StatusAccepted
 	}
-	answer(w, code, out)
+	answer(w, code, Acted{Command: c, Taken: e.Taken, Incident: e.Incident})
 }
 
 // incident finds the incident that an id, or the start of it, means.

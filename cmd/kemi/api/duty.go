@@ -85,13 +85,10 @@ func complain(w http.ResponseWriter, err error) {
 	refuse(w, http.StatusServiceUnavailable, err)
 }
 
-// showsWithin is how long an answer waits until what was said shows.
-const showsWithin = 3 * time.Second
-
 // seen waits until what was said shows, so that whoever asks next is answered as they expect; false when it does not
-// within showsWithin.
+// within view.ShowsWithin.
 func seen(ctx context.Context, shows func() bool) bool {
-	ctx, cancel := context.WithTimeout(ctx, showsWithin)
+	ctx, cancel := context.WithTimeout(ctx, view.ShowsWithin)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()

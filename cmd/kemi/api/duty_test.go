@@ -33,6 +33,13 @@ maintenance: [{name: sundays, matchers: ['class="printer"'], starts: 2026-01-04 
 // duty is the API of a process that runs no alerting, with some incidents.
 func duty(t *testing.T) http.Handler {
 	t.Helper()
+	h, _ := dutyOn(t)
+	return h
+}
+
+// dutyOn is duty, and the bus it is on.
+func dutyOn(t *testing.T) (http.Handler, *bus.Bus) {
+	t.Helper()
 	file := filepath.Join(t.TempDir(), "kemi.yaml")
 	if err := os.WriteFile(file, []byte(dutyYAML), 0o600); err != nil {
 		t.Fatal(err)
@@ -83,7 +90,7 @@ func duty(t *testing.T) http.Handler {
 		tasks.Wait()
 		b.Close()
 	})
-	return mux
+	return mux, b
 }
 
 func TestWhatCannotBeMeantIsRefusedWithWhatToDo(t *testing.T) {
@@ -146,6 +153,24 @@ func TestACommandThatNobodyTakesInYetIsSaidToWait(t *testing.T) {
 	until, err := time.Parse(time.RFC3339, a.Command.Args["until"])
 	if left := time.Until(until); err != nil || left < 119*time.Minute || left > 2*time.Hour+time.Second || a.Command.Kind != event.Acknowledge || a.Command.By != "jo" || a.Command.Comment != "mine" {
 		t.Errorf("%+v", a.Command)
+	}
+}
+
+// What was over before it was taken in is not said to be done.
+func TestACommandThatComesTooLateIsSaidToHaveDoneNothing(t *testing.T) {
+	h, b := dutyOn(t)
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	tasks.Go(func() { // It ends while whoever said it waits.
+		_ = bus.Follow(ctx, b, bus.From{Time: time.Now().Add(-time.Hour)}, func(m bus.Message[event.Command]) error {
+			return b.Publish(ctx, &event.Incident{ID: "abcd1111", Cause: "core-1", Title: "core-1 is up", State: event.IncidentResolved, OpenedAt: m.Event.At, ResolvedAt: m.Event.At, Updated: m.Event.At, Revision: 2, Told: []string{"pager"}})
+		}, func() {})
+	})
+	code, says := ask(h, "POST", "/incidents/abcd1111/acknowledge", `{"by":"jo"}`)
+	if code != http.StatusConflict || !strings.Contains(says, "abcd1111 is over since ") || !strings.Contains(says, "nothing came of it: core-1 is up") {
+		t.Errorf("%d %s", code, says)
 	}
 }
 
