@@ -116,12 +116,15 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 			Severity: f.Labels.Get("severity"), Labels: f.Labels, Annotations: f.Annotations, Value: f.Value,
 			StartsAt: f.Since, Until: f.Until, GeneratorURL: f.GeneratorURL, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
 		}
-	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f):
+	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f), earlier(old, f):
 		a = follow(old, f)
 		a.Unknown, a.Value, a.Annotations, a.GeneratorURL = false, f.Value, f.Annotations, f.GeneratorURL
 		// Several may say the same problem: as with Alertmanager the latest end of theirs counts.
 		if f.Until.After(old.Until) {
 			a.Until = f.Until
+		}
+		if earlier(old, f) {
+			a.StartsAt = f.Since
 		}
 	default:
 		return nil
@@ -134,6 +137,12 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 // the number in them, and would say it every time.
 func saysMore(old *event.Alert, f *event.Finding) bool {
 	return !f.Until.IsZero() && !maps.Equal(f.Annotations, old.Annotations)
+}
+
+// earlier reports whether somebody else noticed the same problem before whoever said it first: as with Alertmanager the
+// earliest beginning counts.
+func earlier(old *event.Alert, f *event.Finding) bool {
+	return !f.Until.IsZero() && f.Since.Before(old.StartsAt)
 }
 
 // Over returns the ends of the problems that nobody said again in time, by their ids. With those from before a take-over

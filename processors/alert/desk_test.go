@@ -265,3 +265,24 @@ func TestAnEndSurvivesATakeOver(t *testing.T) {
 		t.Error("twice")
 	}
 }
+
+// Of several who say the same problem the one counts that noticed it first; of ours there is only one.
+func TestTheEarliestBeginningCounts(t *testing.T) {
+	d := alert.NewDesk()
+	d.Finding(told(10*time.Minute, 15*time.Minute))
+	early := told(11*time.Minute, 15*time.Minute)
+	early.Since = epoch
+	if got := show(d.Finding(early)); got != "1 firing starts=0s updated=11m0s" {
+		t.Error(got)
+	}
+	if a := d.Finding(told(12*time.Minute, 15*time.Minute)); a != nil {
+		t.Errorf("a later beginning: %s", show(a))
+	}
+	d = alert.NewDesk()
+	d.Finding(finding("1", event.VerdictFiring, time.Minute))
+	ours := finding("1", event.VerdictFiring, 2*time.Minute)
+	ours.Since = epoch
+	if a := d.Finding(ours); a != nil {
+		t.Errorf("ours: %s", show(a))
+	}
+}

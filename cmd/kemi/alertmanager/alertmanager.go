@@ -9,11 +9,13 @@
 package alertmanager
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -48,7 +50,9 @@ type Options struct {
 	Model *view.Model
 	Told  Told
 	// Route is what stands under `route:`; it may be absent.
-	Route   conf.Node
+	Route conf.Node
+	// Limits are Default unless something else is said.
+	Limits  Config
 	Scope   obs.Scope
 	Version string
 	// Started is since when Kemi runs.
@@ -61,16 +65,22 @@ type api struct {
 	mux    http.ServeMux
 	alerts *prometheus.CounterVec
 	held   held
+	memory memory
 
-	saidMu sync.Mutex
-	said   time.Time // When something was last warned of.
+	saidMu       sync.Mutex
+	said         map[string]time.Time // When a text was last warned of.
+	varied       string
+	variedAt     time.Time
+	letters      int // On dead.v1 since then:
+	lettersSince time.Time
 }
 
 // New makes the handler.
 func New(o Options) http.Handler {
-	a := &api{Options: o}
+	a := &api{Options: o, said: map[string]time.Time{}}
+	a.Limits = cmp.Or(o.Limits, Default())
 	a.Scope = o.Scope.For("alertmanager")
-	a.alerts = a.Scope.Counter("kemi_alertmanager_alerts_received_total", "Alerts that came through Alertmanager's API, by what became of them: firing, resolved, known (it changed nothing), refused.", "status")
+	a.alerts = a.Scope.Counter("kemi_alertmanager_alerts_received_total", "Alerts that came through Alertmanager's API, by what became of them: firing, resolved, known (it changed nothing), refused, limit (there was no room for it).", "status")
 	set := o.Told.Holds()
 	a.held = held{set: set, inhibitor: set.Inhibitor(), silences: map[string]*event.Silence{}, sources: map[string]*event.Alert{}}
 	// Its mistakes were said by alerting, which reads it as well.
@@ -116,6 +126,9 @@ func refuse(w http.ResponseWriter, err error) {
 	if !errors.As(err, &e) {
 		e = &refusal{http.StatusInternalServerError, err.Error()}
 	}
+	if e.code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "2") // Seconds.
+	}
 	answerWith(w, e.code, e.what)
 }
 
@@ -130,19 +143,17 @@ func answerWith(w http.ResponseWriter, code int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // The caller has left; there is nobody to tell.
 }
 
-// decode reads what was posted.
-func decode(w http.ResponseWriter, r *http.Request, most int64, v any) error {
-	// All of it first: what is too long is not worth parsing.
+// read reads what was posted, all of it: what is too long is not worth parsing.
+func read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
-	if err == nil {
-		err = json.Unmarshal(data, v)
-	}
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):
-		return bad("the request has more than %d bytes: send it in parts", most)
+		return nil, bad("the request has more than %d bytes: send it in parts", most)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, wrong(http.StatusRequestTimeout, "the request came too slowly: send it again, in parts")
 	case err != nil:
-		return bad("read the request: %v", err)
+		return nil, bad("read the request: %v", err)
 	}
-	return nil
+	return data, nil
 }

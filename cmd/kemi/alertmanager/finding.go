@@ -16,22 +16,36 @@ const (
 	maxLabels     = 256
 	maxLabelBytes = 64 << 10
 	maxTextBytes  = 256 << 10
+	maxURLBytes   = 16 << 10
 )
 
-// judged makes the finding of an alert that somebody sent at an instant; about finds the target that others call by a
-// name, nil when there is none. The error says what is wrong with the alert.
-func judged(p *postableAlert, about func(instance string) *event.Target, from string, now time.Time) (*event.Finding, error) {
+// judgement is what is needed to make findings of alerts that somebody sent.
+type judgement struct {
+	// about finds the target that others call by a name, nil when there is none.
+	about func(instance string) *event.Target
+	// was is what was said last of the alert with an id.
+	was func(id string) last
+	// from says for people who sent them.
+	from string
+	now  time.Time
+	// resolve is after how long what says no end is over unless it is said again.
+	resolve time.Duration
+}
+
+// finding makes the finding of an alert; was is what had been said of it. The error says what is wrong with the alert.
+func (j *judgement) finding(p *postableAlert) (f *event.Finding, was last, err error) {
 	if err := checkTexts(p); err != nil {
-		return nil, err
+		return nil, was, err
 	}
 	labels := event.LabelsOf(p.Labels)
 	name := labels.Get("alertname")
 	switch {
 	case len(labels) == 0:
-		return nil, fmt.Errorf("at least one label pair required")
+		return nil, was, fmt.Errorf("labels: at least one label pair required")
 	case name == "":
-		return nil, fmt.Errorf("%.200s has no label alertname: give it one, so that people know what it is about", labels)
+		return nil, was, fmt.Errorf("labels: %.200s has no label alertname: give it one, so that people know what it is about", labels)
 	}
+	now := j.now
 	starts, ends := p.StartsAt.Time, p.EndsAt.Time
 	switch {
 	case starts.IsZero() && ends.IsZero():
@@ -39,34 +53,42 @@ func judged(p *postableAlert, about func(instance string) *event.Target, from st
 	case starts.IsZero():
 		starts = ends
 	}
-	text := "told through Alertmanager's API by " + from
+	text := "told through Alertmanager's API by " + j.from
 	until := ends
 	if ends.IsZero() {
-		until = now.Add(resolveTimeout)
+		until = now.Add(j.resolve)
 		if starts.After(now) { // A clock that is ahead.
 			ends = starts
 		}
 	}
 	if !ends.IsZero() && ends.Before(starts) {
-		return nil, fmt.Errorf("%.200s: start time must be before end time: it ends at %s and starts at %s", labels, ends.Format(time.RFC3339), starts.Format(time.RFC3339))
+		return nil, was, fmt.Errorf("endsAt: %.200s ends at %s, before it starts at %s: start time must be before end time", labels, stamp(ends), stamp(starts))
 	}
 	if ahead := starts.Sub(now); ahead > 0 {
 		starts = now
 		text += fmt.Sprintf("; it is to start in %s: is the sender's clock ahead?", ahead.Round(time.Millisecond))
 	}
-	f := &event.Finding{
+	f = &event.Finding{
 		Rule: event.RulePrefixElsewhere + name, Alert: name, Verdict: event.VerdictFiring, Team: labels.Get("team"), Domain: event.DefaultDomain,
 		Labels: labels, Annotations: maps.Clone(p.Annotations), Since: starts, Until: until, GeneratorURL: p.GeneratorURL, At: now,
 		Reason: event.Reason{Code: event.ReasonElsewhere, Text: text},
 	}
-	if t := targetOf(labels, about); t != nil {
-		f.Target, f.Team, f.Domain = t.ID, t.Team, t.Domain()
-	}
 	if !until.After(now) {
 		f.Verdict, f.Since, f.Until = event.VerdictOK, until, time.Time{}
 	}
-	return f, nil
+	was = j.was(event.AlertID(f.Rule, f.Labels))
+	if !f.At.After(was.at) { // By a clock that is ahead, or in the same moment: this is what came after it.
+		f.At = was.at.Add(1)
+	}
+	if was.firing {
+		f.Target, f.Team, f.Domain = was.target, was.team, was.domain
+	} else if t := targetOf(labels, j.about); t != nil {
+		f.Target, f.Team, f.Domain = t.ID, t.Team, t.Domain()
+	}
+	return f, was, nil
 }
+
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 
 // targetOf is the target that an alert is about, nil when nobody knows one.
 func targetOf(labels event.Labels, about func(instance string) *event.Target) *event.Target {
@@ -80,29 +102,33 @@ func targetOf(labels event.Labels, about func(instance string) *event.Target) *e
 	return nil
 }
 
+// checkTexts says which field is wrong, and why.
 func checkTexts(p *postableAlert) error {
 	if len(p.Labels) > maxLabels {
-		return fmt.Errorf("an alert (alertname=%.80q) has %d labels: use at most %d", p.Labels["alertname"], len(p.Labels), maxLabels)
+		return fmt.Errorf("labels: there are %d (alertname=%.80q): use at most %d", len(p.Labels), p.Labels["alertname"], maxLabels)
 	}
 	n := 0
 	for name, value := range p.Labels {
 		if name == "" || !utf8.ValidString(name) {
-			return fmt.Errorf("invalid label set: invalid name %.80q", name)
+			return fmt.Errorf("labels: invalid label set: invalid name %.80q (alertname=%.80q)", name, p.Labels["alertname"])
 		}
 		n += jsonLen(name) + jsonLen(value)
 	}
 	if n > maxLabelBytes {
-		return fmt.Errorf("an alert (alertname=%.80q) has labels of %d bytes: use at most %d", p.Labels["alertname"], n, maxLabelBytes)
+		return fmt.Errorf("labels: they have %d bytes (alertname=%.80q): use at most %d", n, p.Labels["alertname"], maxLabelBytes)
 	}
-	n = len(p.GeneratorURL)
+	if n = jsonLen(p.GeneratorURL); n > maxURLBytes {
+		return fmt.Errorf("generatorURL: it has %d bytes (alertname=%.80q): use at most %d", n, p.Labels["alertname"], maxURLBytes)
+	}
+	n = 0
 	for name, value := range p.Annotations {
 		if name == "" {
-			return fmt.Errorf("invalid annotations: invalid name %q", name)
+			return fmt.Errorf("annotations: invalid annotations: invalid name %q (alertname=%.80q)", name, p.Labels["alertname"])
 		}
 		n += jsonLen(name) + jsonLen(value)
 	}
 	if n > maxTextBytes {
-		return fmt.Errorf("%.200s has annotations of %d bytes: use at most %d", event.LabelsOf(p.Labels), n, maxTextBytes)
+		return fmt.Errorf("annotations: they have %d bytes (alertname=%.80q): use at most %d", n, p.Labels["alertname"], maxTextBytes)
 	}
 	return nil
 }
@@ -113,15 +139,14 @@ func jsonLen(s string) int {
 	return len(data) - 2
 }
 
-// known reports whether a finding tells nothing that the alert does not say: it need not be published. What goes on
-// firing is said again when that gives it a fifth of its time more, so that it ends at most that much early.
-func known(a *event.Alert, f *event.Finding) bool {
+// known reports whether a finding tells nothing that was not said: it need not be published. What goes on firing is said
+// again when that gives it a fifth of its time more, so that it ends at most that much early.
+func (l *last) known(f *event.Finding) bool {
 	switch {
-	case a == nil:
+	case l.at.IsZero():
 		return false // It may be on its way.
 	case f.Verdict == event.VerdictOK:
-		return a.State == event.AlertResolved && !a.EndsAt.Before(f.Since)
+		return !l.firing && !l.ends.Before(f.Since)
 	}
-	return a.State == event.AlertFiring && !a.Unknown && maps.Equal(a.Annotations, f.Annotations) &&
-		f.Until.Sub(a.Until) < f.Until.Sub(f.At)/5
+	return l.firing && !l.unknown && !f.Since.Before(l.starts) && f.Until.Sub(l.ends) < f.Until.Sub(f.At)/5 && l.says(f.Annotations)
 }

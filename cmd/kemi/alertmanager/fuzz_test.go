@@ -2,6 +2,11 @@ package alertmanager
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -24,8 +29,12 @@ func FuzzAlert(f *testing.F) {
 		if json.Unmarshal(data, &p) != nil || p == nil {
 			return
 		}
-		got, err := judged(p, func(string) *event.Target { return nil }, "a test", now)
+		j := judgement{about: func(string) *event.Target { return nil }, was: func(string) last { return last{} }, from: "a test", now: now, resolve: 5 * time.Minute}
+		got, _, err := j.finding(p)
 		if err != nil {
+			if field, _, _ := strings.Cut(err.Error(), ":"); !slices.Contains([]string{"labels", "annotations", "generatorURL", "endsAt"}, field) {
+				t.Fatalf("no field is named: %v", err)
+			}
 			return
 		}
 		if got.Alert == "" || got.Since.After(now) || !got.At.Equal(now) || (got.Verdict == event.VerdictFiring) != got.Until.After(now) {
@@ -76,5 +85,54 @@ func FuzzSilence(f *testing.F) {
 		if back, err := wanted(&again); err != nil || !inPlace(back, s, now) {
 			t.Fatalf("%v: %s is not what %s was", err, text, data)
 		}
+	})
+}
+
+// Whatever is posted as a list is one that cannot be read at all, or each of its alerts is read, or named with its field.
+func FuzzList(f *testing.F) {
+	for _, seed := range []string{
+		`[{"labels":{"alertname":"A"}},{"labels":{"alertname":1}},null,7,{"startsAt":"yesterday"},{"endsAt":8},{"ANNOTATIONS":[]}]`,
+		`[]`, `null`, `{}`, `[`, `[{"labels":{"a":"b"},"labels":"x"}]`, `[[]]`, `[{"generatorURL":{}}]`,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		posted, mistakes, err := alertsOf(data)
+		var each []json.RawMessage
+		if bad := json.Unmarshal(data, &each); (bad == nil) != (err == nil) {
+			t.Fatalf("%v and %v of %s", bad, err, data)
+		}
+		if err == nil && len(posted) != len(each) {
+			t.Fatalf("%d of %d: %s", len(posted), len(each), data)
+		}
+		for i, what := range mistakes {
+			var p postableAlert
+			if json.Unmarshal(each[i], &p) == nil || what == nil {
+				t.Fatalf("%v of %s", what, each[i])
+			}
+		}
+	})
+}
+
+// Whatever is asked for is refused, or a filter that can be asked of an alert.
+func FuzzFilter(f *testing.F) {
+	for _, seed := range []string{`filter=a%3D%22b%22&receiver=team%3A.*`, `filter=%7Ba%3Db%7D&active=no`, `receiver=(`, `filter="wei%C3%9F"%3D~x&receiver_matchers=a!%3Db`, `active=FALSE&silenced=`} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, query string) {
+		q, err := url.ParseQuery(query)
+		if err != nil {
+			return
+		}
+		got, err := readFilter(q)
+		if err != nil {
+			var e *refusal
+			if !errors.As(err, &e) || e.code != http.StatusBadRequest {
+				t.Fatalf("%v of %s", err, query)
+			}
+			return
+		}
+		got.takes("team:network")
+		matches(got.matchers, func(string) string { return "x" })
 	})
 }

@@ -19,6 +19,9 @@ func (a *api) groups(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.caughtUp(r.Context(), 0); err != nil {
+		return err
+	}
 	return answer(w, a.grouped(&f, time.Now()))
 }
 
@@ -48,7 +51,7 @@ func (a *api) grouped(f *filter, now time.Time) []alertGroup {
 			if groups[k] == nil {
 				groups[k] = &alertGroup{Alerts: []gettableAlert{}, Labels: labels.Map(), Receiver: receiver{way.receiver}, RouteLabels: labelSet{}}
 			}
-			groups[k].Alerts = append(groups[k].Alerts, word(&s, st, now))
+			groups[k].Alerts = append(groups[k].Alerts, word(&s, st, now.Add(a.Limits.ResolveTimeout)))
 		}
 	}
 	keys := make([]key, 0, len(groups))

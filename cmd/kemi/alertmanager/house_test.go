@@ -40,13 +40,31 @@ teams: {network: {receiver: chat}, default: {receiver: box}}
 // serve makes a house of a configuration and targets.
 func serve(t testing.TB, yaml string, targets ...*event.Target) *house {
 	t.Helper()
+	h := build(t, plan{yaml: yaml}, targets...)
+	<-h.model.Ready()
+	return h
+}
+
+// plan is what a house is like.
+type plan struct {
+	yaml   string
+	limits alertmanager.Config
+	// deaf: nobody makes alerts of findings.
+	deaf bool
+	// begin, if given, is what the read model waits for before it reads.
+	begin <-chan struct{}
+}
+
+// build makes a house.
+func build(t testing.TB, pl plan, targets ...*event.Target) *house {
+	t.Helper()
 	var c struct {
 		Receivers, Teams   map[string]conf.Node
 		Route, Maintenance conf.Node
 		InhibitRules       conf.Node `yaml:"inhibit_rules"`
 		TimeIntervals      conf.Node `yaml:"time_intervals"`
 	}
-	nodes, problems := conf.Parse("kemi.yaml", []byte(yaml))
+	nodes, problems := conf.Parse("kemi.yaml", []byte(pl.yaml))
 	if err := append(problems, nodes[0].Into(&c)...).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,21 +92,29 @@ func serve(t testing.TB, yaml string, targets ...*event.Target) *house {
 	h.model = view.New(h.b)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{h.model.Run, room.Run} {
+	rooms := []func(context.Context) error{func(ctx context.Context) error {
+		if pl.begin != nil {
+			<-pl.begin
+		}
+		return h.model.Run(ctx)
+	}}
+	if !pl.deaf {
+		rooms = append(rooms, room.Run)
+	}
+	for _, run := range rooms {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Error(err)
 			}
 		})
 	}
-	h.srv = httptest.NewServer(alertmanager.New(alertmanager.Options{Bus: h.b, Model: h.model, Told: told, Route: c.Route, Version: "0.4 (test)", Started: time.Now()}))
+	h.srv = httptest.NewServer(alertmanager.New(alertmanager.Options{Bus: h.b, Model: h.model, Told: told, Route: c.Route, Limits: pl.limits, Version: "0.4 (test)", Started: time.Now()}))
 	t.Cleanup(func() {
 		h.srv.Close()
 		cancel()
 		running.Wait()
 		h.b.Close()
 	})
-	<-h.model.Ready()
 	return h
 }
 

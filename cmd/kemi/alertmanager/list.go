@@ -15,9 +15,6 @@ import (
 	"kemi.dev/kemi/cmd/kemi/view"
 )
 
-// resolveTimeout is after how long what says no end is over unless it is said again: Alertmanager's resolve_timeout.
-const resolveTimeout = 5 * time.Minute
-
 // held is what holds pages back, kept equal to the read model.
 type held struct {
 	mu        sync.Mutex
@@ -170,8 +167,8 @@ func labelNames(ls event.Labels) model.LabelSet {
 }
 
 // word is an alert as Alertmanager says it. What our own rules judge has no end of its own: it is shown as Alertmanager
-// shows what says none.
-func word(s *shown, st alertStatus, now time.Time) gettableAlert {
+// shows what says none; open is the end of those.
+func word(s *shown, st alertStatus, open time.Time) gettableAlert {
 	e := s.alert
 	g := gettableAlert{
 		Annotations: labelSet(e.Annotations), StartsAt: moment{e.StartsAt}, EndsAt: moment{e.Until}, UpdatedAt: moment{e.Updated},
@@ -181,7 +178,7 @@ func word(s *shown, st alertStatus, now time.Time) gettableAlert {
 		g.Annotations = labelSet{}
 	}
 	if e.Until.IsZero() {
-		g.EndsAt.Time = now.Add(resolveTimeout)
+		g.EndsAt.Time = open
 	}
 	for _, w := range s.ways {
 		if r := (receiver{w.receiver}); !slices.Contains(g.Receivers, r) {
@@ -195,6 +192,9 @@ func word(s *shown, st alertStatus, now time.Time) gettableAlert {
 func (a *api) list(w http.ResponseWriter, r *http.Request) error {
 	f, err := readFilter(r.URL.Query())
 	if err != nil {
+		return err
+	}
+	if err := a.caughtUp(r.Context(), 0); err != nil {
 		return err
 	}
 	return answer(w, a.listed(&f, time.Now()))
@@ -214,7 +214,7 @@ func (a *api) listed(f *filter, now time.Time) []gettableAlert {
 			mute, active = s.ways[0].Mute, s.ways[0].Active
 		}
 		if st := a.judge(&s, mute, active, now); f.wants(st) {
-			all = append(all, word(&s, st, now))
+			all = append(all, word(&s, st, now.Add(a.Limits.ResolveTimeout)))
 		}
 	}
 	slices.SortFunc(all, func(x, y gettableAlert) int { return cmp.Compare(x.Fingerprint, y.Fingerprint) })

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -101,9 +102,13 @@ func inPlace(s, was *event.Silence, now time.Time) bool {
 
 // silence answers POST /silences.
 func (a *api) silence(w http.ResponseWriter, r *http.Request) error {
-	var p postableSilence
-	if err := decode(w, r, maxSilence, &p); err != nil {
+	data, err := read(w, r, maxSilence)
+	if err != nil {
 		return err
+	}
+	var p postableSilence
+	if err := json.Unmarshal(data, &p); err != nil {
+		return bad("read the request: %v", err)
 	}
 	s, err := wanted(&p)
 	if err != nil {
@@ -146,7 +151,7 @@ func (a *api) say(ctx context.Context, say []event.Event) error {
 
 // find returns a silence that people said, or an error that there is none.
 func (a *api) find(ctx context.Context, id string) (s *event.Silence, err error) {
-	if err := a.caughtUp(ctx); err != nil {
+	if err := a.caughtUp(ctx, patience); err != nil {
 		return nil, err
 	}
 	a.Model.Read(func(m *view.State) { s = m.Silence(id) })
@@ -213,6 +218,9 @@ func (a *api) silences(w http.ResponseWriter, r *http.Request) error {
 	}
 	var active, expired, pending bool
 	if err := flags(q, map[string]*bool{"active": &active, "expired": &expired, "pending": &pending}); err != nil {
+		return err
+	}
+	if err := a.caughtUp(r.Context(), 0); err != nil {
 		return err
 	}
 	want := map[string]bool{string(hush.Active): active, string(hush.Expired): expired, string(hush.Pending): pending}

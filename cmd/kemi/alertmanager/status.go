@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml"
+	"github.com/prometheus/common/model"
 
 	"kemi.dev/kemi/alerting/route"
 )
@@ -60,7 +61,7 @@ func (a *api) config() (string, error) {
 		} `yaml:"route"`
 		Receivers []named `yaml:"receivers"`
 	}
-	c.Global.ResolveTimeout = "5m"
+	c.Global.ResolveTimeout = model.Duration(a.Limits.ResolveTimeout).String()
 	c.Route.Receiver = route.Owner
 	c.Receivers = []named{{route.Owner}}
 	for _, name := range a.receiverNames() {

@@ -37,6 +37,7 @@ func (f *firing) note(id string, a *event.Alert) {
 // clearAlerts forgets all alerts.
 func (s *State) clearAlerts() {
 	clear(s.alerts)
+	s.elsewhere = elsewhere{}
 	s.firing = newFiring(s.firing.from + uint64(len(s.firing.journal)) + 1)
 }
 

@@ -62,6 +62,7 @@ type State struct {
 	silences  map[string]*event.Silence
 	names     names
 	firing    firing
+	elsewhere elsewhere
 	// Findings counts verdicts seen since the start.
 	Findings int
 }
@@ -72,7 +73,13 @@ const Kept = 7 * 24 * time.Hour
 // Forget drops what has been over since before Kept.
 func (s *State) Forget(now time.Time) {
 	old := now.Add(-Kept)
-	maps.DeleteFunc(s.alerts, func(_ string, a *event.Alert) bool { return a.State == event.AlertResolved && a.Updated.Before(old) })
+	maps.DeleteFunc(s.alerts, func(_ string, a *event.Alert) bool {
+		over := a.State == event.AlertResolved && a.Updated.Before(old)
+		if over {
+			s.elsewhere.count(a, -1)
+		}
+		return over
+	})
 	maps.DeleteFunc(s.incidents, func(_ string, i *event.Incident) bool {
 		return i.State == event.IncidentResolved && i.Updated.Before(old)
 	})
@@ -126,12 +133,16 @@ func (s *State) SetFinding(f *event.Finding) {
 	}
 }
 
-// SetAlert keeps the newest state of an alert.
+// SetAlert keeps the newest state of an alert. What it was in a domain that its target has left is older.
 func (s *State) SetAlert(a *event.Alert) {
-	if a.Rule != event.RuleCanary {
-		s.alerts[a.ID] = a
-		s.firing.note(a.ID, a)
+	old := s.alerts[a.ID]
+	if a.Rule == event.RuleCanary || old != nil && a.Updated.Before(old.Updated) {
+		return
 	}
+	s.elsewhere.count(old, -1)
+	s.elsewhere.count(a, 1)
+	s.alerts[a.ID] = a
+	s.firing.note(a.ID, a)
 }
 
 // SetIncident keeps the newest revision of an incident, and forgets one that was only a question.
@@ -148,6 +159,7 @@ func (s *State) SetPage(p *event.Page) { s.pages[p.ID] = p }
 
 // RemoveAlert forgets an alert.
 func (s *State) RemoveAlert(id string) {
+	s.elsewhere.count(s.alerts[id], -1)
 	delete(s.alerts, id)
 	s.firing.note(id, nil)
 }
