@@ -73,6 +73,7 @@ type Room struct {
 	options   Options
 	targets   *catalogue
 	said      *said
+	sources   *sources
 
 	sends    sync.WaitGroup
 	underWay underWay
@@ -112,6 +113,7 @@ func New(o Options) (*Room, conf.Problems) {
 	if len(problems) > 0 {
 		return nil, problems
 	}
+	r.sources = newSources(r.people.intervals)
 	if r.receivers[logReceiver] == nil {
 		// Somebody must hear of it, if only the log.
 		receiver, err := log.New(logReceiver, log.Default(), env)
@@ -158,7 +160,7 @@ func (r *Room) Run(parent context.Context) error {
 		r.underWay.drain()
 		cancel()
 	})
-	followed := make(chan error, 2)
+	followed := make(chan error, 3)
 	go func() {
 		followed <- r.targets.follow(ctx, r.bus)
 		cancel()
@@ -167,13 +169,17 @@ func (r *Room) Run(parent context.Context) error {
 		followed <- r.said.follow(ctx, r.bus, r.people)
 		cancel()
 	}()
+	go func() {
+		followed <- r.sources.follow(ctx, r.bus)
+		cancel()
+	}()
 	options := bus.Options{Start: bus.From{Snapshot: true}, Writes: []event.Topic{(*event.Incident)(nil).Topic(), (*event.Page)(nil).Topic()}}
 	err := bus.Own(ctx, r.bus, Group, options, func(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Alert], error) {
 		return r.openPartition(ctx, own)
 	})
 	cancel()
 	r.sends.Wait()
-	return errors.Join(err, <-followed, <-followed)
+	return errors.Join(err, <-followed, <-followed, <-followed)
 }
 
 // Roster is who is on call. Overrides reach it while Run runs; whoever does not run the room puts them in.

@@ -24,19 +24,31 @@ func (c *catalogue) follow(ctx context.Context, b *bus.Bus) error {
 	return bus.Follow(ctx, b, bus.From{Snapshot: true}, func(m bus.Message[event.Target]) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		change := change{id: m.Key, target: m.Event}
-		if was := c.all[m.Key]; m.Removed() {
+		change, was := change{id: m.Key, target: m.Event}, c.all[m.Key]
+		if m.Removed() {
 			delete(c.all, m.Key)
 		} else if c.all[m.Key] = m.Event; was != nil && was.Domain() != m.Event.Domain() {
 			for p := range c.watchers { // Where it was before it is gone.
 				p.changed(changeOf(was, true), c.partition(p, was))
 			}
 		}
+		matters := change.target == nil || was == nil || was.Version != change.target.Version || was.Lifecycle != change.target.Lifecycle
 		for p := range c.watchers {
-			p.changed(change, change.target == nil || c.partition(p, change.target))
+			ours := change.target == nil || c.partition(p, change.target)
+			p.changed(change, ours)
+			if matters && !ours {
+				p.rehush() // Something of it may need the target.
+			}
 		}
 		return nil
 	}, func() { once.Do(c.read) })
+}
+
+// find is a target of any domain; nil when there is none of that id.
+func (c *catalogue) find(id string) *event.Target {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.all[id]
 }
 
 func (c *catalogue) partition(p *partition, t *event.Target) bool { return p.owns(t.Domain()) }

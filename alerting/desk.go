@@ -18,9 +18,10 @@ type Desk struct {
 	policy      Policy
 	unreachable *regexp.Regexp
 	ways        Ways
-	hush        *hush.Set // Nil when nothing holds pages back.
-	inhibitor   *hush.Inhibitor
-	hushed      int // Counts changes of what holds pages back.
+	hush        *hush.Set                     // Nil when nothing holds pages back.
+	inhibitor   *hush.Inhibitor               // See Share.
+	everywhere  func(id string) *event.Target // Nil finds the desk's own targets.
+	hushed      int                           // Counts changes of what holds pages back.
 	hushSwept   time.Time
 
 	graph     graph
@@ -109,9 +110,6 @@ func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
 		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{},
 	}
-	if holds != nil {
-		d.inhibitor = holds.Inhibitor()
-	}
 	return d
 }
 
@@ -194,9 +192,6 @@ func (d *Desk) Alert(e *event.Alert) {
 			n.alerts = map[string]*held{}
 		}
 		n.alerts[e.ID] = a
-		if d.inhibitor != nil && d.inhibitor.Set(e.ID, e.Labels) {
-			d.hushed++
-		}
 		d.report(a)
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
@@ -221,9 +216,6 @@ func (d *Desk) drop(a *held, at time.Time) {
 	delete(d.loose, a)
 	delete(d.alerts, a.event.ID)
 	delete(a.node.alerts, a.event.ID)
-	if d.inhibitor != nil && d.inhibitor.Unset(a.event.ID) {
-		d.hushed++
-	}
 	d.withdraw(a.node, at)
 	d.graph.forget(a.node)
 }

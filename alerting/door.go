@@ -55,6 +55,7 @@ type post struct {
 	findings []bus.Message[event.Finding]
 	outcomes []Outcome
 	news     []news
+	hushed   bool // What holds pages back is not what it was.
 }
 
 // openPartition loads everything that was decided before.
@@ -64,6 +65,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
 	p.ledger.after = r.people.after
+	p.desk.Share(r.sources.inhibitor, r.targets.find)
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {
 		return nil, err
@@ -152,6 +154,9 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	if err := p.room.said.watch(ctx, p); err != nil {
 		return err
 	}
+	if err := p.room.sources.watch(ctx, p); err != nil {
+		return err
+	}
 	caughtUp := make(chan struct{})
 	var once sync.Once
 	go p.followFindings(ctx, now, func() { once.Do(func() { close(caughtUp) }) })
@@ -159,6 +164,7 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 		// Of those that are over only the ones matter whose transitions will be handed over again.
 		a := m.Event
 		if a != nil && a.Rule != event.RuleCanary && (a.State == event.AlertFiring || m.Position >= p.own.From) {
+			p.room.sources.ahead(m)
 			p.desk.Alert(a)
 		}
 		return nil
@@ -221,8 +227,12 @@ func (p *partition) changed(c change, ours bool) {
 func (p *partition) takeIn(now time.Time) {
 	p.post.mu.Lock()
 	changes, findings, outcomes, news := p.post.changes, p.post.findings, p.post.outcomes, p.post.news
-	p.post.changes, p.post.findings, p.post.outcomes, p.post.news = nil, nil, nil, nil
+	hushed := p.post.hushed
+	p.post.changes, p.post.findings, p.post.outcomes, p.post.news, p.post.hushed = nil, nil, nil, nil, false
 	p.post.mu.Unlock()
+	if hushed {
+		p.desk.Hushed()
+	}
 	for _, c := range changes {
 		if c.target == nil {
 			p.desk.RemoveTarget(c.id)
@@ -256,6 +266,7 @@ func (p *partition) Handle(ctx context.Context, batch []bus.Message[event.Alert]
 		case a.Rule == event.RuleCanary:
 			trip = a.Updated
 		default:
+			p.room.sources.ahead(m)
 			p.desk.Alert(a)
 		}
 	}

@@ -20,6 +20,15 @@ func (d *Desk) Unsilence(id string) {
 	}
 }
 
+// Share has the desk judge by what is known beyond its own alerts and targets: the alerts that inhibit others, and whatever
+// target somebody needs. Both may be nil. Hushed is to be called when what they say has changed.
+func (d *Desk) Share(inhibitor *hush.Inhibitor, find func(id string) *event.Target) {
+	d.inhibitor, d.everywhere = inhibitor, find
+}
+
+// Hushed takes in that what holds pages back is not what it was.
+func (d *Desk) Hushed() { d.hushed++ }
+
 // mutes are the reasons why nobody is to be called for an incident now: there are some when every alert that is the
 // incident itself is held back.
 func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
@@ -30,7 +39,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		return inc.muted
 	}
 	route := d.ways.Route(inc.labels(), d.teamOf(inc))
-	subject := hush.Subject{Target: inc.key.node.target, Find: d.find, Mute: route.Mute, Active: route.Active, Sources: d.inhibitor}
+	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Mute: route.Mute, Active: route.Active, Sources: d.inhibitor}
 	inc.mutedBy, inc.restless = d.hushed, false
 	inc.mutedUntil = d.hush.Next(now)
 	if inc.mutedUntil.IsZero() {
@@ -39,7 +48,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	inc.muted = nil
 	for _, a := range inc.own {
 		subject.Labels = a.event.Labels
-		if subject.Target = a.node.target; a.node.target == nil {
+		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
 		}
 		why := d.hush.Why(subject, now)
@@ -58,6 +67,15 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	return inc.muted
 }
 
+// known finds a target in whatever domain.
+func (d *Desk) known(id string) *event.Target {
+	if d.everywhere != nil {
+		return d.everywhere(id)
+	}
+	return d.find(id)
+}
+
+// find finds a target among the desk's own.
 func (d *Desk) find(id string) *event.Target {
 	if n := d.graph.nodes[id]; n != nil {
 		return n.target

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
@@ -38,6 +39,7 @@ type house struct {
 	crash   func()
 	stop    func() // As crash, but in good order.
 	started time.Time
+	config  string // Of the next room; may be empty.
 }
 
 const houseConfig = `
@@ -47,6 +49,8 @@ receivers:
 teams:
   net: {receiver: net-box}
   default: {receiver: other-box}
+inhibit_rules:
+  - {name: power, source_matchers: [alertname="PowerLost"], target_matchers: [alertname="NoPower"], equal: [site]}
 `
 
 func newHouse(t *testing.T) *house {
@@ -68,7 +72,7 @@ func (h *house) start() {
 	if h.wrap != nil {
 		connection = h.wrap(d)
 	}
-	room, problems := New(h.options(houseConfig, bus.New(connection, bus.Settings{}, obs.Scope{})))
+	room, problems := New(h.options(h.configuration(), bus.New(connection, bus.Settings{}, obs.Scope{})))
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}
@@ -104,17 +108,27 @@ func (h *house) start() {
 	}
 }
 
+func (h *house) configuration() string {
+	if h.config == "" {
+		return houseConfig
+	}
+	return h.config
+}
+
 func (h *house) options(text string, b *bus.Bus) Options {
 	var c struct {
 		Receivers, Teams, People, Schedules map[string]conf.Node
 		Route, Alerting                     conf.Node
+		InhibitRules                        conf.Node `yaml:"inhibit_rules"`
+		TimeIntervals                       conf.Node `yaml:"time_intervals"`
+		Maintenance                         conf.Node
 	}
 	nodes, problems := conf.Parse("kemi.yaml", []byte(text))
 	problems = append(problems, nodes[0].Into(&c)...)
 	if err := problems.Err(); err != nil {
 		h.t.Fatal(err)
 	}
-	return Options{Bus: b, Receivers: c.Receivers, Teams: c.Teams, People: c.People, Schedules: c.Schedules, Route: c.Route, Policy: c.Alerting, Canary: h.canary, Inboxes: h.boxes}
+	return Options{Bus: b, Receivers: c.Receivers, Teams: c.Teams, People: c.People, Schedules: c.Schedules, Route: c.Route, Policy: c.Alerting, Canary: h.canary, Inboxes: h.boxes, Holds: hush.Config{InhibitRules: c.InhibitRules, TimeIntervals: c.TimeIntervals, Maintenance: c.Maintenance}}
 }
 
 func (h *house) say(events ...event.Event) {

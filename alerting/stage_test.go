@@ -12,6 +12,7 @@ import (
 
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/conf"
 )
 
 // stage plays a script against a desk, in virtual time. Commands, one a line:
@@ -22,6 +23,8 @@ import (
 //	down ID, up ID     a verdict on who answers, dated now; pending ID and unknown ID change nothing
 //	ack ID WHO [FOR]   somebody acknowledges the newest incident of that cause; so unack, snooze FOR, assign WHO, resolved
 //	silence NAME FOR LABEL=VALUE   somebody silences, until unsilence NAME
+//	elsewhere COMMAND  one of target, remove, fire, resolve: in another partition
+//	maintain ID, active ID   the CMDB changes its lifecycle
 //	+D                 time passes, in steps of a second
 //
 // What the desk says follows each command, indented.
@@ -43,6 +46,8 @@ type stage struct {
 	sizes     []int
 	unpolled  bool // Targets have no checks.
 	silences  map[string]*event.Silence
+	inhibitor *hush.Inhibitor
+	abroad    map[string]*event.Target // Targets of other partitions.
 	commands  []*event.Command
 	before    stored // As it was before the last Step that decided something.
 }
@@ -75,11 +80,21 @@ func (s *stage) lose(l loss) {
 
 func newStage(t *testing.T, policy Policy) *stage {
 	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
-	return &stage{
-		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, now: begin, names: map[string]string{}, shown: map[string]string{},
+	s := &stage{
+		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, inhibitor: holdsForTest().Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{},
 		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
 		silences: map[string]*event.Silence{},
 	}
+	s.desk.Share(s.inhibitor, s.known)
+	return s
+}
+
+// known finds a target of any partition.
+func (s *stage) known(id string) *event.Target {
+	if t := s.targets[id]; t != nil {
+		return t
+	}
+	return s.abroad[id]
 }
 
 // hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m; of the
@@ -118,7 +133,11 @@ func (h hooks) Step(team string, n int, _ time.Time) (Step, bool) {
 func (hooks) Person(name string) string { return "pager/" + name }
 
 func holdsForTest() *hush.Set {
-	set, problems := hush.New(hush.Config{})
+	nodes, _ := conf.Parse("kemi.yaml", []byte(`
+inhibit_rules:
+  - {name: power, source_matchers: [alertname="PowerLost"], target_matchers: [alertname=~"NoPower|Cold"]}
+`))
+	set, problems := hush.New(hush.Config{InhibitRules: nodes[0].Get("inhibit_rules")})
 	if len(problems) > 0 {
 		panic(problems)
 	}
@@ -129,6 +148,7 @@ func holdsForTest() *hush.Set {
 func (s *stage) restart() {
 	s.memory = s.desk.Remember(s.now.Add(-10 * time.Minute))
 	s.desk = NewDesk(s.desk.policy, hooks{}, holdsForTest())
+	s.desk.Share(s.inhibitor, s.known)
 	s.desk.Restore(slices.Collect(maps.Values(s.incidents)), s.pages)
 	if len(s.pages)%2 == 0 { // Both ways must do.
 		if err := s.desk.Recall(s.memory...); err != nil {
@@ -170,6 +190,18 @@ func (s *stage) do(line string) {
 			s.step()
 		}
 		return
+	case f[0] == "elsewhere":
+		s.elsewhere(f[1:])
+	case f[0] == "maintain", f[0] == "active":
+		t := *s.known(f[1])
+		t.Lifecycle = map[string]event.Lifecycle{"maintain": event.Maintenance, "active": event.Active}[f[0]]
+		if s.abroad[t.ID] != nil {
+			s.abroad[t.ID] = &t
+			s.desk.Hushed()
+		} else {
+			s.targets[t.ID] = &t
+			s.desk.SetTarget(&t)
+		}
 	case f[0] == "target":
 		s.target(f)
 	case f[0] == "remove":
@@ -203,7 +235,33 @@ func (s *stage) do(line string) {
 	s.step()
 }
 
+// elsewhere has something happen in another partition, of which the desk knows only what the room tells it.
+func (s *stage) elsewhere(f []string) {
+	switch f[0] {
+	case "target":
+		s.abroad[f[1]] = targetOf(f)
+	case "remove":
+		delete(s.abroad, f[1])
+	case "fire":
+		s.inhibitor.Set(f[1]+f[2], event.LabelsOf(map[string]string{"alertname": f[2], "target": f[1]}))
+	case "resolve":
+		s.inhibitor.Unset(f[1] + f[2])
+	default:
+		s.t.Fatalf("nothing %q happens elsewhere", f)
+	}
+	s.desk.Hushed()
+}
+
 func (s *stage) target(f []string) {
+	t := targetOf(f)
+	if s.unpolled {
+		t.Checks = nil
+	}
+	s.targets[t.ID] = t
+	s.desk.SetTarget(t)
+}
+
+func targetOf(f []string) *event.Target {
 	t := &event.Target{
 		ID: f[1], Class: f[2], Team: "net", Lifecycle: event.Active, Relations: map[string][]event.Need{},
 		Checks: []event.Check{{Name: "snmp", Kind: "snmp", Every: 10 * time.Second}},
@@ -221,11 +279,7 @@ func (s *stage) target(f []string) {
 			t.Relations[event.ConnectedTo] = append(t.Relations[event.ConnectedTo], strings.Split(word, "|"))
 		}
 	}
-	if s.unpolled {
-		t.Checks = nil
-	}
-	s.targets[t.ID] = t
-	s.desk.SetTarget(t)
+	return t
 }
 
 // newest is the newest open incident of a cause.
@@ -291,7 +345,11 @@ func (s *stage) alert(target, name string, state event.AlertState) {
 	}
 	if s.alerts[a.ID] = a; state == event.AlertResolved {
 		delete(s.alerts, a.ID)
+		s.inhibitor.Unset(a.ID)
+	} else {
+		s.inhibitor.Set(a.ID, a.Labels)
 	}
+	s.desk.Hushed()
 	s.desk.Alert(a)
 }
 

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"kemi.dev/kemi/bus/event"
 )
@@ -18,12 +19,27 @@ type rule struct {
 }
 
 // Inhibitor knows the alerts that fire and by the rules can inhibit others. One alert comes or goes at the cost of
-// looking at the rules; a question costs no more, however many fire. It is for one goroutine.
+// looking at the rules; a question costs no more, however many fire. Of an alert it keeps some 200 bytes, of one that
+// inhibits nothing none. Any number of goroutines may use it.
 type Inhibitor struct {
 	rules []*rule
+	mu    sync.RWMutex
 	// groups has the sources of each rule by the values of its equal labels.
-	groups []map[string]*group
-	alerts map[string]event.Labels
+	groups  []map[string]*group
+	sources map[string]source
+}
+
+// source is what is kept of an alert that inhibits others: for people, and where it stands.
+type source struct {
+	labels, text string // Labels is their fingerprint.
+	in           []member
+}
+
+// member is a place of an alert in the groups of a rule.
+type member struct {
+	rule int
+	key  string
+	both bool
 }
 
 // group is the source alerts of one rule that have equal values, by id. Those that the target side matches as well are
@@ -32,9 +48,12 @@ type group struct {
 	plain, both []string
 }
 
+// Inhibits says whether there are rules by which alerts hold others back.
+func (s *Set) Inhibits() bool { return len(s.rules) > 0 }
+
 // Inhibitor makes one that knows no alerts yet, for the rules of the configuration.
 func (s *Set) Inhibitor() *Inhibitor {
-	in := &Inhibitor{rules: s.rules, groups: make([]map[string]*group, len(s.rules)), alerts: map[string]event.Labels{}}
+	in := &Inhibitor{rules: s.rules, groups: make([]map[string]*group, len(s.rules)), sources: map[string]source{}}
 	for i := range in.groups {
 		in.groups[i] = map[string]*group{}
 	}
@@ -43,65 +62,83 @@ func (s *Set) Inhibitor() *Inhibitor {
 
 // Set says that an alert fires. It reports whether the answer for other alerts may have changed.
 func (in *Inhibitor) Set(id string, labels event.Labels) bool {
-	if was, there := in.alerts[id]; there {
-		if slices.Equal(was, labels) {
-			return false
-		}
-		changed := in.Unset(id)
-		return in.Set(id, labels) || changed
-	}
-	changed := false
-	source := false
+	var places []member
 	for i, r := range in.rules {
-		if !matchAll(r.source, labels) {
-			continue
+		if matchAll(r.source, labels) {
+			places = append(places, member{rule: i, key: r.key(labels), both: matchAll(r.target, labels)})
 		}
-		source = true
-		key := r.key(labels)
-		g := in.groups[i][key]
+	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	was, there := in.sources[id]
+	if !there && places == nil {
+		return false // What inhibits nothing need not be remembered.
+	}
+	fingerprint := labels.Fingerprint()
+	if there && was.labels == fingerprint {
+		return false
+	}
+	changed := there && in.unset(id)
+	for _, m := range places {
+		g := in.groups[m.rule][m.key]
 		if g == nil {
 			g = &group{}
-			in.groups[i][key] = g
+			in.groups[m.rule][m.key] = g
 		}
-		list := g.list(r, labels)
+		list := g.list(m.both)
 		at, _ := slices.BinarySearch(*list, id)
 		*list = slices.Insert(*list, at, id)
 		changed = changed || at == 0
 	}
-	if source { // What inhibits nothing need not be remembered.
-		in.alerts[id] = labels
+	if places != nil {
+		in.sources[id] = source{labels: fingerprint, text: strings.Clone(alertText(labels)), in: places}
 	}
 	return changed
 }
 
 // Unset says that an alert fires no more. It reports whether the answer for other alerts may have changed.
 func (in *Inhibitor) Unset(id string) bool {
-	labels, there := in.alerts[id]
-	if !there {
-		return false
-	}
-	delete(in.alerts, id)
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.unset(id)
+}
+
+func (in *Inhibitor) unset(id string) bool {
 	changed := false
-	for i, r := range in.rules {
-		if !matchAll(r.source, labels) {
-			continue
-		}
-		key := r.key(labels)
-		g := in.groups[i][key]
-		list := g.list(r, labels)
+	for _, m := range in.sources[id].in {
+		g := in.groups[m.rule][m.key]
+		list := g.list(m.both)
 		at, _ := slices.BinarySearch(*list, id)
 		*list = slices.Delete(*list, at, at+1)
 		changed = changed || at == 0
 		if len(g.plain) == 0 && len(g.both) == 0 {
-			delete(in.groups[i], key)
+			delete(in.groups[m.rule], m.key)
 		}
 	}
+	delete(in.sources, id)
 	return changed
 }
 
+// Clear says that no alert fires.
+func (in *Inhibitor) Clear() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, groups := range in.groups {
+		clear(groups)
+	}
+	clear(in.sources)
+}
+
+// Sources counts the alerts that fire and can inhibit others.
+func (in *Inhibitor) Sources() int {
+	in.mu.RLock()
+	defer in.mu.RUnlock()
+	return len(in.sources)
+}
+
 // list is the one of the group's lists that an alert belongs to.
-func (g *group) list(r *rule, labels event.Labels) *[]string {
-	if matchAll(r.target, labels) {
+func (g *group) list(both bool) *[]string {
+	if both {
 		return &g.both
 	}
 	return &g.plain
@@ -112,6 +149,8 @@ func (in *Inhibitor) inhibitors(labels event.Labels) []found {
 	if in == nil {
 		return nil
 	}
+	in.mu.RLock()
+	defer in.mu.RUnlock()
 	var out []found
 	for i, r := range in.rules {
 		if len(in.groups[i]) == 0 || !matchAll(r.target, labels) {
@@ -131,7 +170,7 @@ func (in *Inhibitor) inhibitors(labels event.Labels) []found {
 		if by == "" {
 			continue
 		}
-		text := fmt.Sprintf("inhibition rule %s: %s fires", r.name, alertText(in.alerts[by]))
+		text := fmt.Sprintf("inhibition rule %s: %s fires", r.name, in.sources[by].text)
 		out = append(out, found{rank: 2, id: fmt.Sprintf("%06d", i), Reason: event.Reason{Code: CodeInhibited, Text: text, Causes: []string{by}}})
 	}
 	return out

@@ -202,7 +202,7 @@ func TestASourceWhoseLabelsChangeMovesWithThem(t *testing.T) {
 	if got := ids(s.Why(Subject{Labels: labelsOf("a", "2", "b", "new"), Sources: in}, noon())); got != "x" {
 		t.Errorf("not where it is: %q", got)
 	}
-	if !in.Set("x", labelsOf("a", "3")) || len(in.alerts) != 0 || len(in.groups[0]) != 0 {
+	if !in.Set("x", labelsOf("a", "3")) || in.Sources() != 0 || len(in.groups[0]) != 0 {
 		t.Error("what is no source any more is remembered")
 	}
 }
