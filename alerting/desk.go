@@ -1,7 +1,6 @@
 package alerting
 
 import (
-	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -27,6 +26,7 @@ type Desk struct {
 	graph     graph
 	alerts    map[string]*held
 	incidents map[string]*incident // The open ones, by ID.
+	order     []*incident          // The same in the order of their opening, and some that ended since the last scan.
 	byKey     map[key]*incident    // Those that take in more alerts.
 	over      map[string]ended     // Alerts that resolved lately.
 	restored  []*incident          // In the order of their opening; until the first Step.
@@ -43,15 +43,16 @@ type Desk struct {
 	inflight map[*node]struct{} // Targets that were asked and not heard yet.
 	// strangers are those that verdicts came of and the CMDB does not know (yet, or any more), with since when; zero
 	// until the next scan.
-	strangers map[*node]time.Time
-	suspects  map[*node]struct{}
-	gathered  map[string]*incident   // Incidents of similar alerts.
-	peers     map[string][]*incident // What may be gathered, as of this Step.
-	waiting   int                    // Incidents that are being verified.
-	shown     int                    // Of these, the published ones.
-	scanned   time.Time
-	newest    time.Time // When the newest incident was opened.
-	out       Output
+	strangers      map[*node]time.Time
+	suspects       map[*node]struct{}
+	moved, unasked bool                   // What suspicions go by changed; time alone may change them.
+	gathered       map[string]*incident   // Incidents of similar alerts.
+	peers          map[string][]*incident // What may be gathered, as of this Step.
+	waiting        int                    // Incidents that are being verified.
+	shown          int                    // Of these, the published ones.
+	scanned        time.Time
+	newest         time.Time // When the newest incident was opened.
+	out            Output
 }
 
 // Output is what a Step decided, to be published in this order: pages before the incidents that say they were sent.
@@ -104,7 +105,7 @@ type fireKey struct{ target, name string }
 func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 	d := &Desk{
 		policy: policy, ways: ways, hush: holds, unreachable: regexp.MustCompile("^(?:" + policy.Unreachable + ")$"),
-		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin},
+		graph:  graph{nodes: map[string]*node{}, within: policy.RerootWithin, changes: 1},
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
@@ -123,6 +124,7 @@ func (d *Desk) SetTarget(t *event.Target) {
 		d.hushed++ // What holds pages back may go by it.
 	}
 	n, changed := d.graph.set(t)
+	d.graph.changes++ // Its class may be another.
 	if !changed {
 		return
 	}
@@ -244,6 +246,8 @@ func (d *Desk) Reachable(f *event.Finding) {
 	case n.suspected:
 		d.acquit(n)
 	}
+	d.graph.changes++
+	d.moved = d.moved || len(d.suspects) > 0
 	before := n.state
 	n.reported = false
 	if before != state {
@@ -266,6 +270,7 @@ func (d *Desk) Reachable(f *event.Finding) {
 
 // stir has everything judged anew that may depend on n.
 func (d *Desk) stir(n *node) {
+	d.moved, d.graph.changes = true, d.graph.changes+1
 	d.graph.below(n, func(n *node) {
 		for _, a := range n.alerts {
 			d.judge(a)
@@ -315,7 +320,7 @@ func (d *Desk) Step(now time.Time) Output {
 		judges := d.judges
 		d.judges = nil
 		slices.SortFunc(judges, func(a, b *held) int {
-			return cmp.Or(a.event.StartsAt.Compare(b.event.StartsAt), cmp.Compare(a.event.ID, b.event.ID))
+			return sooner(a.event.StartsAt, b.event.StartsAt, a.event.ID, b.event.ID)
 		})
 		for _, a := range judges {
 			a.queued = false
@@ -326,7 +331,7 @@ func (d *Desk) Step(now time.Time) Output {
 		reviews := d.reviews
 		d.reviews = nil
 		slices.SortFunc(reviews, func(a, b *incident) int {
-			return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
+			return sooner(a.rec.OpenedAt, b.rec.OpenedAt, a.rec.ID, b.rec.ID)
 		})
 		for _, inc := range reviews {
 			inc.queued = false
@@ -342,14 +347,9 @@ func (d *Desk) Step(now time.Time) Output {
 	return out
 }
 
-// Open counts the open incidents.
-func (d *Desk) Open() int { return len(d.incidents) }
-
 // scan queues what time alone may have changed.
 func (d *Desk) scan(now time.Time) {
-	for _, inc := range d.incidents {
-		inc.review(d)
-	}
+	d.reviewAll()
 	for a := range d.loose {
 		d.judge(a)
 	}

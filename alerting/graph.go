@@ -21,7 +21,7 @@ type node struct {
 	id     string
 	target *event.Target // Nil when only the name is known.
 	needs  [][]*node     // Each need is met by any one of its alternatives.
-	users  map[*node]struct{}
+	users  nodes
 
 	state reach
 	since time.Time // When the state began.
@@ -98,6 +98,8 @@ type graph struct {
 	// within is how much later than its child a parent may be seen to fail and still explain it.
 	within time.Duration
 	walks  uint64
+	// changes counts everything that may change who is there and why not.
+	changes uint64
 }
 
 func (g *graph) node(id string) *node {
@@ -149,23 +151,22 @@ func (g *graph) forget(n *node) {
 }
 
 // mentioned says whether a target, an alert or an incident points to the node.
-func (n *node) mentioned() bool { return len(n.users) > 0 || len(n.alerts) > 0 || len(n.incidents) > 0 }
+func (n *node) mentioned() bool {
+	return len(n.users.all) > 0 || len(n.alerts) > 0 || len(n.incidents) > 0
+}
 
 func (g *graph) link(n *node, needs [][]*node) {
 	old := n.needs
 	n.needs = needs
 	for _, need := range needs {
 		for _, a := range need {
-			if a.users == nil {
-				a.users = map[*node]struct{}{}
-			}
-			a.users[n] = struct{}{}
+			a.users.add(n)
 		}
 	}
 	for _, need := range old {
 		for _, a := range need {
 			if !slices.ContainsFunc(needs, func(alternatives []*node) bool { return slices.Contains(alternatives, a) }) {
-				delete(a.users, n)
+				a.users.remove(n)
 				g.forget(a)
 			}
 		}
@@ -295,7 +296,7 @@ func (g *graph) below(n *node, f func(*node)) {
 	n.visit = g.walks
 	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
 		f(queue[0])
-		for u := range queue[0].users {
+		for _, u := range queue[0].users.all {
 			if u.visit != g.walks {
 				u.visit = g.walks
 				queue = append(queue, u)
@@ -309,7 +310,7 @@ func (g *graph) taken(root *node, f func(*node)) {
 	g.walks++
 	root.visit = g.walks
 	for queue := []*node{root}; len(queue) > 0; queue = queue[1:] {
-		for u := range queue[0].users {
+		for _, u := range queue[0].users.all {
 			if u.visit != g.walks {
 				u.visit = g.walks
 				if u.target != nil && g.above(u).root == root {

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strconv"
@@ -73,12 +74,14 @@ type incident struct {
 	settling   bool      // It, or what is above it, came back only now.
 	into       string    // The incident that its last alert went to.
 	peak       *count    // The most it took along.
+	counted    uint64    // As of which changes what it takes along was counted; 0 is not yet.
 	resume     string    // Why the escalation is to begin anew when nothing holds it back.
 	unclaimed  int       // Alerts of it, as of a time, that its record did not list.
 	asOf       time.Time
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
+	released  bool
 	published bool
 	emitted   time.Time // When it was published last.
 }
@@ -103,7 +106,7 @@ func (d *Desk) open(k key, a *held, now time.Time) *incident {
 	if a.spoke != "" {
 		inc.rec.Reason = event.Reason{Code: ReasonSpoke, Causes: []string{a.spoke, a.event.ID}}
 	}
-	d.incidents[inc.rec.ID] = inc
+	d.incidents[inc.rec.ID], d.order = inc, append(d.order, inc)
 	d.waiting++
 	inc.attach(d, k)
 	return inc
@@ -123,6 +126,7 @@ func (inc *incident) attach(d *Desk, k key) {
 		d.byKey[k] = inc
 	}
 	k.node.incidents = append(k.node.incidents, inc)
+	inc.counted, d.moved = 0, true
 	inc.touch(d)
 }
 
@@ -131,6 +135,7 @@ func (inc *incident) detach(d *Desk) {
 	if d.byKey[inc.key] == inc {
 		delete(d.byKey, inc.key)
 	}
+	d.moved = true
 	n := inc.key.node
 	n.incidents = slices.DeleteFunc(n.incidents, func(i *incident) bool { return i == inc })
 	d.graph.forget(n)
@@ -153,6 +158,26 @@ func (inc *incident) review(d *Desk) {
 		inc.queued = true
 		d.reviews = append(d.reviews, inc)
 	}
+}
+
+// Open counts the open incidents.
+func (d *Desk) Open() int { return len(d.incidents) }
+
+// reviewAll has all incidents examined in this Step, in the order of their opening.
+func (d *Desk) reviewAll() {
+	d.order = slices.DeleteFunc(d.order, func(inc *incident) bool { return inc.released })
+	d.reviews = slices.Clone(d.order)
+	for _, inc := range d.order {
+		inc.queued = true
+	}
+}
+
+// sooner orders by time, and what is of one moment by id. Comparing ids costs more than times, which mostly differ.
+func sooner(a, b time.Time, idA, idB string) int {
+	if c := a.Compare(b); c != 0 {
+		return c
+	}
+	return cmp.Compare(idA, idB)
 }
 
 func (inc *incident) take(d *Desk, a *held, cause *node) {
@@ -377,6 +402,7 @@ func (d *Desk) release(inc *incident) {
 	inc.detach(d)
 	d.refuse(inc)
 	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc })
+	inc.released = true
 	delete(d.incidents, inc.rec.ID)
 	delete(d.changed, inc)
 }

@@ -128,7 +128,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		d.waiting++
 		d.shown++
 	}
-	d.incidents[r.ID], d.restored = inc, append(d.restored, inc)
+	d.incidents[r.ID], d.restored, d.order = inc, append(d.restored, inc), append(d.order, inc)
 	if r.Reason.Code == ReasonFlapping {
 		d.flapping[fire] = inc
 	}
@@ -163,6 +163,7 @@ func (d *Desk) Recall(pieces ...[]byte) error {
 			if m.Heard.Before(n.heard) {
 				continue
 			}
+			d.graph.changes++
 			n.state, n.since, n.heard, n.recovered, n.finding = up, m.Since, m.Heard, m.Recovered, m.Finding
 			if m.Down {
 				n.state = down
@@ -190,6 +191,7 @@ func (d *Desk) Presume() {
 		case !n.pollable():
 			continue // Only its alerts know.
 		}
+		d.graph.changes++
 		n.state, n.since = down, inc.rec.OpenedAt
 		d.stir(n)
 	}

@@ -18,7 +18,7 @@ import (
 const similarTo = "similar/"
 
 // unrelated says whether nothing is known of what the target needs, and of what needs it.
-func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users) == 0 }
+func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users.all) == 0 }
 
 // similar names the incident that takes in what resembles an alert.
 func similar(a *held) string {

@@ -45,6 +45,7 @@ type stage struct {
 	memory    [][]byte
 	sizes     []int
 	unpolled  bool // Targets have no checks.
+	anew      bool // The desk looks at everything in each Step, as if anything had changed.
 	silences  map[string]*event.Silence
 	inhibitor *hush.Inhibitor
 	abroad    map[string]*event.Target // Targets of other partitions.
@@ -353,7 +354,15 @@ func (s *stage) alert(target, name string, state event.AlertState) {
 	s.desk.Alert(a)
 }
 
-func (s *stage) step() { s.take(s.desk.Step(s.now)) }
+func (s *stage) step() {
+	if s.anew {
+		s.desk.moved = true
+		for _, inc := range s.desk.incidents {
+			inc.counted = 0
+		}
+	}
+	s.take(s.desk.Step(s.now))
+}
 
 // take stores what a Step decided, and notes what is new in it.
 func (s *stage) take(out Output) {

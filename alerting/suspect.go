@@ -14,6 +14,7 @@ import (
 
 // report takes in that an alert says of its target that it is not there. Of a target that can be polled the polls decide.
 func (d *Desk) report(a *held) {
+	d.moved = true
 	n := a.node
 	if n.pollable() || (n.state != unheard && !n.reported && !n.suspected) || !d.says(a.event) {
 		return
@@ -22,12 +23,14 @@ func (d *Desk) report(a *held) {
 		return
 	}
 	d.acquit(n)
+	d.graph.changes++
 	n.state, n.reported, n.since = down, true, a.event.StartsAt
 	d.stir(n)
 }
 
 // withdraw takes back what report took in, when no alert says it any more.
 func (d *Desk) withdraw(n *node, now time.Time) {
+	d.moved = true
 	if !n.reported {
 		return
 	}
@@ -36,6 +39,7 @@ func (d *Desk) withdraw(n *node, now time.Time) {
 			return
 		}
 	}
+	d.graph.changes++
 	n.state, n.reported, n.recovered = unheard, false, now
 	d.stir(n)
 }
@@ -43,6 +47,7 @@ func (d *Desk) withdraw(n *node, now time.Time) {
 // acquit ends a suspicion without a word about how its target is.
 func (d *Desk) acquit(n *node) {
 	if n.suspected {
+		d.graph.changes++
 		n.suspected, n.state = false, n.before
 		delete(d.suspects, n)
 	}
@@ -56,6 +61,10 @@ type suspicion struct {
 
 // suspect looks for targets to suspect, and for suspicions that are over.
 func (d *Desk) suspect(now time.Time) {
+	if !d.moved && !d.unasked {
+		return
+	}
+	d.moved, d.unasked = false, false
 	found := map[*node]*suspicion{}
 	accuse := func(n *node) {
 		if n.gone() && !n.suspected {
@@ -95,12 +104,17 @@ func (d *Desk) suspect(now time.Time) {
 		}
 	}
 	for n, s := range found {
-		if n.suspected || n.gone() || len(s.branches) < 2 || !d.mute(n, s.since, now) {
+		if n.suspected || n.gone() || len(s.branches) < 2 {
+			continue
+		}
+		if !d.mute(n, s.since, now) {
+			d.unasked = true
 			continue
 		}
 		if well, back := d.graph.signs(n, s.since); well || back {
 			continue
 		}
+		d.graph.changes++
 		n.before, n.state, n.suspected, n.since = n.state, down, true, s.since
 		d.suspects[n] = struct{}{}
 		d.stir(n)
@@ -154,8 +168,8 @@ const mostWitnesses = 8
 
 // witnesses are targets behind n that could say that n is well: one of each branch that nothing is known of since a time.
 func (g *graph) witnesses(n *node, since time.Time) []*node {
-	users := make([]*node, 0, len(n.users))
-	for u := range n.users {
+	users := make([]*node, 0, len(n.users.all))
+	for _, u := range n.users.all {
 		if only(u, n) {
 			users = append(users, u)
 		}
@@ -178,7 +192,7 @@ func (g *graph) witnesses(n *node, since time.Time) []*node {
 				found = append(found, w)
 				break
 			}
-			for u := range w.users {
+			for _, u := range w.users.all {
 				if only(u, w) {
 					queue = append(queue, u)
 				}
@@ -194,7 +208,7 @@ func only(u, n *node) bool {
 }
 
 // climb calls f for everything that n cannot do without, directly or through others, with the user on the way there. It
-// does not climb over what answered since n failed, nor over what is down itself: that has a way of its own.
+// ends at what answered since n failed, and at what is down itself: that has a way of its own.
 func (g *graph) climb(n *node, f func(user, above *node)) {
 	g.walks++
 	n.visit = g.walks
@@ -205,8 +219,11 @@ func (g *graph) climb(n *node, f func(user, above *node)) {
 				continue
 			}
 			above := need[0]
+			if above.gone() && !above.suspected {
+				continue
+			}
 			f(queue[0], above)
-			if above.visit != g.walks && (!above.gone() || above.suspected) {
+			if above.visit != g.walks {
 				above.visit = g.walks
 				queue = append(queue, above)
 			}
@@ -217,7 +234,7 @@ func (g *graph) climb(n *node, f func(user, above *node)) {
 // failing names some of the users of n on whose side something fails, for people.
 func (g *graph) failing(n *node) []string {
 	var ids []string
-	for u := range n.users {
+	for _, u := range n.users.all {
 		if u.gone() && only(u, n) {
 			ids = append(ids, u.id)
 		}
@@ -232,7 +249,7 @@ func (g *graph) signs(n *node, since time.Time) (well, back bool) {
 	g.walks++
 	n.visit = g.walks
 	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
-		for u := range queue[0].users {
+		for _, u := range queue[0].users.all {
 			if u.visit == g.walks || !only(u, queue[0]) {
 				continue
 			}

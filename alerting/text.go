@@ -143,7 +143,7 @@ type first struct {
 func (f *first) offer(a *held) {
 	f.n++
 	i, _ := slices.BinarySearchFunc(f.held, a, func(x, y *held) int {
-		return cmp.Or(x.event.StartsAt.Compare(y.event.StartsAt), cmp.Compare(x.event.ID, y.event.ID))
+		return sooner(x.event.StartsAt, y.event.StartsAt, x.event.ID, y.event.ID)
 	})
 	if i >= maxListed {
 		return
@@ -157,9 +157,10 @@ func (f *first) offer(a *held) {
 // and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
 	n := inc.key.node
-	if inc.key.own || !n.gone() {
+	if inc.key.own || !n.gone() || inc.counted == d.graph.changes {
 		return
 	}
+	inc.counted = d.graph.changes
 	c := &count{by: map[string]int{}}
 	d.graph.taken(n, func(u *node) {
 		c.total++
