@@ -22,6 +22,7 @@ type Desk struct {
 	everywhere  func(id string) *event.Target // Nil finds the desk's own targets.
 	hushed      int                           // Counts changes of what holds pages back.
 	hushSwept   time.Time
+	works       []work // Maintenance that people said lately.
 
 	graph     graph
 	alerts    map[string]*held

@@ -37,6 +37,7 @@ type node struct {
 	// finding is the identity of the newest verdict.
 	finding string
 
+	changes   []event.Change // Of late, newest first.
 	alerts    map[string]*held
 	incidents []*incident // The open ones that have it as their cause.
 	waiters   int         // Incidents that wait for news of it.
@@ -128,6 +129,7 @@ func (g *graph) set(t *event.Target) (n *node, changed bool) {
 	}
 	changed = n.target == nil || n.target.Lifecycle != t.Lifecycle || len(n.target.Checks) != len(t.Checks) ||
 		!slices.EqualFunc(n.needs, needs, slices.Equal[[]*node])
+	n.note(n.target, t)
 	n.target = t
 	if changed {
 		g.link(n, needs)

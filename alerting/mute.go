@@ -10,6 +10,7 @@ import (
 // Silence takes in a silence that somebody said; one that cannot be understood holds nothing back.
 func (d *Desk) Silence(s *event.Silence) error {
 	d.hushed++
+	d.noteWork(s)
 	return d.hush.Put(s)
 }
 

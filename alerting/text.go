@@ -71,7 +71,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 	if r.Suspected = inc.key.node.suspected && !inc.key.own; !r.Suspected && r.Reason.Code == ReasonSuspected && inc.key.node.gone() {
 		r.Reason = event.Reason{Code: ReasonDown, Causes: nonEmpty(inc.key.node.finding)}
 	}
-	r.Team, r.Told = d.teamOf(inc), slices.Clone(inc.told)
+	r.Team, r.Told, r.Changes = d.teamOf(inc), slices.Clone(inc.told), d.changes(inc, now)
 	if len(r.Reason.Causes) > maxListed {
 		r.Reason.Causes = r.Reason.Causes[:maxListed]
 	}
@@ -100,13 +100,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		r.Severity = worse(r.Severity, severity)
 	}
 	if r.Alerts = resolved(r.Alerts); own.n > 0 {
-		r.Alerts = make([]event.IncidentAlert, 0, len(own.held))
-		for _, a := range own.held {
-			r.Alerts = append(r.Alerts, event.IncidentAlert{
-				ID: a.event.ID, Name: cut(a.event.Name, maxName), Target: cut(a.event.Target, maxName), State: a.event.State,
-				Summary: cut(summary(a.event), maxText), Value: a.event.Value, StartsAt: a.event.StartsAt,
-			})
-		}
+		r.Alerts = listed(own.held)
 	}
 	if suppressed.n > 0 {
 		r.Examples = make([]event.SuppressedAlert, 0, len(suppressed.held))

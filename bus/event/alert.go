@@ -37,6 +37,8 @@ type Alert struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Value of the rule's expression at this transition.
 	Value float64 `json:"value"`
+	// Threshold is what the rule compares the value with, such as "> 0.9"; empty when it compares with no level.
+	Threshold string `json:"threshold,omitempty"`
 	// StartsAt is since when the problem is there.
 	StartsAt time.Time `json:"starts_at"`
 	// EndsAt is since when it is no more; only when resolved.

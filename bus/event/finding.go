@@ -48,6 +48,8 @@ type Finding struct {
 	Annotations map[string]string `json:"annotations,omitempty"`
 	// Value of the rule's expression; infinities are the largest number there is.
 	Value float64 `json:"value"`
+	// Threshold is what the rule compares the value with, such as "> 0.9"; empty when it compares with no level.
+	Threshold string `json:"threshold,omitempty"`
 	// Since is when the condition became true (pending, firing) or false (ok).
 	Since time.Time `json:"since"`
 	// Until is when firing ends by itself unless it is said again; zero is never. Only what comes from elsewhere says so.

@@ -183,6 +183,8 @@ type IncidentAlert struct {
 	Labels Labels `json:"labels,omitempty"`
 	// Value of the rule's expression.
 	Value float64 `json:"value"`
+	// Threshold is what the rule compares the value with, such as "> 0.9"; empty when it compares with no level.
+	Threshold string `json:"threshold,omitempty"`
 	// StartsAt is since when the problem is there.
 	StartsAt time.Time `json:"starts_at"`
 }

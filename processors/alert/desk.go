@@ -113,12 +113,12 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 	case old == nil:
 		a = &event.Alert{
 			ID: id, Name: f.Alert, Rule: f.Rule, State: event.AlertFiring, Target: f.Target, Team: f.Team, Domain: f.Domain,
-			Severity: f.Labels.Get("severity"), Labels: f.Labels, Annotations: f.Annotations, Value: f.Value,
+			Severity: f.Labels.Get("severity"), Labels: f.Labels, Annotations: f.Annotations, Value: f.Value, Threshold: f.Threshold,
 			StartsAt: f.Since, Until: f.Until, GeneratorURL: f.GeneratorURL, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
 		}
 	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f), earlier(old, f):
 		a = follow(old, f)
-		a.Unknown, a.Value, a.Annotations, a.GeneratorURL = false, f.Value, f.Annotations, f.GeneratorURL
+		a.Unknown, a.Value, a.Threshold, a.Annotations, a.GeneratorURL = false, f.Value, f.Threshold, f.Annotations, f.GeneratorURL
 		// Several may say the same problem: as with Alertmanager the latest end of theirs counts.
 		if f.Until.After(old.Until) {
 			a.Until = f.Until

@@ -204,7 +204,9 @@ func (l *loader) rule(g *group, e *entry) {
 	r.labels = l.texts(all, "label")
 	r.annotations = l.texts(e.Annotations, "annotation")
 	if r.Expr != "" {
-		r.program = l.expression(e.Expr)
+		if r.program = l.expression(e.Expr); r.program != nil {
+			r.threshold = r.program.Threshold()
+		}
 	}
 	if len(l.problems) > before {
 		return

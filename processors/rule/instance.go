@@ -229,7 +229,7 @@ func (e *evaluation) say(in *instance, v event.Verdict, since int64, code, text 
 	f.Reading, f.AskedBy = e.r.JobID, e.r.AskedBy
 	f.Reason.Causes = []string{e.r.JobID}
 	if v != event.VerdictOK {
-		f.Annotations = e.annotations(in)
+		f.Annotations, f.Threshold = e.annotations(in), e.b.rule.threshold
 	}
 	in.said = e.tg.at
 	e.d.out = append(e.d.out, f)

@@ -24,6 +24,7 @@ type Rule struct {
 
 	key         string
 	program     *expr.Program
+	threshold   string
 	labels      []text
 	annotations []text
 	// names are the labels that are the same for all instances, whatever the series say.

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"maps"
@@ -8,6 +9,8 @@ import (
 	"slices"
 	"time"
 
+	"kemi.dev/kemi/alerting/notify"
+	"kemi.dev/kemi/alerting/notify/words"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -51,9 +54,25 @@ type kemi struct {
 	SuppressedTotal   int            `json:"suppressed_total"`
 	PossibleDuplicate bool           `json:"possible_duplicate,omitempty"`
 	Reason            event.Reason   `json:"reason"`
+	// Facts are what a page says to people: where, since when, how bad, what changed lately, …. Links lead on: to
+	// acknowledge, to the incident, its graphs and its runbook.
+	Facts []fact `json:"facts,omitempty"`
+	Links []link `json:"links,omitempty"`
 }
 
-func payloadOf(p *event.Page, receiver, external string) payload {
+type fact struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+type link struct {
+	Kind words.LinkKind `json:"kind"`
+	Name string         `json:"name"`
+	URL  string         `json:"url"`
+}
+
+func payloadOf(p *event.Page, receiver string, env notify.Env) payload {
+	external := env.ExternalURL
 	out := payload{
 		Receiver: receiver, Status: "firing", ExternalURL: external, Version: "4",
 		GroupKey: fmt.Sprintf("{}:{incident=%q}", p.Incident), GroupLabels: map[string]string{"incident": p.Incident},
@@ -74,6 +93,13 @@ func payloadOf(p *event.Page, receiver, external string) payload {
 		}
 	} else {
 		out.Alerts = []alert{}
+	}
+	said := words.Of(p, env)
+	for _, f := range said.Facts {
+		out.Kemi.Facts = append(out.Kemi.Facts, fact{f.Name, f.Value})
+	}
+	for _, l := range said.Links {
+		out.Kemi.Links = append(out.Kemi.Links, link{l.Kind, l.Name, l.URL})
 	}
 	out.CommonLabels = common(out.Alerts, func(a alert) map[string]string { return a.Labels })
 	out.CommonAnnotations = common(out.Alerts, func(a alert) map[string]string { return a.Annotations })
@@ -99,9 +125,13 @@ func alertsOf(i *event.Incident, p *event.Page, external string) []alert {
 	}
 	alerts := make([]alert, 0, len(listed))
 	for n, a := range listed {
-		labels := map[string]string{"alertname": a.Name, "target": a.Target, "team": p.Team, "incident": i.ID}
-		if i.Severity != "" {
-			labels["severity"] = i.Severity
+		labels := map[string]string{}
+		for _, l := range a.Labels {
+			labels[l.Name] = l.Value
+		}
+		maps.Copy(labels, map[string]string{"alertname": a.Name, "target": a.Target, "team": p.Team, "incident": i.ID})
+		if severity := cmp.Or(a.Severity, i.Severity); severity != "" {
+			labels["severity"] = severity
 		}
 		summary := a.Summary
 		if n == 0 || summary == "" {
@@ -113,6 +143,11 @@ func alertsOf(i *event.Incident, p *event.Page, external string) []alert {
 		}
 		if n == 0 && p.Text != "" {
 			out.Annotations["description"] = p.Text
+		} else if a.Description != "" {
+			out.Annotations["description"] = a.Description
+		}
+		if a.Runbook != "" {
+			out.Annotations["runbook_url"] = a.Runbook
 		}
 		if external != "" {
 			out.GeneratorURL = external + "/targets/" + url.PathEscape(a.Target)

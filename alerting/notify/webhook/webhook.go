@@ -27,10 +27,10 @@ func Default() Config { return Config{Config: post.Default()} }
 
 // Webhook posts pages to one URL.
 type Webhook struct {
-	name     string
-	external string
-	folds    bool
-	client   *post.Client
+	name   string
+	env    notify.Env
+	folds  bool
+	client *post.Client
 }
 
 // New makes the receiver of the given name.
@@ -39,7 +39,7 @@ func New(name string, c Config, env notify.Env) (notify.Notifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Webhook{name: name, external: env.ExternalURL, folds: c.Folds, client: client}, nil
+	return &Webhook{name: name, env: env, folds: c.Folds, client: client}, nil
 }
 
 // Dedups implements notify.Notifier: the other side gets keys to fold by, and may say that it does.
@@ -47,7 +47,7 @@ func (w *Webhook) Dedups() bool { return w.folds }
 
 // Notify implements notify.Notifier.
 func (w *Webhook) Notify(ctx context.Context, p *event.Page) (string, error) {
-	body, err := json.Marshal(payloadOf(p, w.name, w.external))
+	body, err := json.Marshal(payloadOf(p, w.name, w.env))
 	if err != nil {
 		return "", notify.Permanent(fmt.Errorf("encode page: %w", err))
 	}

@@ -31,9 +31,13 @@ func page(kind event.PageKind) *event.Page {
 		ID: "incident-1", Domain: "default", State: event.IncidentOpen, Kind: event.IncidentDown, Team: "net", Cause: "core-1", Severity: "critical",
 		Title: "core-1 (switch) is down: 2 targets behind it are unreachable (2 servers)",
 		Alerts: []event.IncidentAlert{
-			{ID: "a2", Name: "LinkDown", Target: "core-1", State: event.AlertFiring, Summary: "uplink is down", StartsAt: began.Add(time.Second)},
+			{
+				ID: "a2", Name: "LinkDown", Target: "core-1", State: event.AlertFiring, Severity: "critical", Summary: "uplink is down", Value: 97.5, Threshold: "> 90", StartsAt: began.Add(time.Second),
+				Description: "Look at its console.", Runbook: "https://wiki.example/core", Labels: event.LabelsOf(map[string]string{"site": "dc1", "alertname": "LinkDown"}),
+			},
 		},
-		Firing: 3, Suppressed: map[string]int{"server": 2}, SuppressedTotal: 2, OpenedAt: began, Updated: began.Add(5 * time.Second),
+		Changes: []event.Change{{At: began.Add(-time.Hour), Text: "label rack r1 became r2"}},
+		Firing:  3, Suppressed: map[string]int{"server": 2}, SuppressedTotal: 2, OpenedAt: began, Updated: began.Add(5 * time.Second),
 		Reason: event.Reason{Code: "cause-down", Causes: []string{"finding-1"}},
 	}
 	p := &event.Page{
@@ -57,7 +61,9 @@ func TestPayloadIsAlertmanagersVersion4(t *testing.T) {
 		"firing": page(event.PageFiring), "resolved": page(event.PageResolved), "update": page(event.PageUpdate), "cause-without-alert": unwatched, "truncated": many,
 	} {
 		t.Run(name, func(t *testing.T) {
-			body, err := json.MarshalIndent(payloadOf(p, "hook", "https://kemi.example"), "", "  ")
+			body, err := json.MarshalIndent(payloadOf(p, "hook", notify.Env{
+				ExternalURL: "https://kemi.example", AckURL: func(p *event.Page) string { return "https://kemi.example/ack/" + p.ID },
+			}), "", "  ")
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -126,13 +126,13 @@ func howBad(p *event.Page, i *event.Incident, own []event.IncidentAlert) string 
 	return strings.Join(parts, "; ")
 }
 
-// measure is an alert's value and, when one of its labels says it, the threshold.
+// measure is an alert's value and the threshold, when its rule or one of its labels says it.
 func measure(a event.IncidentAlert) string {
 	var s string
-	if a.Value != 0 {
+	if a.Value != 0 || a.Threshold != "" {
 		s = "value " + number(a.Value)
 	}
-	if limit := clean(a.Labels.Get("threshold"), 60); limit != "" {
+	if limit := clean(cmp.Or(a.Threshold, a.Labels.Get("threshold")), maxName); limit != "" {
 		if s != "" {
 			s += ", "
 		}
