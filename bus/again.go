@@ -31,6 +31,8 @@ func mayAgain(from, into event.Topic) error {
 		return fmt.Errorf("%s is what the groups know: it is never said again", topicState.Name)
 	case from.Word == topicDead.Word || into.Word == topicDead.Word:
 		return fmt.Errorf("letters of %s go back where they came from: kemi dead retry", topicDead.Name)
+	case from.Word == topicAgain.Word || into.Word == topicAgain.Word:
+		return fmt.Errorf("%s is for one group alone: kemi replay TOPIC --webhook NAME puts something there", topicAgain.Name)
 	case from.Word != into.Word:
 		return fmt.Errorf("%s carries %s, %s carries %s: records go to a topic of the same word only", from.Name, from.Word, into.Name, into.Word)
 	case from.Kind == event.Latest:

@@ -83,7 +83,7 @@ type Settings struct {
 // Classes lists the names that Settings.Durability takes.
 func Classes() []string {
 	var all []string
-	for _, t := range append(event.Topics(), topicDead, topicState) {
+	for _, t := range append(event.Topics(), topicDead, topicState, topicAgain) {
 		all = append(all, t.Class())
 	}
 	slices.Sort(all)
@@ -104,7 +104,7 @@ func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 		delay:     scope.Gauge("kemi_bus_delay_seconds", "Age of the oldest event that waits or was taken in the last second; of jobs, which have no partition here, of the last one taken.", "topic", "group", "partition"),
 		sizes:     map[string]*size{},
 	}
-	for _, t := range append(event.Topics(settings.Zones...), topicDead, topicState) {
+	for _, t := range append(event.Topics(settings.Zones...), topicDead, topicState, topicAgain) {
 		if durability, set := settings.Durability[t.Class()]; set {
 			t.Durability = durability
 		}
@@ -176,7 +176,7 @@ func (b *Bus) belongs(ctx context.Context) error {
 // Close closes the driver and with it every feed.
 func (b *Bus) Close() error { return b.d.Close() }
 
-// Topics lists the topics the bus carries, its own two among them, in no order.
+// Topics lists the topics the bus carries, its own three among them, in no order.
 func (b *Bus) Topics() []event.Topic {
 	all := make([]event.Topic, 0, len(b.topics))
 	for _, t := range b.topics {

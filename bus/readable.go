@@ -55,5 +55,17 @@ func (b *Bus) readable(r *driver.Record) (event.Event, error) {
 	if err != nil {
 		return nil, err
 	}
-	return event.Parse(r.Topic, value)
+	return parse(r.Topic, value)
+}
+
+// parse decodes what a topic carries, also of those that are the bus's own.
+func parse(topic string, value []byte) (event.Event, error) {
+	if topic != topicAgain.Name {
+		return event.Parse(topic, value)
+	}
+	r := new(Redelivery)
+	if err := r.Decode(value); err != nil {
+		return nil, err
+	}
+	return r, nil
 }

@@ -28,7 +28,8 @@ const (
 // Retry puts the records of letters back where they were, with their own bytes, headers, key and partition, so that every
 // group of the topic is handed them again; then it is written down that the letters are done. When it is broken off in
 // between a letter may be put back twice, which does no harm. A letter of a keep-latest topic that has something newer of
-// the same key is left alone: the old record would become the newest.
+// the same key is left alone: the old record would become the newest. What a group of AloneGroup could not handle goes to that
+// group alone, by again.v1, whatever is newer.
 func (b *Bus) Retry(ctx context.Context, ids []int64, by, comment string) ([]Settled, error) {
 	s, err := b.settling(ctx, ids, Done{How: Retried, By: by, Comment: comment, At: time.Now().UTC()})
 	if err != nil || len(s.open) == 0 {
@@ -92,11 +93,13 @@ type settling struct {
 	done Done
 	all  []Settled // In the order of IDs.
 	open []int64   // Those of them there is something to do about, ascending.
+	// listening says by group why what goes to it alone cannot be put back, "" when it can.
+	listening map[string]string
 }
 
 func (b *Bus) settling(ctx context.Context, ids []int64, d Done) (*settling, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	s := &settling{bus: b, done: d, all: make([]Settled, 0, len(ids))}
+	s := &settling{bus: b, done: d, all: make([]Settled, 0, len(ids)), listening: map[string]string{}}
 	if len(ids) == 0 {
 		return s, nil
 	}
@@ -144,6 +147,17 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 		switch why := l.stuck(s.bus.topics); {
 		case why != "":
 			s.why(l.ID, why)
+		case l.alone():
+			r, why, err := s.redeliver(ctx, l)
+			if err != nil {
+				return err
+			}
+			if why != "" {
+				s.why(l.ID, why)
+				continue
+			}
+			records = append(records, r)
+			ids[&records[len(records)-1]] = l.ID
 		case newer[l.ID]:
 			s.why(l.ID, "there is a newer record of this key by now, which it would replace: drop the letter")
 		default:
@@ -204,7 +218,7 @@ func (b *Bus) newer(ctx context.Context, batch []*Letter) (map[int64]bool, error
 	from, waiting := map[place]int64{}, map[place]map[string][]*Letter{}
 	for _, l := range batch {
 		at := place{l.Topic, l.Partition}
-		if b.topics[l.Topic].Kind != event.Latest || l.stuck(b.topics) != "" {
+		if b.topics[l.Topic].Kind != event.Latest || l.alone() || l.stuck(b.topics) != "" {
 			continue
 		}
 		if waiting[at] == nil {

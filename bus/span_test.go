@@ -85,7 +85,7 @@ func TestASpanThatMakesNoSenseIsSaidSo(t *testing.T) {
 		"a partition that is not there":  {bus.Span{Topic: "readings.v1", Partition: &nine}, "partition 9 of 8"},
 		"a snapshot of a log":            {bus.Span{Topic: "readings.v1", From: bus.From{Snapshot: true}}, "only a Latest topic has a snapshot"},
 		"a slip of the pen":              {bus.Span{Topic: "reading.v1"}, "did you mean readings.v1?"},
-		"no topic at all":                {bus.Span{Topic: "weather"}, "there are alerts.v1, commands.v1, dead.v1"},
+		"no topic at all":                {bus.Span{Topic: "weather"}, "there are again.v1, alerts.v1, commands.v1, dead.v1"},
 	} {
 		c.s.To = time.Now()
 		if err := b.Read(t.Context(), c.s, none); err == nil || !strings.Contains(err.Error(), c.want) {

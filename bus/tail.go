@@ -29,7 +29,7 @@ func (r *Raw) Event() (event.Event, error) {
 	if r.Wrong != nil {
 		return nil, r.Wrong
 	}
-	return event.Parse(r.Topic, r.Value)
+	return parse(r.Topic, r.Value)
 }
 
 // Span is a part of a topic.

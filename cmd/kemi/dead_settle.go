@@ -25,7 +25,8 @@ func newSettle(verb string) *cobra.Command {
 		Use: verb + " ID… | --all", Short: "Put dead letters back where they came from",
 		Long: `Publishes the records of letters again where they were, with their own bytes, headers, key and partition, then writes down
 that the letters are done, with who did it and when. Every group of the topic is handed them again, not only the one that could
-not handle them: an event has the identity that it had, and who knows it already takes it for what it is.
+not handle them: an event has the identity that it had, and who knows it already takes it for what it is. What a webhook of a
+team did not take (the group subscription-NAME) is delivered again to that subscription alone.
 
 What cannot be put back is said and stays: what was cut short because it was too large, what was never stored, and records of
 targets.v1, alerts.v1, incidents.v1 and pages.v1 that have a newer one of their key by now, which they would replace.

@@ -86,6 +86,9 @@ var gists = map[string]func(json.RawMessage) (string, error){
 		took := time.Duration(r.DurationMS * float64(time.Millisecond)).Round(100 * time.Microsecond)
 		return []string{r.Check, string(r.Status), took.String(), strings.Join(tables, ", "), r.Message, unless(string(r.Cause), string(event.CauseSchedule))}
 	}),
+	"again": of(func(r *bus.Redelivery) []string {
+		return []string{r.Why, "for " + r.For, r.Of, r.ItsKey}
+	}),
 	"findings": of(func(f *event.Finding) []string {
 		return []string{string(f.Verdict), f.Rule, f.Target, "since " + clock(f.Since), f.Reason.Text}
 	}),

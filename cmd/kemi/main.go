@@ -82,7 +82,7 @@ When you were called:   kemi ack INCIDENT, kemi silence add, kemi oncall`,
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(
 		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newPages(),
-		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(), newNotify(), newWhy(),
+		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(), newNotify(), newSubscriptions(), newWhy(),
 	)
 	root.AddCommand(append(newActs(), newOnCall(), newSilence(), newMaintenance())...)
 	return root

@@ -17,11 +17,11 @@ import (
 
 func newReplay() *cobra.Command {
 	var c client
-	var output, from, to, key, into string
+	var output, from, to, key, into, webhook string
 	var limit int
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "replay TOPIC", Short: "Read a part of a topic's past, or say it again", Args: cobra.ExactArgs(1), ValidArgsFunction: completeTopics(&c),
+		Use: "replay TOPIC", Short: "Read a part of a topic's past, say it again, or send it to a webhook again", Args: cobra.ExactArgs(1), ValidArgsFunction: completeTopics(&c),
 		Long: `Writes what a topic stored between --from and --to (without it: now) as JSON lines, and ends. Each line says where the
 record is (partition, position, key, stored, headers) and has the event as it was said: a CloudEvent as it is, a reading or job
 by its fields. No consumer notices.
@@ -38,13 +38,19 @@ that topic. What may be said again, and what comes of it:
   targets.v1, alerts.v1, incidents.v1, pages.v1   never: they keep the newest record of each key, and an old one that is said
       again would be the newest. A problem that is over would fire again, and somebody be paged.
   dead.v1   never: see kemi dead retry.
+
+With --webhook NAME the records are delivered again to that subscription alone, also those of targets.v1, alerts.v1, incidents.v1
+and pages.v1: nothing is put back on the topic. Each has the webhook-id that it had, and the header kemi-again: replay. What the
+subscription leaves out by its team is left out again. Records of one key come in their order, beside what is delivered now.
+
 Records that cannot be read are left out of --into; they would only be dead letters again. Ctrl-C breaks it off; doing it again
 does no harm.`,
 		Example: `  kemi replay alerts.v1 --from 1d | jq -c .event > cloudevents.jsonl
   kemi replay readings.v1 --from 10:00 --to 10:15 --key core-1 | jq .event.status
   kemi replay readings.v1 --from 3/120000 --limit 100
   kemi replay readings.v1 --from 2h --into readings.v1 --yes
-  kemi replay jobs.v1.dmz --from 1m --into jobs.v1.default`,
+  kemi replay jobs.v1.dmz --from 1m --into jobs.v1.default
+  kemi replay incidents.v1 --from 08:00 --to 10:00 --webhook billing-audit`,
 	}
 	cmd.Flags().StringVarP(&output, "output", "o", "json", "json, one event a line, or text")
 	cmd.Flags().StringVar(&from, "from", "", "begin there: 2h (ago), 10:00, beginning, or PARTITION/POSITION")
@@ -52,6 +58,7 @@ does no harm.`,
 	cmd.Flags().StringVar(&key, "key", "", "only events of this key: a target, an alert, …")
 	cmd.Flags().Var((*count)(&limit), "limit", "end after so many events")
 	cmd.Flags().StringVar(&into, "into", "", "publish the events to this topic, in place of writing them")
+	cmd.Flags().StringVar(&webhook, "webhook", "", "deliver the events again to this subscription, in place of writing them")
 	cmd.Flags().BoolVar(&yes, "yes", false, "with --into: yes, the same topic is meant")
 	_ = cmd.MarkFlagRequired("from") // Fails only for flags that are not there.
 	_ = cmd.RegisterFlagCompletionFunc("into", func(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -69,8 +76,10 @@ does no harm.`,
 			return usageError{fmt.Errorf("-o %s: there is text and json", output)}
 		case into == "" && yes:
 			return usageError{errors.New("--yes goes with --into")}
-		case into != "" && limit != 0:
-			return usageError{errors.New("--limit does not go with --into: give --to")}
+		case into != "" && webhook != "":
+			return usageError{errors.New("--into and --webhook are two ways: name one")}
+		case into+webhook != "" && limit != 0:
+			return usageError{errors.New("--limit does not go with --into and --webhook: give --to")}
 		case into != "" && into == topic && !yes:
 			return usageError{fmt.Errorf("everybody who reads %s would be handed these events again: say --yes if that is meant", topic)}
 		}
@@ -78,6 +87,9 @@ does no harm.`,
 		defer p.clear()
 		if into != "" {
 			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "into": into, "yes": yes}, p)
+		}
+		if webhook != "" {
+			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "webhook": webhook}, p)
 		}
 		n := 0
 		_, err = c.lines(cmd, "/topics/"+url.PathEscape(topic)+"/events", queryOf("from", from, "to", to, "key", key, "limit", most), func(line json.RawMessage) error {
@@ -121,6 +133,9 @@ func (c *client) sayAgain(cmd *cobra.Command, topic string, want map[string]any,
 	}
 	p.clear()
 	said := fmt.Sprintf("%s: %d events were said again on %s", topic, so.Records, want["into"])
+	if want["webhook"] != nil {
+		said = fmt.Sprintf("%s: %d events wait to be delivered again to %s", topic, so.Records, want["webhook"])
+	}
 	if so.Late > 0 {
 		said += fmt.Sprintf("; %d jobs were past their deadline", so.Late)
 	}

@@ -56,13 +56,14 @@ func allowed(from, to string) bool {
 		if !nested { // The room itself: the bus and its own children.
 			return to == "bus" || strings.HasPrefix(to, room+"/")
 		}
-		// A part of a room: its own children, the leaves of its room; only processors' doors see the bus.
+		// A part of a room: its own children, the leaves of its room; only doors see the bus.
 		for _, leaf := range rooms[room] {
 			if to == leaf {
 				return true
 			}
 		}
-		isDoor := from == "processors/rule" || from == "processors/alert" || from == "processors/ping" || from == "processors/series"
+		isDoor := from == "processors/rule" || from == "processors/alert" || from == "processors/ping" || from == "processors/series" ||
+			from == "alerting/subscription"
 		return under(to, from) || (isDoor && to == "bus")
 	}
 	return false
@@ -111,6 +112,8 @@ func TestTheTableForbidsWhatItShould(t *testing.T) {
 		{"alerting/notify/webhook", "alerting"},
 		{"collector/snmp", "collector/http"},
 		{"processors/rule", "processors/alert"},
+		{"alerting/subscription", "alerting"},
+		{"alerting/notify/webhook", "bus"},
 	} {
 		if allowed(arrow[0], arrow[1]) {
 			t.Errorf("%s may import %s", arrow[0], arrow[1])
@@ -123,6 +126,8 @@ func TestTheTableForbidsWhatItShould(t *testing.T) {
 		{"cmd/kemi", "alerting"},
 		{"bus", "internal/obs"},
 		{"processors/rule", "bus"},
+		{"alerting/subscription", "bus"},
+		{"alerting/subscription", "alerting/notify/post"},
 		{"processors/series/embedded", "processors/series/sink"},
 	} {
 		if !allowed(arrow[0], arrow[1]) {

@@ -100,7 +100,7 @@ func TestMistakesAreAnsweredInWords(t *testing.T) {
 		"/targets?colour=red":           {400, "unknown parameter"},
 		"/nothing":                      {404, "see docs/api.md"},
 		"/topics/reading.v1/tail":       {404, "did you mean readings.v1"},
-		"/topics/weather/tail":          {404, "there are alerts.v1, commands.v1"},
+		"/topics/weather/tail":          {404, "there are again.v1, alerts.v1, commands.v1"},
 		"/topics/alerts.v1/tail?from=x": {400, "write beginning"},
 	} {
 		code, body := get(t, srv, path)

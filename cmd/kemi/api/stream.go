@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/subscription"
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
 )
 
 // Line is one record of a topic. Event is the word as JSON: a CloudEvent, or a job or reading by its fields.
@@ -145,6 +148,8 @@ type replayed struct {
 	Into string `json:"into"`
 	// Yes says that the same topic is meant.
 	Yes bool `json:"yes"`
+	// Webhook names the subscription that alone is told it, in place of Into.
+	Webhook string `json:"webhook"`
 }
 
 // Progress is a line of the answer to a replay: how far it is. The last one is Over or has an Error.
@@ -156,6 +161,27 @@ type Progress struct {
 
 // progressEvery is how often a replay says how far it is.
 const progressEvery = time.Second
+
+// mayReplay says what is wrong with what is wanted of a topic.
+func (a *api) mayReplay(t event.Topic, want *replayed) error {
+	switch {
+	case want.Webhook != "" && want.Into != "":
+		return errors.New("webhook and into are both given: keep one")
+	case want.Webhook != "" && !subscription.Takes(t.Name):
+		return fmt.Errorf("%s is no topic to subscribe to: there are %s", t.Name, strings.Join(subscription.Names(), ", "))
+	case want.Webhook != "":
+		return nil
+	case want.Into == "":
+		return errors.New("into is missing: name the topic that the events are to be said on, or with webhook the subscription that is to be told them")
+	}
+	if err := a.bus.MaySayAgain(t.Name, want.Into); err != nil {
+		return err
+	}
+	if t.Name == want.Into && !want.Yes {
+		return fmt.Errorf("%s would be said again to everybody who reads it: say yes to that", t.Name)
+	}
+	return nil
+}
 
 // replay says a span of a topic again, for as long as the caller listens.
 func (a *api) replay(w http.ResponseWriter, r *http.Request) {
@@ -173,14 +199,8 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) {
 	q.Set("to", want.To)
 	q.Set("key", want.Key)
 	span, err := parseSpan(t, q, time.Now(), false)
-	if err == nil && want.Into == "" {
-		err = errors.New("into is missing: name the topic that the events are to be said on")
-	}
 	if err == nil {
-		err = a.bus.MaySayAgain(t.Name, want.Into)
-	}
-	if err == nil && t.Name == want.Into && !want.Yes {
-		err = fmt.Errorf("%s would be said again to everybody who reads it: say yes to that", t.Name)
+		err = a.mayReplay(t, &want)
 	}
 	if err != nil {
 		refuse(w, http.StatusBadRequest, err)
@@ -193,13 +213,19 @@ func (a *api) replay(w http.ResponseWriter, r *http.Request) {
 	flush, enc := http.NewResponseController(w), json.NewEncoder(w)
 	_ = flush.Flush() // As for a tail.
 	var last time.Time
-	total, err := a.bus.SayAgain(r.Context(), span, want.Into, func(so bus.Again) {
+	progress := func(so bus.Again) {
 		if now := time.Now(); now.Sub(last) >= progressEvery {
 			last = now
 			_ = enc.Encode(Progress{Again: so}) // When the caller has left, its context ends and with it the replay.
 			_ = flush.Flush()
 		}
-	})
+	}
+	var total bus.Again
+	if want.Webhook != "" {
+		total, err = a.bus.SendAgain(r.Context(), span, subscription.Group(want.Webhook), progress)
+	} else {
+		total, err = a.bus.SayAgain(r.Context(), span, want.Into, progress)
+	}
 	end := Progress{Again: total, Over: err == nil}
 	if err != nil {
 		end.Error = err.Error()

@@ -80,7 +80,7 @@ func TestABrokerThatCannotBeAskedIsSaidSo(t *testing.T) {
 	if code, body := ask(h, "GET", "/topics/readings.v1", ""); code != 503 || !strings.Contains(body, "this broker does not say") {
 		t.Errorf("%d %s", code, body)
 	}
-	if code, body := ask(h, "GET", "/topics", ""); code != 200 || strings.Count(body, "this broker does not say") != 12 || !strings.Contains(body, `"records": -1`) {
+	if code, body := ask(h, "GET", "/topics", ""); code != 200 || strings.Count(body, "this broker does not say") != 13 || !strings.Contains(body, `"records": -1`) {
 		t.Errorf("%d %s", code, body)
 	}
 }

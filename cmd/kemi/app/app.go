@@ -27,6 +27,7 @@ import (
 	"kemi.dev/kemi/alerting"
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify/inbox"
+	"kemi.dev/kemi/alerting/subscription"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/ack"
@@ -75,6 +76,7 @@ type App struct {
 	collector  *collector.Room
 	processors *processors.Room
 	alerting   *alerting.Room
+	hooks      *subscription.Room
 	ack        *ack.Desk
 	duty       *api.Duty
 }
@@ -217,6 +219,8 @@ func (a *App) sinks() conf.Problems {
 		ExternalURL: a.externalURL(), AckURL: a.ackURL,
 		Canary: a.canary, Scope: a.scope, Inboxes: &a.inboxes,
 	})
+	problems = append(problems, more...)
+	a.hooks, more = subscription.New(subscription.Options{Bus: a.bus, Subscriptions: cfg.Subscriptions, Scope: a.scope})
 	return append(problems, more...)
 }
 
@@ -310,6 +314,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		{RoleAPI, "topics", a.bus.Observe},
 		{RoleAPI, "links", a.ack.Run},
 		{RoleAPI, "store", a.processors.RunStore},
+		{RoleAlerting, "subscriptions", a.hooks.Run},
 		{RoleAlerting, "alerting", a.alerting.Run},
 		{RoleProcessors, "processors", a.processors.Run},
 		{RoleCollector, "collector", a.collector.Run},
@@ -374,13 +379,14 @@ func (a *App) rules() (*rule.Set, conf.Problems) {
 	return rule.Join(sets...), nil
 }
 
-// Reload reads the rules, the tokens and the certificate again; what has a mistake stays as it was.
+// Reload reads the rules, the tokens, the certificate and the secrets of subscriptions again; what has a mistake stays as it
+// was.
 func (a *App) Reload() error {
 	set, problems := a.rules()
 	if len(problems) == 0 {
 		a.processors.ReloadRules(set)
 	}
-	return errors.Join(problems.Err(), a.guard.Reload(), a.loadCertificate())
+	return errors.Join(problems.Err(), a.guard.Reload(), a.loadCertificate(), a.hooks.Reload())
 }
 
 // loadCertificate reads the listener's certificate, if it has one.

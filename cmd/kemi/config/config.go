@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/subscription"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/watchdog"
 	"kemi.dev/kemi/dashboards"
@@ -66,6 +67,8 @@ type Config struct {
 	Watchdog *watchdog.Config `yaml:"watchdog"`
 	// Pings are jobs of others that ping when they ran; when one stays away there is an alert.
 	Pings map[string]ping.Watch `yaml:"pings"`
+	// Subscriptions are webhooks of teams that are told events as they come.
+	Subscriptions map[string]subscription.Config `yaml:"subscriptions"`
 	// CanaryEvery is the interval of the canary's trips.
 	CanaryEvery time.Duration `yaml:"canary_every"`
 
@@ -116,19 +119,31 @@ func (c *Config) Validate() []conf.Complaint {
 		if strings.ContainsAny(name, "/?#%") {
 			cs = append(cs, conf.Complaint{Field: "pings." + name, What: "a ping's name is a part of its address", Do: "write it without / ? # and %"})
 		}
-		if _, there := c.Teams[c.Pings[name].Team]; !there && c.Pings[name].Team != "" && len(c.Teams) > 0 {
-			known := slices.Sorted(maps.Keys(c.Teams))
-			do := "the teams are " + strings.Join(known, ", ")
-			if near := conf.Nearest(c.Pings[name].Team, known); near != "" {
-				do = "did you mean \"" + near + "\"?"
-			}
-			cs = append(cs, conf.Complaint{Field: "pings." + name + ".team", What: "there is no team \"" + c.Pings[name].Team + "\"", Do: do})
+		cs = append(cs, c.team("pings."+name, c.Pings[name].Team)...)
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Subscriptions)) {
+		if what := subscription.CheckName(name); what != "" {
+			cs = append(cs, conf.Complaint{Field: "subscriptions." + name, What: what, Do: "rename it"})
 		}
+		cs = append(cs, c.team("subscriptions."+name, c.Subscriptions[name].Team)...)
 	}
 	if len(c.Zones) == 0 {
 		cs = append(cs, conf.Complaint{Field: "zones", What: "no zones", Do: "leave the key out, or name one"})
 	}
 	return cs
+}
+
+// team complains of a team that is none of the configured ones.
+func (c *Config) team(field, name string) []conf.Complaint {
+	if _, there := c.Teams[name]; there || name == "" || len(c.Teams) == 0 {
+		return nil
+	}
+	known := slices.Sorted(maps.Keys(c.Teams))
+	do := "the teams are " + strings.Join(known, ", ")
+	if near := conf.Nearest(name, known); near != "" {
+		do = "did you mean \"" + near + "\"?"
+	}
+	return []conf.Complaint{{Field: field + ".team", What: "there is no team \"" + name + "\"", Do: do}}
 }
 
 // Load reads a file. A file of the default name may be missing: then everything is default. With mistakes there is a
