@@ -75,6 +75,7 @@ type Room struct {
 	said      *said
 	sources   *sources
 
+	gates    *Gates
 	sends    sync.WaitGroup
 	underWay underWay
 
@@ -82,6 +83,7 @@ type Room struct {
 	verifies *prometheus.CounterVec
 	open     *prometheus.GaugeVec
 	unsent   *prometheus.GaugeVec
+	broken   *prometheus.GaugeVec
 }
 
 // New makes the room and says everything that is wrong with its configuration.
@@ -94,6 +96,7 @@ func New(o Options) (*Room, conf.Problems) {
 		verifies: scope.Counter("kemi_alerting_verifies_total", "Verifying polls asked for."),
 		open:     scope.Gauge("kemi_alerting_open_incidents", "Incidents that are open.", "partition"),
 		unsent:   scope.Gauge("kemi_alerting_unsent_pages", "Pages that are neither sent nor failed.", "partition"),
+		broken:   scope.Gauge("kemi_alerting_receiver_broken", "1 while a receiver does not work and one page at a time is tried, by receiver.", "receiver"),
 	}
 	problems := o.Policy.Into(&r.policy)
 	env := notify.Env{Scope: scope, ExternalURL: strings.TrimRight(o.ExternalURL, "/"), Dir: o.Dir, AckURL: o.AckURL, Contact: func(person string) (notify.Contact, bool) { return r.people.contact(person) }}
@@ -101,13 +104,19 @@ func New(o Options) (*Room, conf.Problems) {
 	if boxes == nil {
 		boxes = &inbox.Set{}
 	}
-	makers := kinds(boxes)
+	makers, limits := kinds(boxes), map[string]int{}
 	var more conf.Problems
 	for _, name := range slices.Sorted(maps.Keys(o.Receivers)) {
 		receiver, said := receive(makers, name, o.Receivers[name], env)
 		problems = append(problems, said...)
 		r.receivers[name] = receiver
+		limit, said := limitOf(o.Receivers[name])
+		if problems = append(problems, said...); limit >= 0 {
+			limits[name] = limit
+		}
 	}
+	r.gates = NewGates(r.policy)
+	r.gates.says, r.gates.limits = r.breaks, limits
 	r.people, more = newPeople(o, slices.Sorted(maps.Keys(r.receivers)))
 	problems = append(problems, more...)
 	if len(problems) > 0 {
@@ -150,6 +159,17 @@ func (r *Room) receiver(name string) notify.Notifier {
 		return n
 	}
 	return r.receivers[cmp.Or(r.people.team(DefaultTeam).Receiver, logReceiver)]
+}
+
+// breaks tells that a receiver does not work, or does again.
+func (r *Room) breaks(receiver string, open bool, why string) {
+	if open {
+		r.broken.WithLabelValues(receiver).Set(1)
+		r.scope.Log().Error("receiver does not work, its pages wait: one at a time tries", "receiver", receiver, "err", why)
+		return
+	}
+	r.broken.WithLabelValues(receiver).Set(0)
+	r.scope.Log().Info("receiver works again", "receiver", receiver)
 }
 
 // Run owns partitions until ctx ends, and then for at most a second more what became of the pages under way.

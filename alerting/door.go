@@ -38,8 +38,7 @@ type partition struct {
 	ledger *Ledger
 
 	outbox   []event.Event
-	intents  []*event.Page // Pages in the outbox that the ledger does not know yet.
-	position int64         // Of the newest verdict that the desk knows.
+	position int64 // Of the newest verdict that the desk knows.
 	saved    int64
 	savedAt  time.Time
 	pieces   int
@@ -64,7 +63,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.people, r.holds()),
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
-	p.ledger.after = r.people.after
+	p.ledger.after, p.ledger.gate = r.people.after, r.gates
 	p.desk.Share(r.sources.inhibitor, r.targets.find)
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {
@@ -108,8 +107,10 @@ func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
 		if g == nil {
 			return nil
 		}
-		if young := now.Sub(g.Updated) <= rememberPages; young || !settled(g) || open[g.Incident] {
-			recent = append(recent, g)
+		if young := now.Sub(g.Updated) <= rememberPages; young || !settled(g) || open[g.Incident] || ofPile(g) {
+			if recent = append(recent, g); ofPile(g) {
+				return nil // The ledger's own.
+			}
 			_, known := open[g.Incident]
 			if open[g.Incident] || (!known && young && !settled(g)) {
 				pages = append(pages, g)
@@ -121,7 +122,8 @@ func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
 		return fmt.Errorf("load pages: %w", err)
 	}
 	p.desk.Restore(incidents, pages)
-	p.ledger.Restore(recent)
+	p.ledger.Restore(recent, now)
+	p.decided()
 	return nil
 }
 
@@ -250,10 +252,18 @@ func (p *partition) takeIn(now time.Time) {
 		if line := p.ledger.Outcome(o, now); line != nil {
 			p.outbox = append(p.outbox, line)
 			if other := p.ledger.Fallback(line, now); other != nil {
-				p.outbox, p.intents = append(p.outbox, other), append(p.intents, other)
+				p.ledger.Take(other, now)
 				p.desk.Told(other)
 			}
+			p.decided()
 		}
+	}
+}
+
+// decided puts what the ledger decided into the outbox.
+func (p *partition) decided() {
+	for _, line := range p.ledger.Lines() {
+		p.outbox = append(p.outbox, line)
 	}
 }
 
@@ -291,10 +301,12 @@ func (p *partition) pass(ctx context.Context, now time.Time) error {
 	}
 	out := p.desk.Step(now)
 	for _, page := range out.Pages {
-		if !p.ledger.Known(page.ID) {
-			p.outbox, p.intents = append(p.outbox, page), append(p.intents, page)
-		}
+		p.ledger.Take(page, now)
 	}
+	for _, page := range p.ledger.Review(now) {
+		p.desk.Told(page)
+	}
+	p.decided()
 	for _, i := range out.Incidents {
 		p.outbox = append(p.outbox, i)
 	}
@@ -306,6 +318,10 @@ func (p *partition) pass(ctx context.Context, now time.Time) error {
 		for _, page := range due {
 			p.room.send(ctx, p, page)
 		}
+	}
+	p.decided()
+	if err := p.flush(ctx); err != nil { // What is held because there is too much.
+		return err
 	}
 	p.measure(ctx)
 	return p.save(ctx, now)
@@ -332,7 +348,7 @@ func (p *partition) unmeasure() {
 	p.room.unsent.DeleteLabelValues(label)
 }
 
-// flush publishes the outbox; the intents in it may be sent from then on.
+// flush publishes the outbox: what the ledger knows is stored from then on, and may be sent.
 func (p *partition) flush(ctx context.Context) error {
 	for len(p.outbox) > 0 {
 		n := min(len(p.outbox), atOnce)
@@ -347,10 +363,6 @@ func (p *partition) flush(ctx context.Context) error {
 		p.outbox = p.outbox[n:]
 	}
 	p.outbox = nil
-	for _, page := range p.intents {
-		p.ledger.Add(page)
-	}
-	p.intents = nil
 	if p.told > 0 {
 		p.room.underWay.end(p, p.told)
 		p.told = 0

@@ -60,6 +60,9 @@ func kind[C any](def func() C, build func(name string, c C, env notify.Env) (not
 	}
 }
 
+// limitKey stands beside the kind of a receiver: a limit of its own, see Policy.ReceiverLimit.
+const limitKey = "limit"
+
 // receive makes the receiver that a node describes: one key, its kind, with its settings below.
 func receive(makers map[string]maker, name string, n conf.Node, env notify.Env) (notify.Notifier, conf.Problems) {
 	known := make([]string, 0, len(makers))
@@ -67,7 +70,7 @@ func receive(makers map[string]maker, name string, n conf.Node, env notify.Env) 
 		known = append(known, k)
 	}
 	slices.Sort(known)
-	keys := n.Keys()
+	keys := slices.DeleteFunc(n.Keys(), func(k conf.Node) bool { return k.Text() == limitKey })
 	if n.Kind() != conf.Map || len(keys) != 1 {
 		return nil, conf.Problems{n.Problem("receiver \""+name+"\" needs exactly one kind", "write for example "+name+": {webhook: {url: \"http://127.0.0.1:9999/\"}}")}
 	}
@@ -76,4 +79,20 @@ func receive(makers map[string]maker, name string, n conf.Node, env notify.Env) 
 		return nil, conf.Problems{keys[0].Problem("there is no kind of receiver \""+keys[0].Text()+"\"", suggest(keys[0].Text(), known, "the kinds are "))}
 	}
 	return m(name, n.Get(keys[0].Text()), env)
+}
+
+// limitOf reads the limit that stands beside the kind of a receiver; none is -1.
+func limitOf(n conf.Node) (int, conf.Problems) {
+	limit := -1
+	at := n.Get(limitKey)
+	if at.IsZero() {
+		return limit, nil
+	}
+	if problems := at.Into(&limit); len(problems) > 0 {
+		return -1, problems
+	}
+	if limit < 0 {
+		return -1, conf.Problems{at.Problem("limit is negative", "use 1 or more, or 0 for no limit")}
+	}
+	return limit, nil
 }

@@ -2,35 +2,33 @@ package alerting
 
 import (
 	"cmp"
+	"container/heap"
 	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
 )
 
-// Ledger follows every page from its intent to its outcome. It decides what to send now, what to try again when, and
-// what has failed for good. It is not safe for concurrent use.
+// Ledger follows every page from its intent to its outcome. It decides what to send now, what to try again when, what
+// has failed for good, and what is held because it is over or because there is too much. What a pass costs depends on what
+// is due, not on what waits. It is not safe for concurrent use.
 type Ledger struct {
 	policy Policy
 	// dedups says whether a receiver folds a page that arrives twice.
 	dedups func(receiver string) bool
 	// after names a person's next way after one that does not work; nil and "" are none.
 	after func(receiver, person string) string
+	gate  Gate
 
-	open   map[string][]*entry // Unsettled pages by incident and receiver, in the order in which they must arrive.
-	queues map[string]*queue   // By receiver.
+	lanes  map[string]*lane
+	pages  map[string]*entry // Those that are not settled, by ID.
+	queues map[string]*queue // By receiver.
+	alarms alarms
 	known  map[string]time.Time
+	piles  piles
+	lines  []*event.Page // Decided, and to be published.
 	swept  time.Time
 }
-
-// entry is a page that is not settled; the event it points to is replaced, never changed.
-type entry struct {
-	page    *event.Page
-	sending bool
-}
-
-// queue counts what is under way to one receiver.
-type queue struct{ sending int }
 
 // perReceiver bounds the pages under way to one receiver: a slow one cannot take more.
 const perReceiver = 4
@@ -41,6 +39,20 @@ const maxResponse = 300
 // rememberPages is how long the identity of a settled page is known, so that it is not sent again.
 const rememberPages = 48 * time.Hour
 
+// Codes of the reasons for what the ledger does with a page.
+const (
+	// ReasonFallback: another way to the person did not work.
+	ReasonFallback = "fallback"
+	// ReasonOverUnsent: it was over before the page could be sent.
+	ReasonOverUnsent = "over-before-sent"
+	// ReasonOverUnknown: it was over before anybody knew whether the page had arrived.
+	ReasonOverUnknown = "over-before-known"
+	// ReasonNotTold: whoever it is for was never told of what it goes on about.
+	ReasonNotTold = "never-told"
+	// ReasonRateLimited: whoever it is for was told of so much already; a summary says it.
+	ReasonRateLimited = "rate-limited"
+)
+
 // Outcome is what came of one attempt to send a page.
 type Outcome struct {
 	Page     string // Its ID.
@@ -49,37 +61,72 @@ type Outcome struct {
 	Err        error
 	Permanent  bool
 	RetryAfter time.Duration
+	// Unsent says that the receiver never saw it.
+	Unsent bool
 }
 
-// NewLedger makes an empty ledger.
+// NewLedger makes an empty ledger with a gate of its own.
 func NewLedger(policy Policy, dedups func(receiver string) bool) *Ledger {
-	return &Ledger{policy: policy, dedups: dedups, open: map[string][]*entry{}, queues: map[string]*queue{}, known: map[string]time.Time{}}
+	return &Ledger{
+		policy: policy, dedups: dedups, gate: NewGates(policy), lanes: map[string]*lane{}, pages: map[string]*entry{},
+		queues: map[string]*queue{}, known: map[string]time.Time{}, piles: newPiles(),
+	}
 }
 
 // Restore takes in the stored pages, newest stage each. Those that are not settled will be sent again; where the
 // receiver does not fold they are marked as possible duplicates.
-func (l *Ledger) Restore(pages []*event.Page) {
+func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 	sorted := slices.Clone(pages)
 	slices.SortFunc(sorted, inOrder)
 	for _, p := range sorted {
+		at := l.lane(p)
+		at.touched = p.Updated
+		at.over = at.over || p.Kind == event.PageResolved
 		if settled(p) {
 			l.known[p.ID] = p.Updated
-			continue
+			at.held = at.held || p.Stage == event.PageHeld
+			at.reached = at.reached || p.Stage != event.PageHeld || p.Reason.Code == ReasonOverUnknown
+			if p.Stage == event.PageSent && now.Sub(p.Updated) < l.policy.LimitWithin && wakes(p) {
+				l.gate.Count(p, p.Updated)
+			}
+		} else {
+			again := *p
+			again.PossibleDuplicate = again.PossibleDuplicate || !l.dedups(p.Receiver)
+			e := l.add(&again)
+			e.tried = true
+			l.arm(e, laterOf(p.Created.Add(l.policy.FallbackAfter), now.Add(l.policy.SendTimeout+grace)))
 		}
-		again := *p
-		again.PossibleDuplicate = again.PossibleDuplicate || !l.dedups(p.Receiver)
-		l.add(&again)
+		l.piles.restore(p, at)
 	}
+	for _, at := range l.lanes {
+		if at.over {
+			l.piles.over(at)
+		}
+		l.tidy(at, now)
+	}
+	l.piles.restored()
+}
+
+func laterOf(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 func inOrder(a, b *event.Page) int {
 	rank := func(k event.PageKind) int {
-		return slices.Index([]event.PageKind{event.PageFiring, event.PageUpdate, event.PageResolved}, k)
+		return slices.Index([]event.PageKind{event.PageFiring, event.PageSummary, event.PageUpdate, event.PageResolved}, k)
 	}
 	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.ID, b.ID))
 }
 
-func settled(p *event.Page) bool { return p.Stage == event.PageSent || p.Stage == event.PageFailed }
+func settled(p *event.Page) bool {
+	return p.Stage == event.PageSent || p.Stage == event.PageFailed || p.Stage == event.PageHeld
+}
+
+// wakes says whether a page calls somebody: the others only say more to who was called.
+func wakes(p *event.Page) bool { return p.Kind == event.PageFiring || p.Kind == event.PageSummary }
 
 // Known reports whether the ledger has the page already: then it is not to be stored again.
 func (l *Ledger) Known(id string) bool {
@@ -87,59 +134,145 @@ func (l *Ledger) Known(id string) bool {
 	return known
 }
 
-// Add takes in a page whose intent has been stored.
-func (l *Ledger) Add(p *event.Page) {
-	if !l.Known(p.ID) {
-		l.add(p)
+// Take takes in a page that was decided. What is to be published of it, before it is sent, is among Lines.
+func (l *Ledger) Take(p *event.Page, now time.Time) {
+	if l.Known(p.ID) {
+		return
+	}
+	e := l.add(p)
+	if p.Kind == event.PageResolved {
+		e.lane.over = true
+		l.piles.over(e.lane)
+	}
+	l.piles.way(p)
+	if l.tidy(e.lane, now); !e.gone {
+		l.lines = append(l.lines, p)
+		l.arm(e, p.Created.Add(l.policy.FallbackAfter))
 	}
 }
 
-func (l *Ledger) add(p *event.Page) {
-	l.known[p.ID] = p.Updated
-	l.open[lane(p)] = append(l.open[lane(p)], &entry{page: p})
+// Lines hands over the lines that were decided since it was asked last: to be published, in this order.
+func (l *Ledger) Lines() []*event.Page {
+	lines := l.lines
+	l.lines = nil
+	return lines
 }
 
-// lane is where pages must not overtake each other.
-func lane(p *event.Page) string { return p.Incident + "\x00" + whoOf(p) }
+func (l *Ledger) lane(p *event.Page) *lane {
+	key := laneOf(p)
+	if at := l.lanes[key]; at != nil {
+		return at
+	}
+	q := l.queues[p.Receiver]
+	if q == nil {
+		q = &queue{receiver: p.Receiver}
+		l.queues[p.Receiver] = q
+	}
+	at := &lane{key: key, queue: q, at: -1}
+	l.lanes[key] = at
+	return at
+}
+
+func (l *Ledger) add(p *event.Page) *entry {
+	e := &entry{page: p, lane: l.lane(p)}
+	l.known[p.ID] = p.Updated
+	l.pages[p.ID] = e
+	e.lane.entries, e.lane.touched = append(e.lane.entries, e), p.Updated
+	e.lane.settleIn()
+	return e
+}
+
+// tidy holds what is at the head of a lane and need not be told any more: calls to somebody about what is over, and what
+// goes on about a thing that nobody was told of. A page that is under way is waited for.
+func (l *Ledger) tidy(at *lane, now time.Time) {
+	for len(at.entries) > 0 && !at.entries[0].sending {
+		e := at.entries[0]
+		switch {
+		case at.over && e.page.Kind != event.PageResolved && e.tried:
+			at.reached = true
+			l.hold(e, event.Reason{Code: ReasonOverUnknown, Text: "it was over before anybody knew whether the page had arrived"}, now)
+		case at.over && e.page.Kind != event.PageResolved:
+			l.hold(e, event.Reason{Code: ReasonOverUnsent, Text: "it was over before the page could be sent"}, now)
+		case !wakes(e.page) && at.held && !at.reached && !e.tried:
+			l.hold(e, event.Reason{Code: ReasonNotTold, Text: "the page that it goes on about was held"}, now)
+		default:
+			return
+		}
+	}
+}
+
+// hold settles a page that will not be sent.
+func (l *Ledger) hold(e *entry, why event.Reason, now time.Time) {
+	line := *e.page
+	why.Causes = line.Reason.Causes
+	if n := len(e.lane.piles); line.Summary == "" && why.Code == ReasonNotTold && n > 0 {
+		line.Summary = e.lane.piles[n-1].id
+		why.Text += ": a summary says it"
+	}
+	line.Stage, line.Reason, line.Updated, line.NextTry = event.PageHeld, why, now, time.Time{}
+	e.lane.held = true
+	l.lines = append(l.lines, &line)
+	l.settle(e, now)
+}
+
+// settle takes a page out of its lane: the next one's turn has come.
+func (l *Ledger) settle(e *entry, now time.Time) {
+	at := e.lane
+	l.known[e.page.ID], at.touched = now, now
+	delete(l.pages, e.page.ID)
+	if i := slices.Index(at.entries, e); i == 0 {
+		at.entries[0] = nil
+		at.entries = at.entries[1:]
+	} else {
+		at.entries = slices.Delete(at.entries, i, i+1)
+	}
+	if len(at.entries) == 0 {
+		at.entries = nil
+	}
+	e.gone, e.page = true, nil // Its alarm may be far away.
+	at.settleIn()
+}
 
 // Due returns the pages to send now; each is under way until its Outcome is given. A page waits for those of the same
-// incident and receiver before it, and no receiver gets more than a few at a time.
+// incident and receiver before it, no receiver gets more than a few at a time, and none what its breaker holds back.
+// Everything that was decided must have been published before.
 func (l *Ledger) Due(now time.Time) []*event.Page {
 	l.sweep(now)
-	var due []*entry
-	for _, entries := range l.open {
-		if e := entries[0]; !e.sending && !now.Before(e.page.NextTry) {
-			due = append(due, e)
-		}
-	}
-	slices.SortFunc(due, func(a, b *entry) int {
-		return cmp.Or(a.page.NextTry.Compare(b.page.NextTry), inOrder(a.page, b.page))
-	})
-	var pages []*event.Page
-	for _, e := range due {
-		q := l.queues[e.page.Receiver]
-		if q == nil {
-			q = &queue{}
-			l.queues[e.page.Receiver] = q
-		}
-		if q.sending < perReceiver {
-			q.sending++
+	var due []*event.Page
+	for _, q := range l.queues {
+		for len(q.lanes) > 0 && q.sending < perReceiver {
+			e := q.lanes[0].entries[0]
+			if now.Before(e.page.NextTry) || !l.gate.Begin(q.receiver, e.page.ID, now) {
+				break
+			}
+			if !l.granted(e, now) {
+				l.gate.End(q.receiver, Outcome{Page: e.page.ID, Unsent: true}, now)
+				l.limit(e, now)
+				continue
+			}
 			e.sending = true
-			pages = append(pages, e.page)
+			q.sending++
+			e.lane.settleIn()
+			due = append(due, e.page)
 		}
 	}
-	return pages
+	slices.SortFunc(due, dueBefore)
+	return due
 }
 
-// Outcome takes in what came of an attempt and returns the page's new line in the ledger, to be published; nil when the
-// page is not one that is under way.
+// Outcome takes in what came of an attempt and returns the page's new line in the ledger, to be published before Lines;
+// nil when the page is not one that is under way.
 func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
-	e := l.find(o.Page)
+	e := l.pages[o.Page]
 	if e == nil || !e.sending {
 		return nil
 	}
+	at := e.lane
 	e.sending = false
-	l.queues[e.page.Receiver].sending--
+	at.queue.sending--
+	at.reached = at.reached || !o.Unsent
+	e.tried = e.tried || !o.Unsent
+	l.gate.End(e.page.Receiver, o, now)
 	p := *e.page
 	p.Attempts++
 	p.Updated, p.NextTry = now, time.Time{}
@@ -147,7 +280,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	if o.Err != nil {
 		p.Response = cut(o.Err.Error(), maxResponse)
 	}
-	wait := max(retryIn(p.Attempts), min(o.RetryAfter, time.Hour))
+	wait := max(retryIn(p.Attempts), min(o.RetryAfter, longestPause))
 	switch {
 	case o.Err == nil:
 		p.Stage = event.PageSent
@@ -156,26 +289,30 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 		p.Stage = event.PageFailed
 		p.Reason = event.Reason{Code: "refused", Text: p.Response, Causes: p.Reason.Causes}
 	case now.Add(wait).Sub(p.Created) > l.policy.RetryFor:
-		p.Stage = event.PageFailed
-		p.Reason = event.Reason{Code: "gave-up", Text: "not delivered within " + l.policy.RetryFor.String() + ": " + p.Response, Causes: p.Reason.Causes}
+		p.Stage, p.Reason = event.PageFailed, l.gaveUp(&p)
 	default:
 		p.Stage, p.NextTry = event.PageRetrying, now.Add(wait)
 	}
 	e.page = &p
-	l.known[p.ID] = now
-	if settled(&p) {
-		l.close(&p)
+	if l.known[p.ID] = now; settled(&p) {
+		l.settle(e, now)
 	}
+	at.settleIn()
+	l.tidy(at, now)
 	return &p
 }
 
-// Fallback returns the page that tells a person by the next way when the one of line, which Outcome returned, does not
-// work; nil when there is no need or no other way. It is to be published, added, and the desk is to know of it.
+func (l *Ledger) gaveUp(p *event.Page) event.Reason {
+	return event.Reason{Code: "gave-up", Text: "not delivered within " + l.policy.RetryFor.String() + ": " + cmp.Or(p.Response, "its turn never came"), Causes: p.Reason.Causes}
+}
+
+// Fallback returns the page that tells a person by the next way when the one of line, a page as it is now, does not work;
+// nil when there is no need or no other way. It is to be taken in, and the desk is to know of it.
 func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
-	if line.Person == "" || line.Kind != event.PageFiring || line.Stage == event.PageSent || l.after == nil {
+	if line.Person == "" || !wakes(line) || line.Stage == event.PageSent || line.Stage == event.PageHeld || l.after == nil {
 		return nil
 	}
-	if line.Stage == event.PageRetrying && now.Sub(line.Created) < l.policy.FallbackAfter {
+	if line.Stage != event.PageFailed && now.Sub(line.Created) < l.policy.FallbackAfter {
 		return nil
 	}
 	way := l.after(line.Receiver, line.Person)
@@ -187,15 +324,12 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 	p.ID = event.ComputeID("page", line.ID, way)
 	p.DedupKey = DedupKey(p.Incident, whoOf(&p))
 	p.Created, p.Updated, p.NextTry = now, now, time.Time{}
-	p.Reason = event.Reason{Code: ReasonFallback, Text: line.Receiver + " does not work: " + line.Response, Causes: []string{line.ID}}
+	p.Reason = event.Reason{Code: ReasonFallback, Text: line.Receiver + " does not work: " + cmp.Or(line.Response, "no answer yet"), Causes: []string{line.ID}}
 	if l.Known(p.ID) {
 		return nil
 	}
 	return &p
 }
-
-// ReasonFallback: another way to the person did not work.
-const ReasonFallback = "fallback"
 
 // retryIn is the pause after so many attempts: from one second it doubles up to a minute.
 func retryIn(attempts int) time.Duration {
@@ -205,48 +339,60 @@ func retryIn(attempts int) time.Duration {
 	return min(time.Second<<(attempts-1), time.Minute)
 }
 
-func (l *Ledger) find(id string) *entry {
-	for _, entries := range l.open {
-		if entries[0].page.ID == id {
-			return entries[0]
-		}
+// arm has a page looked after that is still not settled at a time: a person is told by the next way from fallback on.
+func (l *Ledger) arm(e *entry, fallback time.Time) {
+	at := e.page.Created.Add(l.policy.RetryFor)
+	if l.after != nil && e.page.Person != "" && wakes(e.page) && fallback.Before(at) {
+		at = fallback
 	}
-	return nil
+	heap.Push(&l.alarms, alarm{at, e})
 }
 
-// close takes a settled page out of its lane: the next one's turn has come.
-func (l *Ledger) close(p *event.Page) {
-	if rest := l.open[lane(p)][1:]; len(rest) > 0 {
-		l.open[lane(p)] = rest
-	} else {
-		delete(l.open, lane(p))
+// Review decides what time alone decides: that a person is told by another way, that a page is given up, that a summary is
+// due. It returns the pages by another way, of which the desk is to know.
+func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
+	for len(l.alarms) > 0 && !now.Before(l.alarms[0].at) {
+		a, _ := heap.Pop(&l.alarms).(alarm)
+		e := a.entry
+		switch {
+		case e.gone:
+		case e.sending: // What comes of it decides.
+			heap.Push(&l.alarms, alarm{now.Add(grace), e})
+		case now.Sub(e.page.Created) >= l.policy.RetryFor:
+			line, at := *e.page, e.lane
+			line.Stage, line.Updated, line.NextTry, line.Reason = event.PageFailed, now, time.Time{}, l.gaveUp(e.page)
+			l.lines = append(l.lines, &line)
+			l.settle(e, now)
+			l.tidy(at, now)
+		default:
+			if other := l.Fallback(e.page, now); other != nil {
+				l.Take(other, now)
+				fallbacks = append(fallbacks, other)
+			}
+			heap.Push(&l.alarms, alarm{e.page.Created.Add(l.policy.RetryFor), e})
+		}
 	}
+	l.summarise(now)
+	return fallbacks
 }
 
 // Unsent counts the pages that are not settled.
-func (l *Ledger) Unsent() int {
-	n := 0
-	for _, entries := range l.open {
-		n += len(entries)
-	}
-	return n
-}
+func (l *Ledger) Unsent() int { return len(l.pages) }
 
-// sweep forgets the identities of pages that were settled long ago.
+// sweep forgets the identities of pages that were settled long ago, and the lanes of which nothing is to be remembered.
 func (l *Ledger) sweep(now time.Time) {
 	if now.Sub(l.swept) < time.Hour {
 		return
 	}
 	l.swept = now
-	unsettled := map[string]bool{}
-	for _, entries := range l.open {
-		for _, e := range entries {
-			unsettled[e.page.ID] = true
+	for id, at := range l.known {
+		if now.Sub(at) > rememberPages && l.pages[id] == nil {
+			delete(l.known, id)
 		}
 	}
-	for id, at := range l.known {
-		if now.Sub(at) > rememberPages && !unsettled[id] {
-			delete(l.known, id)
+	for key, at := range l.lanes {
+		if now.Sub(at.touched) > rememberPages && len(at.entries) == 0 && (at.over || at.reached) {
+			delete(l.lanes, key)
 		}
 	}
 }

@@ -37,7 +37,7 @@ func newLedger() (*Ledger, time.Time) {
 func TestBackOffDoublesAndEndsAfterADay(t *testing.T) {
 	l, now := newLedger()
 	begin := now
-	l.Add(intent("i", "hook", event.PageFiring, now))
+	l.Take(intent("i", "hook", event.PageFiring, now), now)
 	var pauses []time.Duration
 	var line *event.Page
 	for range 10000 {
@@ -72,23 +72,23 @@ func TestBackOffDoublesAndEndsAfterADay(t *testing.T) {
 
 func TestReceiverMayAskForMoreTime(t *testing.T) {
 	l, now := newLedger()
-	l.Add(intent("i", "hook", event.PageFiring, now))
+	l.Take(intent("i", "hook", event.PageFiring, now), now)
 	line := l.Outcome(Outcome{Page: l.Due(now)[0].ID, Err: errNet, RetryAfter: 5 * time.Minute}, now)
 	if got := line.NextTry.Sub(now); got != 5*time.Minute {
 		t.Errorf("tried again after %s", got)
 	}
 }
 
-// Of one incident and receiver nothing overtakes: resolved waits for firing, also when that fails for good.
-func TestResolvedWaitsForFiring(t *testing.T) {
+// Of one incident and receiver nothing overtakes: an update waits for the firing page, also when that fails for good.
+func TestUpdatesWaitForFiring(t *testing.T) {
 	for _, permanent := range []bool{false, true} {
 		l, now := newLedger()
-		l.Add(intent("i", "hook", event.PageFiring, now))
-		l.Add(intent("i", "hook", event.PageResolved, now))
-		l.Add(intent("i", "other", event.PageResolved, now))
-		l.Add(intent("i", "hook", event.PageFiring, now)) // Said twice.
+		l.Take(intent("i", "hook", event.PageFiring, now), now)
+		l.Take(intent("i", "hook", event.PageUpdate, now), now)
+		l.Take(intent("i", "other", event.PageUpdate, now), now)
+		l.Take(intent("i", "hook", event.PageFiring, now), now) // Said twice.
 		due := l.Due(now)
-		if d := cmp.Diff([]string{"i hook firing", "i other resolved"}, ids(due)); d != "" {
+		if d := cmp.Diff([]string{"i hook firing", "i other update"}, ids(due)); d != "" {
 			t.Fatal(d)
 		}
 		line := l.Outcome(Outcome{Page: due[0].ID, Err: errNet}, now)
@@ -102,9 +102,69 @@ func TestResolvedWaitsForFiring(t *testing.T) {
 			out.Err, out.Permanent = errNet, true
 		}
 		l.Outcome(out, now)
-		if d := cmp.Diff([]string{"i hook resolved"}, ids(l.Due(now))); d != "" {
+		if d := cmp.Diff([]string{"i hook update"}, ids(l.Due(now))); d != "" {
 			t.Error(d)
 		}
+	}
+}
+
+// What is over wakes nobody any more: a firing page that was not tried is held, and its resolved page with it; of one that
+// may have arrived the resolved page is sent.
+func TestWhatIsOverWakesNobody(t *testing.T) {
+	for name, c := range map[string]struct {
+		before func(l *Ledger, p *event.Page, now time.Time)
+		want   []string // The lines that follow when it is over.
+		due    []string
+	}{
+		"not tried": {func(*Ledger, *event.Page, time.Time) {}, []string{"firing held over-before-sent", "resolved held never-told"}, nil},
+		"tried": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet}, now)
+		}, []string{"firing held over-before-known", "resolved intent "}, []string{"i hook resolved"}},
+		"not seen by the receiver": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet, Unsent: true}, now)
+		}, []string{"firing held over-before-sent", "resolved held never-told"}, nil},
+		"under way": {func(l *Ledger, _ *event.Page, now time.Time) { l.Due(now) }, []string{"resolved intent "}, nil},
+		"arrived": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID}, now)
+		}, []string{"resolved intent "}, []string{"i hook resolved"}},
+		"refused": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet, Permanent: true}, now)
+		}, []string{"resolved intent "}, []string{"i hook resolved"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, now := newLedger()
+			firing := intent("i", "hook", event.PageFiring, now)
+			l.Take(firing, now)
+			c.before(l, firing, now)
+			l.Lines()
+			l.Take(intent("i", "hook", event.PageResolved, now.Add(time.Second)), now)
+			var got []string
+			for _, p := range l.Lines() {
+				got = append(got, string(p.Kind)+" "+string(p.Stage)+" "+p.Reason.Code)
+			}
+			if d := cmp.Diff(c.want, got); d != "" {
+				t.Error(d)
+			}
+			if d := cmp.Diff(c.due, ids(l.Due(now))); d != "" {
+				t.Error(d)
+			}
+			if name == "under way" { // It fails when it is over already: nobody knows whether it arrived.
+				l.Outcome(Outcome{Page: firing.ID, Err: errNet}, now)
+				if lines := l.Lines(); len(lines) != 1 || lines[0].Reason.Code != ReasonOverUnknown {
+					t.Errorf("%d lines", len(lines))
+				}
+				if d := cmp.Diff([]string{"i hook resolved"}, ids(l.Due(now))); d != "" {
+					t.Error(d)
+				}
+			}
+			if n := l.Unsent(); n != len(c.due) && name != "under way" {
+				t.Errorf("%d are unsent", n)
+			}
+		})
 	}
 }
 
@@ -112,9 +172,9 @@ func TestResolvedWaitsForFiring(t *testing.T) {
 func TestOneReceiverGetsAFewAtATime(t *testing.T) {
 	l, now := newLedger()
 	for i := range 100 {
-		l.Add(intent(fmt.Sprint(i), "slow", event.PageFiring, now))
+		l.Take(intent(fmt.Sprint(i), "slow", event.PageFiring, now), now)
 	}
-	l.Add(intent("i", "well", event.PageFiring, now.Add(time.Second)))
+	l.Take(intent("i", "well", event.PageFiring, now.Add(time.Second)), now)
 	due := ids(l.Due(now.Add(time.Second)))
 	if len(due) != perReceiver+1 || !slices.Contains(due, "i well firing") {
 		t.Errorf("due are %q", due)
@@ -127,8 +187,8 @@ func TestRestoredPagesAreSentAgainAndMarkedWhereNobodyFolds(t *testing.T) {
 	sent.Stage = event.PageSent
 	retrying := intent("b", "log", event.PageFiring, now)
 	retrying.Stage, retrying.NextTry, retrying.Attempts = event.PageRetrying, now.Add(time.Minute), 3
-	l.Restore([]*event.Page{intent("a", "hook", event.PageResolved, now), sent, retrying, intent("c", "hook", event.PageFiring, now)})
-	l.Add(sent)
+	l.Restore([]*event.Page{intent("a", "hook", event.PageResolved, now), sent, retrying, intent("c", "hook", event.PageFiring, now)}, now)
+	l.Take(sent, now)
 	if d := cmp.Diff([]string{"a hook resolved", "c hook firing"}, slices.Sorted(slices.Values(ids(l.Due(now))))); d != "" {
 		t.Error(d)
 	}
@@ -144,61 +204,94 @@ func TestRestoredPagesAreSentAgainAndMarkedWhereNobodyFolds(t *testing.T) {
 func TestOutcomesOfNobodysPagesAreIgnored(t *testing.T) {
 	l, now := newLedger()
 	p := intent("a", "hook", event.PageFiring, now)
-	l.Add(p)
+	l.Take(p, now)
 	if l.Outcome(Outcome{Page: "other"}, now) != nil || l.Outcome(Outcome{Page: p.ID}, now) != nil {
 		t.Error("an outcome was taken of a page that was not under way")
 	}
 }
 
-// Whatever the outcomes and wherever it is restarted: every page settles, is never sent after it settled, and per
-// incident and receiver they settle in order.
+// Whatever the outcomes and wherever it is restarted: every page settles once, nothing is sent after it settled or calls
+// somebody when it is over, what may have arrived is told to be over, and per incident and receiver they settle in order.
 func TestEveryPageSettlesOnceInOrder(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		l, now := newLedger()
 		stored, order := map[string]*event.Page{}, map[string][]string{}
-		under := map[string]bool{}
-		for step := range 400 {
-			if step < 200 && rapid.IntRange(0, 9).Draw(r, "new") == 0 {
-				inc, rec := fmt.Sprint(rapid.IntRange(0, 3).Draw(r, "incident"))+"/"+fmt.Sprint(step), fmt.Sprint(rapid.IntRange(0, 2).Draw(r, "receiver"))
-				for _, k := range []event.PageKind{event.PageFiring, event.PageUpdate, event.PageResolved} {
-					p := intent(inc, rec, k, now)
-					stored[p.ID] = p
-					l.Add(p)
+		under, reached, over := map[string]bool{}, map[string]bool{}, map[string]bool{}
+		take := func(lines ...*event.Page) {
+			for _, p := range lines {
+				if old := stored[p.ID]; old != nil && settled(old) {
+					r.Fatalf("%s was %s and is %s", p.ID, old.Stage, p.Stage)
+				}
+				if stored[p.ID] = p; settled(p) {
+					order[laneOf(p)] = append(order[laneOf(p)], string(p.Kind))
 				}
 			}
+		}
+		var lanes [][2]string
+		next := map[[2]string]int{}
+		for step := range 400 {
+			if step < 200 && rapid.IntRange(0, 9).Draw(r, "new") == 0 {
+				lanes = append(lanes, [2]string{fmt.Sprint(step), fmt.Sprint(rapid.IntRange(0, 2).Draw(r, "receiver"))})
+			}
+			for _, lane := range lanes {
+				kinds := []event.PageKind{event.PageFiring, event.PageUpdate, event.PageResolved}
+				if n := next[lane]; n < len(kinds) && (step > 250 || rapid.IntRange(0, 4).Draw(r, "goes on") == 0) {
+					p := intent(lane[0], lane[1], kinds[n], now)
+					next[lane]++
+					over[laneOf(p)] = kinds[n] == event.PageResolved
+					l.Take(p, now)
+				}
+			}
+			l.Review(now)
+			take(l.Lines()...)
 			for _, p := range l.Due(now) {
-				if settled(stored[p.ID]) {
-					r.Fatalf("%s is sent again", p.ID)
+				if stored[p.ID] == nil || settled(stored[p.ID]) || under[p.ID] {
+					r.Fatalf("%s is sent: stored %v", p.ID, stored[p.ID])
+				}
+				if over[laneOf(p)] && p.Kind != event.PageResolved {
+					r.Fatalf("%s is sent when it is over", p.Kind)
 				}
 				under[p.ID] = true
 			}
+			take(l.Lines()...)
 			for _, id := range slices.Sorted(maps.Keys(under)) {
-				ok := step > 250
-				switch what := rapid.IntRange(0, 3).Draw(r, "outcome"); {
+				ok, o := step > 250, Outcome{Page: id}
+				switch what := rapid.IntRange(0, 4).Draw(r, "outcome"); {
 				case ok || what == 0:
-					stored[id] = l.Outcome(Outcome{Page: id}, now)
 				case what == 1:
-					stored[id] = l.Outcome(Outcome{Page: id, Err: errNet}, now)
+					o.Err = errNet
 				case what == 2:
-					stored[id] = l.Outcome(Outcome{Page: id, Err: errNet, Permanent: true}, now)
+					o.Err, o.Permanent = errNet, true
+				case what == 3:
+					o.Err, o.Unsent = errNet, true
 				default:
 					continue
 				}
+				reached[laneOf(stored[id])] = reached[laneOf(stored[id])] || !o.Unsent
+				take(l.Outcome(o, now))
+				take(l.Lines()...)
 				delete(under, id)
-				if p := stored[id]; settled(p) {
-					order[lane(p)] = append(order[lane(p)], string(p.Kind))
-				}
 			}
 			if rapid.IntRange(0, 49).Draw(r, "restart") == 0 {
+				for id := range under {
+					reached[laneOf(stored[id])] = true
+				}
 				l, _ = newLedger()
-				l.Restore(slices.Collect(maps.Values(stored)))
+				l.Restore(slices.Collect(maps.Values(stored)), now)
+				take(l.Lines()...)
 				clear(under)
 			}
 			now = now.Add(10 * time.Second)
 		}
+		if l.Unsent() != 0 {
+			r.Fatalf("%d are unsent", l.Unsent())
+		}
 		for _, p := range stored {
 			if !settled(p) {
 				r.Fatalf("%s is %s", p.ID, p.Stage)
+			}
+			if p.Kind == event.PageResolved && p.Stage == event.PageHeld && reached[laneOf(p)] {
+				r.Fatalf("that %s is over was held from who may know of it", p.Incident)
 			}
 		}
 		for lane, kinds := range order {
@@ -225,7 +318,7 @@ func TestAPersonIsToldByTheNextWay(t *testing.T) {
 		l, now := newLedger()
 		l.after = func(receiver, _ string) string { return map[string]string{"pager": "mail"}[receiver] }
 		p := &event.Page{ID: "p", Incident: "i", Receiver: "pager", Person: "jo", Kind: event.PageFiring, Stage: event.PageIntent, Created: now, Updated: now}
-		l.Add(p)
+		l.Take(p, now)
 		l.Due(now)
 		now = now.Add(c.after)
 		c.outcome.Page = "p"
@@ -240,7 +333,7 @@ func TestAPersonIsToldByTheNextWay(t *testing.T) {
 		if other.ID == p.ID || other.DedupKey == line.DedupKey || other.Stage != event.PageIntent || other.Reason.Code != ReasonFallback {
 			t.Errorf("%s: %+v", name, other)
 		}
-		l.Add(other)
+		l.Take(other, now)
 		if l.Fallback(line, now) != nil || l.Fallback(&event.Page{ID: other.ID, Receiver: "mail", Person: "jo", Kind: event.PageFiring, Stage: event.PageFailed}, now) != nil {
 			t.Errorf("%s: told by a way twice, or by one that is not there", name)
 		}

@@ -39,6 +39,11 @@ type Policy struct {
 	// RetryFor is how long a page that cannot be delivered is tried again, SendTimeout how long one attempt may take.
 	RetryFor    time.Duration `yaml:"retry_for"`
 	SendTimeout time.Duration `yaml:"send_timeout"`
+	// PersonLimit is how many pages a person gets within LimitWithin, by whatever way, and ReceiverLimit how many a receiver
+	// gets that name no person. What is more goes into a summary; what is critical is told always. 0 is no limit.
+	PersonLimit   int           `yaml:"person_limit"`
+	ReceiverLimit int           `yaml:"receiver_limit"`
+	LimitWithin   time.Duration `yaml:"limit_within"`
 	// LinkKeyFile holds the key of the links to acknowledge, for several processes on one bus; one that has its bus to
 	// itself makes a key in its data directory.
 	LinkKeyFile string `yaml:"link_key_file"`
@@ -51,7 +56,7 @@ func DefaultPolicy() Policy {
 		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
 		SimilarWithin: time.Minute, SimilarCount: 4, AckFor: 4 * time.Hour, FallbackAfter: 2 * time.Minute,
 		Unreachable: `(?i)(target|instance|host|node|server|switch|router|device|machine|vm|hypervisor|site|ping|probe)[ _-]?(is)?[ _-]?(down|unreachable|offline|failed|not_?responding|no_?response)`,
-		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second,
+		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second, PersonLimit: 10, ReceiverLimit: 60, LimitWithin: 10 * time.Minute,
 	}
 }
 
@@ -79,5 +84,8 @@ func (p *Policy) Validate() []conf.Complaint {
 	check(p.FallbackAfter >= 0, "fallback_after", "fallback_after is negative", "use 0s or more")
 	check(p.RetryFor >= time.Minute, "retry_for", "retry_for is below a minute", "use 1m or more")
 	check(p.SendTimeout >= time.Second, "send_timeout", "send_timeout is below a second", "use 1s or more")
+	check(p.PersonLimit >= 0, "person_limit", "person_limit is negative", "use 1 or more, or 0 for no limit")
+	check(p.ReceiverLimit >= 0, "receiver_limit", "receiver_limit is negative", "use 1 or more, or 0 for no limit")
+	check(p.LimitWithin >= time.Minute && p.LimitWithin <= 24*time.Hour, "limit_within", "limit_within is out of range", "use 1m to 24h")
 	return all
 }

@@ -391,7 +391,7 @@ func TestReceiversInTroubleAreToldOnceAndDelayNobody(t *testing.T) {
 			h.verdict("of-"+name, event.VerdictFiring, time.Now())
 			h.alert("of-"+name, name, event.AlertFiring, time.Now())
 		}
-		time.Sleep(20 * time.Second)
+		time.Sleep(7 * time.Minute)
 		for name := range all {
 			h.verdict("of-"+name, event.VerdictOK, time.Now())
 			h.alert("of-"+name, name, event.AlertResolved, begin)

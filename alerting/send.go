@@ -95,7 +95,7 @@ func (r *Room) send(ctx context.Context, p *partition, page *event.Page) {
 	done := make(chan Outcome, 1)
 	go func() {
 		if err := p.own.Held(attempt); err != nil {
-			done <- Outcome{Page: page.ID, Err: fmt.Errorf("make sure that the page is ours to send: %w", err)}
+			done <- Outcome{Page: page.ID, Err: fmt.Errorf("make sure that the page is ours to send: %w", err), Unsent: true}
 			return
 		}
 		response, err := notifySafely(attempt, receiver, page)

@@ -37,7 +37,7 @@ const (
 type Page struct {
 	// ID is computed from incident, receiver, kind and sequence: see PageID.
 	ID string `json:"id"`
-	// Incident is the id of the incident it tells of.
+	// Incident is the id of the incident it tells of; of a summary the summary's.
 	Incident string `json:"incident"`
 	// Domain is the incident's.
 	Domain string `json:"domain"`
@@ -69,6 +69,9 @@ type Page struct {
 	Response string `json:"response,omitempty"`
 	// NextTry is when the next attempt is due; only while retrying.
 	NextTry time.Time `json:"next_try,omitzero"`
+	// Summary is the id of the summary that stands for it, when it was held because there were too many; a summary, and
+	// the page that says that everything in it is over, have it as well.
+	Summary string `json:"summary,omitempty"`
 	// PossibleDuplicate: an attempt was under way when a process died and the provider folds nothing.
 	PossibleDuplicate bool `json:"possible_duplicate,omitempty"`
 	// Created is when it was decided.

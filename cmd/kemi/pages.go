@@ -21,7 +21,7 @@ const pageStages = "intent, retrying, sent, failed, held"
 
 // pageFlags are the filters of lists of pages.
 type pageFlags struct {
-	stage, team, target, incident, person, receiver, since string
+	stage, team, target, incident, person, receiver, summary, since string
 }
 
 func (f *pageFlags) flags(cmd *cobra.Command) {
@@ -30,6 +30,7 @@ func (f *pageFlags) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.target, "target", "", "only those of incidents with this cause")
 	cmd.Flags().StringVar(&f.incident, "incident", "", "only those of this incident; the start of its id is enough")
 	cmd.Flags().StringVar(&f.person, "person", "", "only those to this person")
+	cmd.Flags().StringVar(&f.summary, "summary", "", "only this summary and the pages that it stands for; the start of its id is enough")
 	cmd.Flags().StringVar(&f.receiver, "receiver", "", "only those by this receiver")
 	_ = cmd.RegisterFlagCompletionFunc("stage", cobra.FixedCompletions(strings.Split(pageStages, ", "), cobra.ShellCompDirectiveNoFileComp)) // Fails only for flags that are not there.
 }
@@ -38,7 +39,7 @@ func (f *pageFlags) query() (url.Values, error) {
 	if f.stage != "" && !slices.Contains(strings.Split(pageStages, ", "), f.stage) {
 		return nil, usageError{fmt.Errorf("--stage %s: there is %s", f.stage, pageStages)}
 	}
-	return queryOf("stage", f.stage, "team", f.team, "target", f.target, "incident", f.incident, "person", f.person, "receiver", f.receiver), nil
+	return queryOf("stage", f.stage, "team", f.team, "target", f.target, "incident", f.incident, "person", f.person, "receiver", f.receiver, "summary", f.summary), nil
 }
 
 func newPages() *cobra.Command {
@@ -189,7 +190,7 @@ func (c *client) ledger(cmd *cobra.Command, q url.Values, handle func(api.Entry,
 
 // sayMuted tells of the incidents for which nobody is called now: pages that there are not.
 func (c *client) sayMuted(cmd *cobra.Command, f *pageFlags) error {
-	if f.stage != "" || f.person != "" || f.receiver != "" {
+	if f.stage != "" || f.person != "" || f.receiver != "" || f.summary != "" {
 		return nil
 	}
 	var all []*event.Incident

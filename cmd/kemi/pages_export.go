@@ -76,7 +76,7 @@ have everything, with the incident as it was when the page was decided.
 // exportHeader names the columns. Columns are only ever added, at the end.
 var exportHeader = []string{
 	"page", "created", "at", "stage", "kind", "urgency", "step", "team", "receiver", "person", "incident", "cause", "severity", "title",
-	"attempts", "answer", "why", "explanation", "next_try", "possible_duplicate", "dedup_key",
+	"attempts", "answer", "why", "explanation", "next_try", "possible_duplicate", "dedup_key", "summary",
 }
 
 func exportRow(e api.Entry) []string {
@@ -90,7 +90,7 @@ func exportRow(e api.Entry) []string {
 	}
 	row := []string{
 		e.ID, utc(e.Created), utc(e.Updated), string(e.Stage), string(e.Kind), string(e.Urgency), step, e.Team, e.Receiver, e.Person, e.Incident, cause, severity,
-		e.Title, strconv.Itoa(e.Attempts), e.Response, e.Reason.Code, e.Reason.Text, utc(e.NextTry), strconv.FormatBool(e.PossibleDuplicate), e.DedupKey,
+		e.Title, strconv.Itoa(e.Attempts), e.Response, e.Reason.Code, e.Reason.Text, utc(e.NextTry), strconv.FormatBool(e.PossibleDuplicate), e.DedupKey, e.Summary,
 	}
 	for i := range row {
 		row[i] = noFormula(row[i])

@@ -98,7 +98,15 @@ func (c *client) pageStages(cmd *cobra.Command, id string) ([]api.Entry, error) 
 
 func printPage(w io.Writer, p *event.Page, stages []api.Entry) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s  %s of incident %s\n", p.ID, p.Kind, p.Incident)
+	switch about := "incident " + p.Incident; {
+	case p.Summary != "" && p.Summary == p.Incident:
+		fmt.Fprintf(&b, "%s  %s of several incidents: kemi pages list --summary %s\n", p.ID, p.Kind, p.Summary)
+	case p.Summary != "":
+		about += ", in the summary " + p.Summary
+		fallthrough
+	default:
+		fmt.Fprintf(&b, "%s  %s of %s\n", p.ID, p.Kind, about)
+	}
 	to := p.Receiver
 	if p.Person != "" {
 		to = p.Person + " by " + p.Receiver

@@ -44,6 +44,9 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 		if incident.Kind != event.IncidentDown {
 			first.Name = "Incident"
 		}
+		if p.Summary != "" && p.Summary == p.Incident { // Of several.
+			first.Name = "Incidents"
+		}
 		listed = slices.Insert(listed, 0, first)
 	}
 	listed = listed[:min(len(listed), maxAlerts)]
@@ -51,6 +54,7 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 	if at := incident.ResolvedAt; !at.IsZero() && at.Before(ended) {
 		ended = at
 	}
+	over := p.Kind == event.PageResolved || p.Kind == event.PageSummary && p.Reason.Code == "over" // Everything in it.
 	alerts := make([]*alert.Alert, 0, len(listed))
 	firing, size := false, 0
 	for n, a := range listed {
@@ -66,14 +70,14 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 				size += len(name) + len(value)
 			}
 		}
-		if p.Kind == event.PageResolved || a.State == event.AlertResolved {
+		if over || a.State == event.AlertResolved {
 			out.EndsAt = ended
 		} else {
 			firing = true
 		}
 		alerts = append(alerts, out)
 	}
-	if p.Kind != event.PageResolved && !firing {
+	if !over && !firing {
 		alerts[0].EndsAt = time.Time{}
 	}
 	return alerts

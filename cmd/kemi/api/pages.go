@@ -16,7 +16,7 @@ import (
 )
 
 // pageFilters are what lists of pages are narrowed by. state is another word for stage.
-const pageFilters = "state stage team target incident person receiver since"
+const pageFilters = "state stage team target incident person receiver summary since"
 
 // Entry is a line of the ledger as it was stored: a page at one stage.
 type Entry struct {
@@ -45,7 +45,7 @@ func parsePages(q url.Values, now time.Time) (view.PageFilter, error) {
 	}
 	return view.PageFilter{
 		Stage: stage, Team: q.Get("team"), Target: q.Get("target"), Receiver: q.Get("receiver"), Person: q.Get("person"),
-		Page: q.Get("page"), Incident: q.Get("incident"), Since: since,
+		Page: q.Get("page"), Incident: q.Get("incident"), Summary: q.Get("summary"), Since: since,
 	}, nil
 }
 

@@ -13,8 +13,8 @@ type PageFilter struct {
 	Stage, Team, Target string
 	// Receiver and Person are whole words too.
 	Receiver, Person string
-	// Page and Incident are ids, or the start of one.
-	Page, Incident string
+	// Page, Incident and Summary are ids, or the start of one.
+	Page, Incident, Summary string
 	// Since leaves out pages that nothing happened to since then.
 	Since time.Time
 }
@@ -22,7 +22,7 @@ type PageFilter struct {
 // Match reports whether a page is meant.
 func (f PageFilter) Match(p *event.Page) bool {
 	return match(f.Stage, string(p.Stage)) && match(f.Team, p.Team) && match(f.Receiver, p.Receiver) && match(f.Person, p.Person) &&
-		strings.HasPrefix(p.ID, f.Page) && strings.HasPrefix(p.Incident, f.Incident) && !p.Updated.Before(f.Since) &&
+		strings.HasPrefix(p.ID, f.Page) && strings.HasPrefix(p.Incident, f.Incident) && strings.HasPrefix(p.Summary, f.Summary) && !p.Updated.Before(f.Since) &&
 		(f.Target == "" || p.Snapshot != nil && match(f.Target, p.Snapshot.Cause))
 }
 

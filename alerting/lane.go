@@ -1,0 +1,115 @@
+package alerting
+
+import (
+	"cmp"
+	"container/heap"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// entry is a page that is not settled; the event it points to is replaced, never changed.
+type entry struct {
+	page    *event.Page
+	lane    *lane
+	sending bool
+	// tried says that it may have arrived: an attempt was made of which it is not known what came, or by a process that
+	// is no more.
+	tried bool
+	gone  bool // It is settled.
+}
+
+// lane is the pages of one incident to one of whom is told, which must not overtake each other.
+type lane struct {
+	key     string
+	queue   *queue
+	entries []*entry // Those that are not settled, in their order.
+	at      int      // Where it is in the queue; -1 when it is not.
+	reached bool     // Something of it arrived, or may have.
+	held    bool     // Something of it was held.
+	over    bool     // Its resolved page was decided.
+	piles   []*pile  // The summaries that its held pages are in.
+	touched time.Time
+}
+
+// laneOf names where pages must not overtake each other.
+func laneOf(p *event.Page) string { return p.Incident + "\x00" + whoOf(p) }
+
+// queue is what waits for one receiver: the lanes whose first page is not under way, the one that is due first before the
+// others. It is a heap.
+type queue struct {
+	receiver string
+	lanes    []*lane
+	sending  int
+}
+
+func (q *queue) Len() int { return len(q.lanes) }
+
+func (q *queue) Less(i, j int) bool {
+	return dueBefore(q.lanes[i].entries[0].page, q.lanes[j].entries[0].page) < 0
+}
+
+func (q *queue) Swap(i, j int) {
+	q.lanes[i], q.lanes[j] = q.lanes[j], q.lanes[i]
+	q.lanes[i].at, q.lanes[j].at = i, j
+}
+
+// Push implements heap.Interface.
+func (q *queue) Push(x any) {
+	l, _ := x.(*lane)
+	l.at = len(q.lanes)
+	q.lanes = append(q.lanes, l)
+}
+
+// Pop implements heap.Interface.
+func (q *queue) Pop() any {
+	last := len(q.lanes) - 1
+	l := q.lanes[last]
+	q.lanes[last], l.at = nil, -1
+	q.lanes = q.lanes[:last]
+	return l
+}
+
+func dueBefore(a, b *event.Page) int {
+	return cmp.Or(a.NextTry.Compare(b.NextTry), inOrder(a, b))
+}
+
+// settleIn puts a lane to where it belongs in its queue, or takes it out when nothing of it can be sent now.
+func (l *lane) settleIn() {
+	switch waits := len(l.entries) > 0 && !l.entries[0].sending; {
+	case waits && l.at < 0:
+		heap.Push(l.queue, l)
+	case waits:
+		heap.Fix(l.queue, l.at)
+	case l.at >= 0:
+		heap.Remove(l.queue, l.at)
+	}
+}
+
+// alarm is when something has to be done about a page that is not settled, though nothing came of it.
+type alarm struct {
+	at    time.Time
+	entry *entry
+}
+
+// alarms is a heap, the next one first.
+type alarms []alarm
+
+func (a alarms) Len() int           { return len(a) }
+func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
+func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+
+// Push implements heap.Interface.
+func (a *alarms) Push(x any) {
+	one, _ := x.(alarm)
+	*a = append(*a, one)
+}
+
+// Pop implements heap.Interface.
+func (a *alarms) Pop() any {
+	last := len(*a) - 1
+	one := (*a)[last]
+	(*a)[last] = alarm{}
+	*a = (*a)[:last]
+	return one
+}
