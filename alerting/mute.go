@@ -40,7 +40,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		return inc.muted
 	}
 	route := d.ways.Route(inc.labels(), d.teamOf(inc))
-	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Mute: route.Mute, Active: route.Active, Sources: d.inhibitor}
+	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Ways: route.Ways, Sources: d.inhibitor}
 	inc.mutedBy, inc.restless = d.hushed, false
 	inc.mutedUntil = d.hush.Next(now)
 	if inc.mutedUntil.IsZero() {

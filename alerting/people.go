@@ -107,10 +107,8 @@ func (p *people) team(name string) *Team {
 func (p *people) Route(labels event.Labels, team string) Route {
 	var r Route
 	ways := p.tree.Match(labelsWith(labels, team))
-	if !slices.ContainsFunc(ways, func(m route.Match) bool { return len(m.Mute)+len(m.Active) == 0 }) {
-		r.Mute, r.Active = ways[0].Mute, ways[0].Active // A way that is never mute keeps the others from being.
-	}
 	for _, m := range ways {
+		r.Ways = append(r.Ways, hush.Way{Route: m.Where(), Mute: m.Mute, Active: m.Active})
 		switch {
 		case m.Receiver != "":
 			if !slices.Contains(r.Receivers, m.Receiver) {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"time"
 
+	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -28,8 +29,8 @@ type Route struct {
 	Team string
 	// Channel is where the team reads what is not worth a call.
 	Channel []string
-	// Mute and Active name time intervals: nobody is told within one of Mute or outside of all of Active.
-	Mute, Active []string
+	// Ways are those of the route with the times at which they are mute.
+	Ways []hush.Way
 }
 
 // Step is one step of an escalation.

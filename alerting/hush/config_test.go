@@ -93,7 +93,7 @@ time_intervals:
 		"2026-01-29 21:30": true, "2026-01-29 20:30": false, "2026-01-28 21:30": false, "2026-02-28 21:30": false, "2026-04-01 20:30": true,
 		"2027-01-29 21:30": false, "2029-03-31 20:00": true, "2029-03-31 22:00": false, // The last of March is the 31st, though an hour of the month is left out.
 	} {
-		if got := s.Why(Subject{Mute: []string{"month"}}, utc(now)) != nil; got != want {
+		if got := s.Why(Subject{Ways: []Way{{Mute: []string{"month"}}}}, utc(now)) != nil; got != want {
 			t.Errorf("%s: %v, want %v", now, got, want)
 		}
 	}
@@ -156,6 +156,6 @@ func FuzzConfiguration(f *testing.F) {
 		if next := s.Next(noon()); !next.IsZero() && !next.After(noon()) {
 			t.Fatalf("next of %s is %s", noon(), next)
 		}
-		s.Why(Subject{Labels: labelsOf("a", "b"), Mute: s.Intervals(), Sources: s.Inhibitor()}, noon())
+		s.Why(Subject{Labels: labelsOf("a", "b"), Ways: []Way{{Mute: s.Intervals()}}, Sources: s.Inhibitor()}, noon())
 	})
 }

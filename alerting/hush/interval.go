@@ -1,6 +1,7 @@
 package hush
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -83,21 +84,41 @@ func boundary(t time.Time, zone *time.Location, ranges []timeinterval.TimeRange)
 	return first.UTC()
 }
 
-// muted lists the reasons that time itself gives. Names that are not configured say nothing: whoever reads routes
-// compares them with Intervals.
-func (s *Set) muted(of Subject, now time.Time) []found {
+// muted lists the reasons that time itself gives: none unless every way is mute. Names that are not configured say
+// nothing: whoever reads routes compares them with Intervals.
+func (s *Set) muted(ways []Way, now time.Time) []found {
 	var out []found
-	for _, name := range of.Mute {
+	for _, w := range ways {
+		why := s.mutedWay(w, now)
+		if len(why) == 0 {
+			return nil
+		}
+		for _, f := range why {
+			if !slices.ContainsFunc(out, func(g found) bool { return g.Text == f.Text }) {
+				out = append(out, f)
+			}
+		}
+	}
+	return out
+}
+
+func (s *Set) mutedWay(w Way, now time.Time) []found {
+	route := "its route"
+	if w.Route != "" {
+		route = oneLine(w.Route)
+	}
+	var out []found
+	for _, name := range w.Mute {
 		if v := s.intervals[name]; v != nil {
 			if in := v.at(now); in.on {
-				out = append(out, mute("its route is mute in "+name+" until "+stamp(in.to), name))
+				out = append(out, mute(route+" is mute in "+name+" until "+stamp(in.to), name))
 			}
 		}
 	}
 	var outside []string
 	var until time.Time
 	text := ""
-	for _, name := range of.Active {
+	for _, name := range w.Active {
 		v := s.intervals[name]
 		if v == nil {
 			continue
@@ -113,7 +134,7 @@ func (s *Set) muted(of Subject, now time.Time) []found {
 		until = earlier(until, in.to)
 	}
 	if len(outside) > 0 {
-		f := mute("its route speaks only in "+text+", not before "+stamp(until), outside[0])
+		f := mute(route+" speaks only in "+text+", not before "+stamp(until), outside[0])
 		f.Causes = outside
 		out = append(out, f)
 	}

@@ -39,7 +39,7 @@ func drawSet(t *rapid.T) (s *Set, from, to time.Time) {
 func TestNoAnswerChangesBeforeTheInstantThatNextNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, from, to := drawSet(t)
-		of := Subject{Labels: labelsOf("a", "b"), Mute: []string{"n"}, Active: []string{"n"}}
+		of := Subject{Labels: labelsOf("a", "b"), Ways: []Way{{Mute: []string{"n"}, Active: []string{"n"}}}}
 		next, until := s.Next(from), s.Until(of, from)
 		before := s.Why(of, from)
 		wakes := 0
@@ -125,10 +125,10 @@ func TestWhatNeverChangesIsLookedAtAgainInAMonth(t *testing.T) {
 	if next.Before(noon().Add(lookahead)) || next.After(noon().Add(lookahead+48*time.Hour)) {
 		t.Errorf("next is %s", next)
 	}
-	if got := ids(s.Why(Subject{Mute: s.Intervals()}, noon())); got != "always" {
+	if got := ids(s.Why(Subject{Ways: []Way{{Mute: s.Intervals()}}}, noon())); got != "always" {
 		t.Errorf("mute in %q", got)
 	}
-	if got := ids(s.Why(Subject{Mute: s.Intervals()}, utc("2030-06-01 00:00"))); got != "always once" {
+	if got := ids(s.Why(Subject{Ways: []Way{{Mute: s.Intervals()}}}, utc("2030-06-01 00:00"))); got != "always once" {
 		t.Errorf("mute in %q", got)
 	}
 }
@@ -136,7 +136,7 @@ func TestWhatNeverChangesIsLookedAtAgainInAMonth(t *testing.T) {
 func TestQuestionsAboutThePastAreAnsweredLikeThoseAboutNow(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s, from, to := drawSet(t)
-		of := Subject{Labels: labelsOf("a", "b"), Mute: []string{"n"}}
+		of := Subject{Labels: labelsOf("a", "b"), Ways: []Way{{Mute: []string{"n"}}}}
 		span := int(to.Sub(from) / time.Minute)
 		for range 50 {
 			now := from.Add(time.Duration(rapid.IntRange(0, span).Draw(t, "minute")) * time.Minute)

@@ -31,10 +31,19 @@ type Subject struct {
 	// Find looks up a target by its id, nil when there is none. With it the walk goes up to whatever the target needs;
 	// nil asks for the target alone.
 	Find func(id string) *event.Target
-	// Mute and Active name the time intervals of the alert's route: in those it is mute, outside of these it is, too.
-	Mute, Active []string
+	// Ways are those by which the alert is told. Time holds it back while all of them are mute: one that is not keeps the
+	// others from being.
+	Ways []Way
 	// Sources are the alerts that fire now; nil leaves inhibition out.
 	Sources *Inhibitor
+}
+
+// Way is one by which an alert is told.
+type Way struct {
+	// Route says for people where the way stands; it may be empty.
+	Route string
+	// Mute and Active name time intervals: in those the way is mute, outside of all of these it is, too.
+	Mute, Active []string
 }
 
 // found is a reason with what orders it.
@@ -57,7 +66,7 @@ func (s *Set) Why(of Subject, now time.Time) []event.Reason {
 		}
 	}, func(e *entry) bool { return e.at(now).on })
 	all = append(all, of.Sources.inhibitors(of.Labels)...)
-	all = append(all, s.muted(of, now)...)
+	all = append(all, s.muted(of.Ways, now)...)
 	if len(all) == 0 {
 		return nil
 	}
@@ -78,9 +87,11 @@ func (s *Set) Until(of Subject, now time.Time) time.Time {
 			first = earlier(first, h.entry.at(now).to)
 		}
 	}, nil)
-	for _, name := range slices.Concat(of.Mute, of.Active) {
-		if v := s.intervals[name]; v != nil {
-			first = earlier(first, v.at(now).to)
+	for _, w := range of.Ways {
+		for _, name := range slices.Concat(w.Mute, w.Active) {
+			if v := s.intervals[name]; v != nil {
+				first = earlier(first, v.at(now).to)
+			}
 		}
 	}
 	return first

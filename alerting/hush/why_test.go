@@ -67,7 +67,7 @@ maintenance: [{name: upgrade, matchers: ['target="vm-1"'], starts: 2026-01-05 11
 		all["srv-1"].Lifecycle, all["srv-1"].Source = event.Maintenance, "file:targets.yaml:9"
 	})
 	of := about(find, "vm-1", "alertname", "Slow", "severity", "warning")
-	of.Mute, of.Sources = []string{"nights"}, s.Inhibitor()
+	of.Ways, of.Sources = []Way{{Route: `route > 1 {team="db"}`, Mute: []string{"nights"}}}, s.Inhibitor()
 	of.Sources.Set("down-1", labelsOf("alertname", "HostDown", "target", "vm-1"))
 	want := []event.Reason{
 		{Code: CodeMaintenance, Text: "maintenance upgrade by sun until 2026-01-05 13:00:00 UTC: kernel", Causes: []string{"config:upgrade"}},
@@ -75,7 +75,7 @@ maintenance: [{name: upgrade, matchers: ['target="vm-1"'], starts: 2026-01-05 11
 		{Code: CodeSilenced, Text: "silence a by jo until 2026-01-05 13:00:00 UTC: new switch", Causes: []string{"a"}},
 		{Code: CodeSilenced, Text: "silence z by jo until 2026-01-05 13:00:00 UTC: new switch", Causes: []string{"z"}},
 		{Code: CodeInhibited, Text: "inhibition rule down: HostDown on vm-1 fires", Causes: []string{"down-1"}},
-		{Code: CodeMuted, Text: "its route is mute in nights until 2026-01-06 00:00:00 UTC", Causes: []string{"nights"}},
+		{Code: CodeMuted, Text: "route > 1 {team=\"db\"} is mute in nights until 2026-01-06 00:00:00 UTC", Causes: []string{"nights"}},
 	}
 	if diff := cmp.Diff(want, s.Why(of, noon())); diff != "" {
 		t.Error(diff)
@@ -179,7 +179,7 @@ mute_time_intervals:
 		{"2026-01-03 03:00", []string{"unheard-of"}, []string{"unheard-of"}, ""},
 	} {
 		var texts []string
-		for _, r := range s.Why(Subject{Mute: c.mute, Active: c.active}, utc(c.now)) {
+		for _, r := range s.Why(Subject{Ways: []Way{{Mute: c.mute, Active: c.active}}}, utc(c.now)) {
 			texts = append(texts, r.Text)
 		}
 		if got := strings.Join(texts, "; "); got != c.want {
@@ -227,7 +227,7 @@ func TestManyMayAskAtTheSameTime(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := about(world(nil), "vm-1", "alertname", "A")
-	of.Mute = []string{"n"}
+	of.Ways = []Way{{Mute: []string{"n"}}}
 	var all sync.WaitGroup
 	for i := range 4 {
 		all.Go(func() {

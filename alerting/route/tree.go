@@ -73,6 +73,14 @@ type Match struct {
 	Reason event.Reason
 }
 
+// Where says for people which routes matched, and where the last of them stands.
+func (m *Match) Where() string {
+	if m.At.Line == 0 {
+		return m.Path
+	}
+	return m.Path + " (" + m.At.File + ":" + strconv.Itoa(m.At.Line) + ")"
+}
+
 // Tree is a route tree. A nil Tree sends everything to its owner.
 type Tree struct{ root *node }
 
@@ -162,11 +170,7 @@ func (m Match) to(receiver string) Match {
 	if team, ok := strings.CutPrefix(receiver, TeamPrefix); ok {
 		m.Receiver, m.Team = "", team
 	}
-	text := m.Path
-	if m.At.Line > 0 {
-		text += " (" + m.At.File + ":" + strconv.Itoa(m.At.Line) + ")"
-	}
-	m.Reason = event.Reason{Code: ReasonRouted, Text: text}
+	m.Reason = event.Reason{Code: ReasonRouted, Text: m.Where()}
 	return m
 }
 

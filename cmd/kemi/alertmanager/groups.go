@@ -32,24 +32,24 @@ func (a *api) grouped(f *filter, now time.Time) []alertGroup {
 	groups := map[key]*alertGroup{}
 	for _, s := range a.selected(f, now) {
 		s.ways = a.waysOf(s.alert)
-		for _, way := range s.ways {
-			if !f.takes(way.receiver) {
+		for _, w := range s.ways {
+			if !f.takes(w.receiver) {
 				continue
 			}
-			if !f.muted && a.muted(&way, now) {
+			if !f.muted && a.muted(&w, now) {
 				continue
 			}
-			st := a.judge(&s, way.Mute, way.Active, now)
+			st := a.judge(&s, []way{w}, now)
 			if !f.wants(st) {
 				continue
 			}
-			labels := way.GroupLabels(s.alert.Labels)
+			labels := w.GroupLabels(s.alert.Labels)
 			if a.tree == nil {
-				labels = event.LabelsOf(map[string]string{route.TeamLabel: way.Team})
+				labels = event.LabelsOf(map[string]string{route.TeamLabel: w.Team})
 			}
-			k := key{way.receiver, way.Key + ":" + labels.String()}
+			k := key{w.receiver, w.Key + ":" + labels.String()}
 			if groups[k] == nil {
-				groups[k] = &alertGroup{Alerts: []gettableAlert{}, Labels: labels.Map(), Receiver: receiver{way.receiver}, RouteLabels: labelSet{}}
+				groups[k] = &alertGroup{Alerts: []gettableAlert{}, Labels: labels.Map(), Receiver: receiver{w.receiver}, RouteLabels: labelSet{}}
 			}
 			groups[k].Alerts = append(groups[k].Alerts, word(&s, st, now.Add(a.Limits.ResolveTimeout)))
 		}
@@ -69,5 +69,5 @@ func (a *api) grouped(f *filter, now time.Time) []alertGroup {
 
 // muted reports whether a way is mute at that time for whatever takes it.
 func (a *api) muted(w *way, now time.Time) bool {
-	return slices.ContainsFunc(a.held.set.Why(hush.Subject{Mute: w.Mute, Active: w.Active}, now), func(r event.Reason) bool { return r.Code == hush.CodeMuted })
+	return slices.ContainsFunc(a.held.set.Why(hush.Subject{Ways: []hush.Way{w.times()}}, now), func(r event.Reason) bool { return r.Code == hush.CodeMuted })
 }

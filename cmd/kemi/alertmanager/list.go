@@ -119,14 +119,21 @@ func (a *api) waysOf(e *event.Alert) []way {
 	return all
 }
 
-// judge says what holds an alert's pages back on a way with these times.
-func (a *api) judge(s *shown, mute, active []string, now time.Time) alertStatus {
+// times are those at which a way is mute.
+func (w *way) times() hush.Way { return hush.Way{Route: w.Where(), Mute: w.Mute, Active: w.Active} }
+
+// judge says what holds an alert's pages back on these ways, as alerting judges it.
+func (a *api) judge(s *shown, ways []way, now time.Time) alertStatus {
 	st := alertStatus{State: stateActive, InhibitedBy: []string{}, MutedBy: []string{}, SilencedBy: []string{}}
 	find := func(id string) (t *event.Target) {
 		a.Model.Read(func(m *view.State) { t = m.Known(id) })
 		return t
 	}
-	why := a.held.set.Why(hush.Subject{Labels: s.alert.Labels, Target: s.target, Find: find, Mute: mute, Active: active, Sources: a.held.inhibitor}, now)
+	subject := hush.Subject{Labels: s.alert.Labels, Target: s.target, Find: find, Sources: a.held.inhibitor}
+	for i := range ways {
+		subject.Ways = append(subject.Ways, ways[i].times())
+	}
+	why := a.held.set.Why(subject, now)
 	for _, r := range why {
 		st.State = stateSuppressed
 		by := ""
@@ -209,11 +216,7 @@ func (a *api) listed(f *filter, now time.Time) []gettableAlert {
 		if !slices.ContainsFunc(s.ways, func(w way) bool { return f.takes(w.receiver) }) {
 			continue
 		}
-		var mute, active []string
-		if len(s.ways) == 1 {
-			mute, active = s.ways[0].Mute, s.ways[0].Active
-		}
-		if st := a.judge(&s, mute, active, now); f.wants(st) {
+		if st := a.judge(&s, s.ways, now); f.wants(st) {
 			all = append(all, word(&s, st, now.Add(a.Limits.ResolveTimeout)))
 		}
 	}
