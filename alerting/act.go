@@ -79,7 +79,7 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	if c.At.Before(now) {
 		ended = c.At
 	}
-	r.State, r.ResolvedAt, r.Next, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, ended, nil, nil, time.Time{}, nil
+	r.State, r.ResolvedAt, r.Next, r.Repeats, r.Ack, r.SnoozedUntil, r.Muted = event.IncidentResolved, ended, nil, nil, nil, time.Time{}, nil
 	r.Reason = event.Reason{Code: ReasonByHand, Text: cut(c.Comment, maxText), Causes: nonEmpty(c.By)}
 	inc.byHand = true
 	d.refuse(inc)

@@ -117,7 +117,7 @@ func New(o Options) (*Room, conf.Problems) {
 	}
 	r.gates = NewGates(r.policy)
 	r.gates.says, r.gates.limits = r.breaks, limits
-	r.people, more = newPeople(o, slices.Sorted(maps.Keys(r.receivers)))
+	r.people, more = newPeople(o, slices.Sorted(maps.Keys(r.receivers)), r.policy.GroupWait)
 	problems = append(problems, more...)
 	if len(problems) > 0 {
 		return nil, problems

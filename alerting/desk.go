@@ -309,6 +309,7 @@ func (d *Desk) Step(now time.Time) Output {
 			d.merge(inc, other, now)
 			continue
 		}
+		inc.pageAt = inc.pageAt.Add(d.groupWait(inc) - d.policy.GroupWait)
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
 		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) && !d.held(inc, now) && !d.gather(inc, now) {
 			d.tell(inc, now)

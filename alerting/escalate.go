@@ -60,8 +60,8 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 		if len(r.Muted) > 0 {
 			inc.paused = true
 		}
-		if r.Next != nil {
-			r.Next = nil
+		if r.Next != nil || r.Repeats != nil {
+			r.Next, r.Repeats = nil, nil
 			inc.say(d)
 		}
 		if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
@@ -81,6 +81,7 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 	if r.Next != nil && !now.Before(r.Next.At) {
 		d.step(inc, ReasonEscalated, now)
 	}
+	d.repeat(inc, now)
 	if !inc.updateAt.IsZero() && !now.Before(inc.updateAt) {
 		d.retell(inc, now)
 	}
@@ -141,6 +142,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		r.Step = step
 		d.plan(inc, route.Team, now)
 	}
+	d.planRepeats(inc, now)
 	d.call(inc, who, 0, "", now)
 }
 
@@ -262,5 +264,6 @@ func (d *Desk) again(inc *incident, code string, now time.Time) {
 			d.plan(inc, route.Team, now)
 		}
 	}
+	d.planRepeats(inc, now)
 	d.call(inc, who, r.Round*steps, code, now)
 }

@@ -262,7 +262,7 @@ func (d *Desk) opened(inc *incident, code string, causes []string, now time.Time
 	if inc.rec.Reason.Code != ReasonSpoke {
 		inc.rec.Reason = event.Reason{Code: code, Causes: causes}
 	}
-	inc.pageAt = now.Add(d.policy.GroupWait)
+	inc.pageAt = now.Add(d.groupWait(inc))
 	inc.say(d)
 	d.countFire(inc, now)
 }
@@ -297,7 +297,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 	d.decided(inc)
 	d.release(inc)
 	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
-	inc.rec.Next, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, time.Time{}
+	inc.rec.Next, inc.rec.Repeats, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, nil, time.Time{}
 	inc.rec.Reason = event.Reason{Code: code, Causes: inc.rec.Reason.Causes}
 	if !inc.published && len(inc.told) == 0 {
 		return // Nobody ever heard of it.

@@ -25,8 +25,8 @@ type people struct {
 	intervals *hush.Set // Only asked for its intervals, which never change.
 }
 
-// newPeople reads who there is and says everything that is wrong with it.
-func newPeople(o Options, receivers []string) (*people, conf.Problems) {
+// newPeople reads who there is and says everything that is wrong with it; wait is the first page's where no route says.
+func newPeople(o Options, receivers []string, wait time.Duration) (*people, conf.Problems) {
 	p := &people{receivers: map[string]bool{logReceiver: true}, teams: map[string]*Team{}}
 	for _, name := range receivers {
 		p.receivers[name] = true
@@ -84,7 +84,7 @@ func newPeople(o Options, receivers []string) (*people, conf.Problems) {
 			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
 	}
 	known := route.Known{Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: intervals}
-	p.tree, more = route.New(o.Route, known, route.AlertmanagerWaits())
+	p.tree, more = route.New(o.Route, known, route.Waits{GroupWait: wait})
 	problems = append(problems, more...)
 	if p.teams[DefaultTeam] == nil {
 		// Somebody must hear of it, if only the log.
@@ -108,12 +108,16 @@ func (p *people) Route(labels event.Labels, team string) Route {
 	var r Route
 	ways := p.tree.Match(labelsWith(labels, team))
 	for _, m := range ways {
+		if wait := m.GroupWait; p.tree != nil && (r.GroupWait == nil || wait < *r.GroupWait) {
+			r.GroupWait = &wait
+		}
 		r.Ways = append(r.Ways, hush.Way{Route: m.Where(), Mute: m.Mute, Active: m.Active})
 		switch {
 		case m.Receiver != "":
 			if !slices.Contains(r.Receivers, m.Receiver) {
 				r.Receivers = append(r.Receivers, m.Receiver)
 			}
+			r.repeat(m.Receiver, m.RepeatInterval)
 		case r.Team == "":
 			r.Team = m.Team
 		}
@@ -122,6 +126,18 @@ func (p *people) Route(labels event.Labels, team string) Route {
 		r.Channel = []string{t.Receiver}
 	}
 	return r
+}
+
+// repeat notes that a receiver is told again; when routes do not agree how often, as often as one says. Zero is never.
+func (r *Route) repeat(receiver string, every time.Duration) {
+	i := slices.IndexFunc(r.Repeats, func(again Repeat) bool { return again.Receiver == receiver })
+	switch {
+	case every == 0:
+	case i < 0:
+		r.Repeats = append(r.Repeats, Repeat{receiver, every})
+	default:
+		r.Repeats[i].Every = min(r.Repeats[i].Every, every)
+	}
 }
 
 // labelsWith are labels with the team that owns what they are of, which is the target's whatever its rule says.

@@ -99,10 +99,18 @@ func (s *stage) known(id string) *event.Target {
 }
 
 // hooks has one receiver for each team, and escalates for the team oncall: jo, jo again after 5 m, sun after 10 m; of the
-// team gap nobody is primary.
+// team gap nobody is primary. The team rooms has a route of its own to two receivers, the first page after 30 s and again
+// after 20 m and after 1 h; what is of both goes to the one and to oncall.
 type hooks struct{}
 
 func (hooks) Route(_ event.Labels, team string) Route {
+	wait := 30 * time.Second
+	switch team {
+	case "rooms":
+		return Route{Receivers: []string{"chat", "audit"}, GroupWait: &wait, Repeats: []Repeat{{"chat", 20 * time.Minute}, {"audit", time.Hour}}}
+	case "both":
+		return Route{Receivers: []string{"chat"}, Team: "oncall", Repeats: []Repeat{{"chat", 4 * time.Minute}}}
+	}
 	return Route{Team: team, Channel: []string{team + "-hook"}}
 }
 
@@ -389,6 +397,9 @@ func (s *stage) take(out Output) {
 		if i.Next != nil {
 			line += ", at " + i.Next.At.Sub(s.begin).String() + " " + i.Next.Text
 		}
+		for _, n := range i.Repeats {
+			line += ", at " + n.At.Sub(s.begin).String() + " " + n.Text
+		}
 		if i.Ack != nil {
 			line += ", acknowledged by " + i.Ack.By
 		}
@@ -440,7 +451,8 @@ func (s *stage) told() []string {
 func (s *stage) calledAgain(id string) bool {
 	i := s.incidents[id]
 	assigned := slices.ContainsFunc(i.Acts, func(a event.Act) bool { return a.Kind == event.Assign })
-	return i.Round > 0 || i.Step > 1 || assigned
+	repeated := slices.ContainsFunc(s.pages, func(p *event.Page) bool { return p.Incident == id && p.Reason.Code == ReasonRepeated })
+	return i.Round > 0 || i.Step > 1 || assigned || repeated
 }
 
 // promises checks what holds in every story.

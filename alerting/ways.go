@@ -29,6 +29,10 @@ type Route struct {
 	Team string
 	// Channel is where the team reads what is not worth a call.
 	Channel []string
+	// GroupWait is how long the first page waits, the shortest of the routes; nil when they do not say.
+	GroupWait *time.Duration
+	// Repeats are those of Receivers that are told again.
+	Repeats []Repeat
 	// Ways are those of the route with the times at which they are mute.
 	Ways []hush.Way
 }

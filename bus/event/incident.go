@@ -86,6 +86,8 @@ type Incident struct {
 	Round int `json:"round,omitempty"`
 	// Next is what happens when nobody does anything.
 	Next *NextStep `json:"next,omitempty"`
+	// Repeats are when receivers that a route names are told again, if nobody does anything.
+	Repeats []NextStep `json:"repeats,omitempty"`
 	// Acts are what people did about it, the last of them, oldest first.
 	Acts []Act `json:"acts,omitempty"`
 	// Changes are what changed lately on the cause, newest first.
@@ -106,6 +108,17 @@ const (
 	// UrgencyLog tells nobody: it can be looked up.
 	UrgencyLog Urgency = "log"
 )
+
+// Coming is what happens first when nobody does anything; nil is nothing.
+func (i *Incident) Coming() *NextStep {
+	first := i.Next
+	for n := range i.Repeats {
+		if again := &i.Repeats[n]; first == nil || again.At.Before(first.At) {
+			first = again
+		}
+	}
+	return first
+}
 
 // Ack says that somebody looks after an incident. Until it ends nobody else is called.
 type Ack struct {

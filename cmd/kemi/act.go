@@ -151,8 +151,9 @@ func sayActed(w io.Writer, one *api.Acted, now time.Time) {
 		what += " until " + hour(inc.Ack.Until, now)
 	case cmd.Kind == event.Snooze && !inc.SnoozedUntil.IsZero():
 		what += " until " + hour(inc.SnoozedUntil, now)
-	case inc.Next != nil:
-		what += "; " + in(inc.Next.At, now) + ": " + inc.Next.Text
+	case inc.Coming() != nil:
+		next := inc.Coming()
+		what += "; " + in(next.At, now) + ": " + next.Text
 	}
 	fmt.Fprintf(w, "%s  %s  %s\n", brief(inc.ID), plain(inc.Title), plain(what))
 }

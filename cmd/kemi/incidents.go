@@ -18,8 +18,8 @@ var incidentColumns = []string{"id", "state", "urgency", "cause", "team", "since
 func incidentRow(i event.Incident) []string {
 	now := time.Now()
 	next := "-"
-	if i.Next != nil {
-		next = in(i.Next.At, now) + ": " + i.Next.Text
+	if n := i.Coming(); n != nil {
+		next = in(n.At, now) + ": " + n.Text
 	}
 	return []string{
 		brief(i.ID), string(i.State), dash(string(i.Urgency)), i.Cause, i.Team, ago(i.OpenedAt), strconv.Itoa(i.SuppressedTotal), dash(lookedAfter(&i, now)),

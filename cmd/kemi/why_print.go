@@ -64,8 +64,8 @@ func (w *whyIncident) print(line func(string, ...any)) {
 		line("  now: nobody is called, it is snoozed%s", untilStamp(i.SnoozedUntil))
 	}
 	switch {
-	case i.Next != nil:
-		line("  next, unless somebody acts: at %s %s", localTime(i.Next.At), i.Next.Text)
+	case i.Coming() != nil:
+		line("  next, unless somebody acts: at %s %s", localTime(i.Coming().At), i.Coming().Text)
 	case len(w.Pages) == 0 && i.State == event.IncidentVerifying:
 		line("  nobody was called yet: its cause is being verified")
 	case len(w.Pages) == 0 && i.Urgency == event.UrgencyLog:
