@@ -20,19 +20,14 @@ const (
 	maxWorks      = 200
 )
 
-// note remembers what changed on a target. Of what is heard of for the first time it is known that it changed, not how.
+// note remembers what changed on a target.
 func (n *node) note(old, t *event.Target) {
-	if t.Updated.IsZero() || old != nil && old.Version == t.Version {
+	if old == nil || t.Updated.IsZero() || old.Version == t.Version {
 		return
 	}
-	text := "it was added to the CMDB, or changed there"
-	if old != nil {
-		text = difference(old, t)
+	if text := difference(old, t); text != "" {
+		n.changes = newest(append([]event.Change{{At: t.Updated.UTC(), Text: cut(text, maxText)}}, n.changes...), t.Updated)
 	}
-	if text == "" {
-		return
-	}
-	n.changes = newest(append([]event.Change{{At: t.Updated.UTC(), Text: cut(text, maxText)}}, n.changes...), t.Updated)
 }
 
 // difference says what is other in a target's new version than in the old one.
@@ -119,6 +114,9 @@ func (d *Desk) changes(inc *incident, now time.Time) []event.Change {
 	all := slices.Clone(inc.rec.Changes)
 	for _, c := range inc.key.node.changes {
 		all = append(all, event.Change{At: c.At, Text: c.Text})
+	}
+	if t := inc.key.node.target; t != nil && !t.Updated.IsZero() { // That it changed is known, how may be not, after a restart.
+		all = append(all, event.Change{At: t.Updated.UTC(), Text: "it was added to the CMDB, or changed there"})
 	}
 	var labels event.Labels
 	for _, w := range d.works {

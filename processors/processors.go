@@ -33,6 +33,8 @@ type Options struct {
 	Rules *rule.Set
 	// Pings are the jobs of others that are expected to ping.
 	Pings map[string]ping.Watch
+	// Alone says that no other process takes pings.
+	Alone bool
 	// Version of the program.
 	Version string
 	Canary  *canary.Tracker
@@ -76,7 +78,7 @@ func (r *Room) addRules(opts Options) error {
 	if err != nil {
 		return err
 	}
-	pings, err := ping.New(ping.Options{Bus: opts.Bus, Watches: opts.Pings, Scope: opts.Scope})
+	pings, err := ping.New(ping.Options{Bus: opts.Bus, Watches: opts.Pings, Alone: opts.Alone, Scope: opts.Scope})
 	if err != nil {
 		return err
 	}

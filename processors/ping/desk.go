@@ -2,8 +2,9 @@
 //
 // In: commands of the kind ping, from the bus, and time passing. Out: a finding of the rule pings/PingMissing when a ping
 // stays away, and when it comes again.
-// It promises that a restart neither forgets when the last ping came nor raises an alarm for what came while nobody
-// listened, and that a watch that is taken out of the configuration leaves no alert behind.
+// It promises that a restart or another owner neither forgets when the last ping came nor raises an alarm for what came
+// while nobody listened, that a ping which could not be received because Kemi was away is not held against its sender, one
+// in a row, and that a watch that is taken out of the configuration leaves no alert behind.
 // It never decides who is told.
 package ping
 
@@ -58,6 +59,8 @@ type Known struct {
 	// Last is when the newest ping came, Began since when it is waited for.
 	Last  time.Time `json:"last,omitzero"`
 	Began time.Time `json:"began"`
+	// Excused is when Kemi listened again after it was away while a ping was due; zero once one came.
+	Excused time.Time `json:"excused,omitzero"`
 	// Team and Severity are those of what was said of it.
 	Team     string `json:"team,omitempty"`
 	Severity string `json:"severity,omitempty"`
@@ -106,9 +109,39 @@ func (d *Desk) Ping(name string, at time.Time) bool {
 	if !known {
 		k = Known{Began: at, Team: w.Team, Severity: w.Severity}
 	}
-	k.Last = at
+	k.Last, k.Excused = at, time.Time{}
 	d.known[name] = k
 	return true
+}
+
+// Away takes in that nobody could ping between two instants, and lists the watches whose ping was due then and may be lost
+// for that: they have until it is due the next time. That is granted for one ping in a row: whatever becomes of Kemi, a job
+// that is dead is told.
+func (d *Desk) Away(from, to time.Time) (excused []string) {
+	for _, name := range slices.Sorted(maps.Keys(d.watches)) {
+		w := d.watches[name]
+		k, known := d.known[name]
+		if !known {
+			continue
+		}
+		// As much earlier as it may be later, it may have come.
+		due := k.from().Add(w.Every)
+		if to.Before(due.Add(-max(w.Grace, w.Every/10))) || from.After(due.Add(w.Grace)) {
+			continue
+		}
+		k.Excused = to
+		d.known[name] = k
+		excused = append(excused, name)
+	}
+	return excused
+}
+
+// from is since when a ping is waited for.
+func (k Known) from() time.Time {
+	if k.Last.IsZero() {
+		return k.Began
+	}
+	return k.Last
 }
 
 // Tick says what follows from the time, and reports whether what is known changed.
@@ -146,16 +179,23 @@ func (d *Desk) Tick(now time.Time) (out []*event.Finding, changed bool) {
 
 // judge is the finding on one watch; nil when there is nothing new, or nothing to say yet.
 func (d *Desk) judge(name string, w Watch, k Known, now time.Time) *event.Finding {
-	from := k.Last
-	if from.IsZero() {
-		from = k.Began
+	due := k.from().Add(w.Every + w.Grace)
+	late := due
+	if !k.Excused.IsZero() {
+		due = due.Add(w.Every + w.Grace)
+		if again := k.Excused.Add(w.Every + w.Grace); again.After(due) {
+			due = again
+		}
 	}
-	due := from.Add(w.Every + w.Grace)
 	var f *event.Finding
 	switch {
 	case now.Before(due):
 		if k.Last.IsZero() {
 			return nil // It has time for its first.
+		}
+		if !now.Before(late) {
+			f = finding(name, k, event.VerdictUnknown, late, now, event.Reason{Code: "was-away", Text: "the last ping came at " + stamp(k.Last) + ", and Kemi was away when the next was due, until " + stamp(k.Excused) + ": it may be lost"})
+			break
 		}
 		f = finding(name, k, event.VerdictOK, k.Last, now, event.Reason{Code: "pinged", Text: "the last ping came at " + stamp(k.Last)})
 	case now.Before(d.opened.Add(min(w.Grace, patience))):
@@ -164,6 +204,9 @@ func (d *Desk) judge(name string, w Watch, k Known, now time.Time) *event.Findin
 		f = finding(name, k, event.VerdictFiring, due, now, event.Reason{Code: "never-pinged", Text: "no ping came since " + stamp(k.Began) + ", when it began to be watched"})
 	default:
 		f = finding(name, k, event.VerdictFiring, due, now, event.Reason{Code: "ping-missing", Text: "no ping came since " + stamp(k.Last)})
+	}
+	if f.Verdict == event.VerdictFiring && !k.Excused.IsZero() {
+		f.Reason.Text += "; Kemi itself was away until " + stamp(k.Excused)
 	}
 	if last := d.said[name]; last.verdict == f.Verdict && now.Sub(last.at) < sayAgain {
 		return nil
@@ -184,12 +227,8 @@ func finding(name string, k Known, v event.Verdict, since, now time.Time, why ev
 	if k.Team != "" {
 		labels["team"] = k.Team
 	}
-	from := k.Last
-	if from.IsZero() {
-		from = k.Began
-	}
 	return &event.Finding{
-		Rule: Rule, Alert: Alert, Verdict: v, Team: cmp.Or(k.Team, "default"), Domain: event.DefaultDomain, Labels: event.LabelsOf(labels), Value: now.Sub(from).Seconds(),
+		Rule: Rule, Alert: Alert, Verdict: v, Team: cmp.Or(k.Team, "default"), Domain: event.DefaultDomain, Labels: event.LabelsOf(labels), Value: now.Sub(k.from()).Seconds(),
 		Since: since, At: now, Reason: why,
 	}
 }

@@ -210,7 +210,7 @@ func (a *App) sinks() conf.Problems {
 	rules, problems := a.rules()
 	var more conf.Problems
 	a.processors, more = processors.New(processors.Options{
-		Bus: a.bus, DataDir: a.data, Series: cfg.Series, Rules: rules, Pings: cfg.Pings, Version: a.Version, Canary: a.canary, Scope: a.scope,
+		Bus: a.bus, DataDir: a.data, Series: cfg.Series, Rules: rules, Pings: cfg.Pings, Alone: a.alone, Version: a.Version, Canary: a.canary, Scope: a.scope,
 	})
 	problems = append(problems, more...)
 	a.alerting, more = alerting.New(alerting.Options{
