@@ -24,6 +24,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/alerting/notify/log"
 	"kemi.dev/kemi/alerting/oncall"
+	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
@@ -180,6 +181,9 @@ func (r *Room) Run(parent context.Context) error {
 		r.underWay.drain()
 		cancel()
 	})
+	for _, n := range route.Notes(r.options.Route) {
+		r.scope.Log().Info("a route says what is not done here", "note", n.Problem().String())
+	}
 	followed := make(chan error, 3)
 	go func() {
 		followed <- r.targets.follow(ctx, r.bus)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/internal/conf"
@@ -129,7 +130,8 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Validate configuration, targets and rules", Args: cobra.NoArgs,
 		Long: `Reads the configuration and everything it names (targets, profiles, rules) without starting anything, and prints
-every mistake as file:line:column: what is wrong: what to do. Exit code 0 when there is none, 1 when there are.`,
+every mistake as file:line:column: what is wrong: what to do. Exit code 0 when there is none, 1 when there are. What does
+something else than one might think, such as group_by of a route, is noted and no mistake.`,
 		Example: "  kemi check -c deploy/example/kemi.yaml\n  kemi check -o json | jq -r '.problems[].file'",
 	}
 	load := configFlag(cmd)
@@ -137,21 +139,28 @@ every mistake as file:line:column: what is wrong: what to do. Exit code 0 when t
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, problems := load()
 		var targets, rules int
+		notes := conf.Problems{}
 		if cfg != nil {
 			var more conf.Problems
 			targets, rules, more = app.Check(cmd.Context(), cfg)
 			problems = append(problems, more...)
+			for _, n := range route.Notes(cfg.Route) {
+				notes = append(notes, n.Problem())
+			}
 		}
 		if output == "json" {
 			if problems == nil {
 				problems = conf.Problems{}
 			}
-			if err := printJSON(cmd.OutOrStdout(), map[string]any{"problems": problems, "targets": targets, "rules": rules}); err != nil {
+			if err := printJSON(cmd.OutOrStdout(), map[string]any{"problems": problems, "notes": notes, "targets": targets, "rules": rules}); err != nil {
 				return err
 			}
 		} else if len(problems) > 0 {
 			return sayProblems(cmd.OutOrStdout(), problems)
 		} else {
+			for _, n := range notes {
+				fmt.Fprintln(cmd.OutOrStdout(), "note:", n)
+			}
 			fmt.Fprintf(cmd.OutOrStdout(), "ok: %d targets, %d rules\n", targets, rules)
 		}
 		if len(problems) > 0 {

@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/alertmanager/featurecontrol"
 	"github.com/prometheus/alertmanager/matcher/compat"
 
+	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/internal/conf"
 )
 
@@ -134,6 +135,9 @@ func (c *converter) whole(n conf.Node) mapping {
 		out.add("receivers", receivers)
 	}
 	out.add("route", c.route(n.Get("route"), "route"))
+	for _, said := range route.Notes(n.Get("route")) {
+		c.note(said.At, said.Path, said.What, said.Do)
+	}
 	if rules, ok := generic(n.Get("inhibit_rules")).([]any); ok && len(rules) > 0 {
 		out.add("inhibit_rules", rules)
 	}

@@ -45,6 +45,9 @@ func (c *converter) route(n conf.Node, path string) mapping {
 			out.add(key.Text(), generic(at))
 		}
 	}
+	if path == "route" && n.Get("repeat_interval").Kind() == conf.Null {
+		out.add("repeat_interval", "4h") // Alertmanager's, which with us is said or is not.
+	}
 	return out
 }
 
