@@ -70,7 +70,7 @@ func receive(makers map[string]maker, name string, n conf.Node, env notify.Env) 
 		known = append(known, k)
 	}
 	slices.Sort(known)
-	keys := slices.DeleteFunc(n.Keys(), func(k conf.Node) bool { return k.Text() == limitKey })
+	keys := slices.DeleteFunc(slices.Clone(n.Keys()), func(k conf.Node) bool { return k.Text() == limitKey })
 	if n.Kind() != conf.Map || len(keys) != 1 {
 		return nil, conf.Problems{n.Problem("receiver \""+name+"\" needs exactly one kind", "write for example "+name+": {webhook: {url: \"http://127.0.0.1:9999/\"}}")}
 	}
