@@ -249,14 +249,17 @@ func (p *partition) takeIn(now time.Time) {
 	p.hear(news, now)
 	p.told += len(outcomes)
 	for _, o := range outcomes {
-		if line := p.ledger.Outcome(o, now); line != nil {
-			p.outbox = append(p.outbox, line)
-			if other := p.ledger.Fallback(line, now); other != nil {
-				p.ledger.Take(other, now)
-				p.desk.Told(other)
-			}
-			p.decided()
+		line := p.ledger.Outcome(o, now)
+		if line == nil {
+			continue
 		}
+		if other := p.ledger.Fallback(line, now); other != nil {
+			p.ledger.Take(other, now)
+			p.desk.Told(other)
+			p.decided() // Before the line: whoever dies in between has forgotten nobody.
+		}
+		p.outbox = append(p.outbox, line)
+		p.decided()
 	}
 }
 

@@ -307,7 +307,8 @@ func (l *Ledger) gaveUp(p *event.Page) event.Reason {
 }
 
 // Fallback returns the page that tells a person by the next way when the one of line, a page as it is now, does not work;
-// nil when there is no need or no other way. It is to be taken in, and the desk is to know of it.
+// nil when there is no need or no other way. It is to be taken in and published before a line that says that the page
+// failed, and the desk is to know of it.
 func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 	if line.Person == "" || !wakes(line) || line.Stage == event.PageSent || line.Stage == event.PageHeld || l.after == nil {
 		return nil
@@ -316,7 +317,7 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 		return nil
 	}
 	way := l.after(line.Receiver, line.Person)
-	if way == "" {
+	if at := l.lanes[laneOf(line)]; way == "" || at != nil && at.over {
 		return nil
 	}
 	p := *line

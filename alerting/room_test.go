@@ -78,8 +78,12 @@ func (h *house) start() {
 	}
 	h.room = room
 	for name, n := range h.extra {
+		configured := room.receivers[name] != nil
 		room.receivers[name] = n
 		room.people.receivers[name] = true
+		if configured {
+			continue // It has its place already.
+		}
 		team := &Team{Receiver: name}
 		team.Escalation = team.usual()
 		room.people.teams[name] = team
