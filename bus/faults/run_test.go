@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/history"
+	"kemi.dev/kemi/internal/await"
 )
 
 // patience is how long a run may take to handle what is left when everything is whole again.
@@ -101,7 +102,7 @@ func (r *run) perform(breaks func(r *run)) {
 	main := r.s.open(r, r.prefix, direct)
 	defer main.Close()
 	d := r.log.Wrap(main)
-	within(r, time.Minute, "make the topics", func(ctx context.Context) error { return d.Ensure(ctx, r.load.Topics()) })
+	await.Within(r, time.Minute, "make the topics", func(ctx context.Context) error { return d.Ensure(ctx, r.load.Topics()) })
 	r.join(0)
 	r.join(direct)
 	r.join(direct)
@@ -176,26 +177,6 @@ func (r *run) wait(d time.Duration) {
 	select {
 	case <-t.C:
 	case <-r.Context().Done():
-	}
-}
-
-// within tries until it works or the time is over.
-func within(t testing.TB, d time.Duration, what string, try func(context.Context) error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), d)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := try(ctx)
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("%s: not within %s: %v", what, d, err)
-		}
 	}
 }
 

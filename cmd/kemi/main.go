@@ -76,7 +76,8 @@ See it work:            kemi demo
 Run it on your site:    kemi check -c kemi.yaml && kemi run -c kemi.yaml
 Ask a device now:       kemi poll --snmp 2c:public@192.0.2.1
 Look at what runs:      kemi targets list, kemi incidents list, kemi tail readings.v1
-When you were called:   kemi ack INCIDENT, kemi silence add, kemi oncall`,
+When you were called:   kemi ack INCIDENT, kemi silence add, kemi oncall
+When you were not:      kemi why-not PERSON --at 03:25, kemi why INCIDENT`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -84,7 +85,7 @@ When you were called:   kemi ack INCIDENT, kemi silence add, kemi oncall`,
 		newVersion(), newSimulate(), newTail(), newReplay(), newTopics(), newDead(), newTargets(), newList(alertsView), newList(incidentsView), newPages(),
 		newRun(), newCheck(), newPoll(), newDemo(), newDashboards(), newImport(), newNotify(), newSubscriptions(), newWhy(),
 	)
-	root.AddCommand(append(newActs(), newOnCall(), newSilence(), newMaintenance())...)
+	root.AddCommand(append(newActs(), newOnCall(), newWhyNotOnCall(), newSilence(), newMaintenance())...)
 	return root
 }
 

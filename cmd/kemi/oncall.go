@@ -255,14 +255,17 @@ func newOverrideEnd() *cobra.Command {
 	return cmd
 }
 
+// newWhyNotOnCall makes "kemi oncall why-not", and "kemi why-not", which is the same.
 func newWhyNotOnCall() *cobra.Command {
 	var c client
 	var at, output string
 	cmd := &cobra.Command{
 		Use: "why-not PERSON [SCHEDULE]", Short: "Why a person is or was not on call", Args: cobra.RangeArgs(1, 2),
 		Long: `Says why a person is on call or not, who is instead, and when it is the person's turn. Times are by the clock here (03:25, the
-last that is over, or "2026-11-22 03:25"), how long ago (2h), or RFC 3339.`,
-		Example: "  kemi oncall why-not jo\n  kemi oncall why-not jo network --at 03:25",
+last that is over, or "2026-11-22 03:25"), how long ago (2h), or RFC 3339. kemi oncall why-not is the same.
+
+Who was called then, and who was not and why: kemi pages list --since 1d. Every decision about one incident: kemi why INCIDENT.`,
+		Example: "  kemi why-not jo\n  kemi why-not jo network --at 03:25",
 	}
 	outputFlag(cmd, &output)
 	cmd.Flags().StringVar(&at, "at", "", "at this time; without it, now")

@@ -22,6 +22,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"kemi.dev/kemi/cmd/kemi/api"
+	"kemi.dev/kemi/internal/await"
 	"kemi.dev/kemi/internal/simulate"
 )
 
@@ -239,20 +240,7 @@ func (p *process) everything(topic string) []api.Line {
 // within tries until it works or the time is over.
 func within(t testing.TB, d time.Duration, what string, try func() error) {
 	t.Helper()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(d)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not within %s: %v", what, d, err)
-		}
-	}
+	await.Within(t, d, what, func(context.Context) error { return try() })
 }
 
 // freeAddr returns a loopback address nobody listens on.

@@ -16,6 +16,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/config"
+	"kemi.dev/kemi/internal/await"
 )
 
 // running is a whole Kemi with the embedded bus.
@@ -91,23 +92,10 @@ func (r *running) pages(names ...string) (all []inbox.Entry) {
 	return all
 }
 
-// within tries until try is content.
+// within tries until it works or the time is over.
 func within(t testing.TB, d time.Duration, what string, try func() error) {
 	t.Helper()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(d)
-	for {
-		err := try()
-		if err == nil {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("%s: not within %s: %v", what, d, err)
-		}
-	}
+	await.Within(t, d, what, func(context.Context) error { return try() })
 }
 
 // told writes pages as lines.
