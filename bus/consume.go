@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -156,8 +157,14 @@ type From = driver.Start
 // group. A record that cannot be decoded is skipped and counted in kemi_bus_unreadable_total: the group that owns it puts
 // it on dead.v1. It follows the given partitions; none means all.
 func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
+	return FollowMentions[T, W](ctx, b, from, "", handle, caughtUp, partitions...)
+}
+
+// FollowMentions is Follow without the records that do not have a text anywhere: they are not even decoded. It is for few
+// among many, such as one rule's findings; handle has to look whether the text is where it is to be.
+func FollowMentions[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, text string, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
 	topic := W(new(T)).Topic()
-	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, handle, func() bool {
+	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, text, handle, func() bool {
 		if caughtUp != nil {
 			caughtUp()
 		}
@@ -165,11 +172,16 @@ func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, hand
 	}, func() {})
 }
 
+// mentions says whether a record has a text in it; of one that is packed it is not known.
+func mentions(r *driver.Record, text string) bool {
+	return r.Value == nil || r.Header(headerEncoding) != "" || bytes.Contains(r.Value, []byte(text))
+}
+
 // Mirror follows a keep-latest topic from its snapshot as Follow does, for whoever keeps a copy of it: lost is called when
 // the topic was made again because its broker lost it, before what it has now is handed over. The copy begins anew then.
 func Mirror[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Message[T]) error, caughtUp, lost func()) error {
 	s := driver.Subscription{Topic: W(new(T)).Topic().Name, Start: From{Snapshot: true}}
-	return follow[T, W](ctx, b, s, handle, func() bool {
+	return follow[T, W](ctx, b, s, "", handle, func() bool {
 		caughtUp()
 		return true
 	}, lost)
@@ -180,7 +192,7 @@ func Mirror[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Mes
 func Snapshot[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Message[T]) error, partitions ...int) error {
 	topic := W(new(T)).Topic()
 	done := false
-	err := follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: From{Snapshot: true}, Partitions: partitions}, handle, func() bool {
+	err := follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: From{Snapshot: true}, Partitions: partitions}, "", handle, func() bool {
 		done = true
 		return false
 	}, func() {})
@@ -190,8 +202,9 @@ func Snapshot[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(M
 	return err
 }
 
-// follow feeds handle until ctx ends, handle errs or onCaughtUp says no.
-func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscription, handle func(Message[T]) error, onCaughtUp func() bool, lost func()) error {
+// follow feeds handle until ctx ends, handle errs or onCaughtUp says no. Records without the text are left out; "" is in
+// all of them.
+func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscription, text string, handle func(Message[T]) error, onCaughtUp func() bool, lost func()) error {
 	feed, err := b.subscribe(ctx, s)
 	if err != nil {
 		return ended(ctx, err)
@@ -211,6 +224,9 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 			case driver.Revoked:
 				lost()
 			case driver.Data:
+				if text != "" && !mentions(&batch[i].Record, text) {
+					continue
+				}
 				m, err := message[T, W](&batch[i])
 				if err != nil {
 					b.skipped.WithLabelValues(s.Topic).Inc()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -86,6 +87,34 @@ func TestWhatCannotBeReadIsCountedByWhoFollows(t *testing.T) {
 		}
 		if got := metric(t, reg, "kemi_bus_unreadable_total")["commands.v1"]; got != 3 || seen != 1 {
 			t.Errorf("%v unreadable, %d seen", got, seen)
+		}
+	})
+}
+
+// Who follows few among many is handed those, also what is packed, and what is removed.
+func TestFollowingWhatMentionsATextLeavesOutTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, _, _ := observed(t)
+		say := func(comment string) {
+			c := &event.Command{Kind: event.Remark, Subject: comment, By: "jo", At: time.Now(), Comment: comment}
+			if err := b.Publish(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, comment := range []string{"apples", "pears", "apples and pears"} {
+			say(comment)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		var got []string
+		if err := bus.FollowMentions(ctx, b, bus.From{}, "pears", func(m bus.Message[event.Command]) error {
+			got = append(got, m.Event.Comment)
+			return nil
+		}, nil); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"pears", "apples and pears"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	})
 }

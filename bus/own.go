@@ -116,7 +116,7 @@ func (o *Ownership) LoadState(ctx context.Context) (map[string][]byte, error) {
 // no state was saved of. It commits nothing.
 func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since time.Time, handle func(Message[T]) error) error {
 	s := driver.Subscription{Topic: o.topic.Name, Start: From{Time: since}, Partitions: []int{o.Partition}}
-	err := follow[T, W](ctx, o.bus, s, func(m Message[T]) error {
+	err := follow[T, W](ctx, o.bus, s, "", func(m Message[T]) error {
 		if m.Position >= o.From {
 			return errDone
 		}

@@ -1,10 +1,12 @@
 package event
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,21 +15,21 @@ import (
 // envelope is a CloudEvent in structured JSON mode. partitionkey is the extension that says which events keep their order.
 // Source: CloudEvents specification 1.0.2, JSON event format 1.0.2, partitioning extension.
 type envelope struct {
-	SpecVersion     string          `json:"specversion"`
-	ID              string          `json:"id"`
-	Source          string          `json:"source"`
-	Type            string          `json:"type"`
-	Subject         string          `json:"subject,omitempty"`
-	Time            time.Time       `json:"time,omitzero"`
-	DataContentType string          `json:"datacontenttype"`
-	PartitionKey    string          `json:"partitionkey,omitempty"`
-	Data            json.RawMessage `json:"data"`
+	SpecVersion     string    `json:"specversion"`
+	ID              string    `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject,omitempty"`
+	Time            time.Time `json:"time,omitzero"`
+	DataContentType string    `json:"datacontenttype"`
+	PartitionKey    string    `json:"partitionkey,omitempty"`
 }
 
-// incoming is the envelope as others may write it: they may carry the data in base64.
+// incoming is the envelope with the data, as others may write it: they may carry the data in base64.
 type incoming struct {
 	envelope
-	DataBase64 []byte `json:"data_base64"`
+	Data       json.RawMessage `json:"data"`
+	DataBase64 []byte          `json:"data_base64"`
 }
 
 // specVersion is what this code writes and reads.
@@ -39,10 +41,32 @@ func encodeCloudEvent(e Event, room string, at time.Time) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Topic().Word, err)
 	}
-	return json.Marshal(envelope{
+	out, err := json.Marshal(envelope{
 		SpecVersion: specVersion, ID: e.Identity(), Source: "/kemi/" + room, Type: e.Topic().Word, Subject: attribute(e.Key()),
-		Time: at.UTC(), DataContentType: "application/json", PartitionKey: attribute(e.Route()), Data: data,
+		Time: at.UTC(), DataContentType: "application/json", PartitionKey: attribute(e.Route()),
 	})
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Topic().Word, err)
+	}
+	// The data is JSON already: as a field of the envelope it would be read once more.
+	out = slices.Grow(out[:len(out)-1], len(dataKey)+len(data)+1)
+	return append(append(append(out, dataKey...), data...), '}'), nil
+}
+
+const dataKey = `,"data":`
+
+// split takes an envelope apart that is written as encodeCloudEvent does it, with the data at the end, so that the data is
+// read only once. Whatever is written in another way it leaves alone: what follows dataKey is then no JSON by itself.
+func split(data []byte) (env incoming, ok bool) {
+	head, rest, found := bytes.Cut(data, []byte(dataKey))
+	if !found || rest[len(rest)-1] != '}' {
+		return env, false
+	}
+	if err := json.Unmarshal(append(head[:len(head):len(head)], '}'), &env); err != nil || env.Data != nil || env.DataBase64 != nil {
+		return env, false
+	}
+	env.Data = rest[:len(rest)-1]
+	return env, true
 }
 
 // attribute makes a text fit for an attribute of type String, which has no control characters and nothing that Unicode
@@ -72,6 +96,15 @@ func isForbidden(r rune) bool {
 // decodeCloudEvent unwraps a word. Unknown attributes and unknown fields of the data are left alone: a newer
 // Kemi may have written them.
 func decodeCloudEvent(data []byte, word string, into Event) error {
+	if env, ok := split(data); ok && env.SpecVersion == specVersion && env.Type == word && isJSON(env.DataContentType) &&
+		len(env.Data) > 0 && env.Data[0] == '{' && json.Unmarshal(env.Data, into) == nil && complete(env.Data, into) == nil {
+		return nil
+	}
+	return decodeAny(data, word, into)
+}
+
+// decodeAny unwraps a word however it is written, or says what is wrong with it.
+func decodeAny(data []byte, word string, into Event) error {
 	var env incoming
 	if err := json.Unmarshal(data, &env); err != nil {
 		return malformed(word, err)
@@ -125,7 +158,7 @@ func splitVersion(word string) (name string, version int) {
 
 // isJSON reports whether data of the media type is JSON; so is data of none, as the JSON event format says.
 func isJSON(mediaType string) bool {
-	if mediaType == "" {
+	if mediaType == "" || mediaType == "application/json" {
 		return true
 	}
 	base, _, err := mime.ParseMediaType(mediaType)

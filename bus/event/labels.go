@@ -76,14 +76,88 @@ func (ls Labels) String() string {
 }
 
 // MarshalJSON writes an object.
-func (ls Labels) MarshalJSON() ([]byte, error) { return json.Marshal(ls.Map()) }
+func (ls Labels) MarshalJSON() ([]byte, error) {
+	if out, ok := ls.plain(); ok {
+		return out, nil
+	}
+	return json.Marshal(ls.Map())
+}
+
+// plain writes labels that need neither sorting nor escaping, which nearly all are, without a map.
+func (ls Labels) plain() (out []byte, ok bool) {
+	size := 2
+	for i, l := range ls {
+		if i > 0 && ls[i-1].Name >= l.Name || !isPlain(l.Name) || !isPlain(l.Value) {
+			return nil, false
+		}
+		size += len(l.Name) + len(l.Value) + len(`"":"",`)
+	}
+	out = append(make([]byte, 0, size), '{')
+	for i, l := range ls {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(append(append(out, '"'), l.Name...), '"', ':', '"')
+		out = append(append(out, l.Value...), '"')
+	}
+	return append(out, '}'), true
+}
+
+// isPlain says whether encoding/json writes a text as it is.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ', c >= 0x7f, c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
 
 // UnmarshalJSON reads an object.
 func (ls *Labels) UnmarshalJSON(data []byte) error {
+	if plain, ok := parsePlain(string(data)); ok {
+		*ls = plain
+		return nil
+	}
 	var m map[string]string
 	if err := json.Unmarshal(data, &m); err != nil {
 		return err
 	}
 	*ls = LabelsOf(m)
 	return nil
+}
+
+// parsePlain reads what plain writes, without a map.
+func parsePlain(s string) (Labels, bool) {
+	s, ok := strings.CutPrefix(s, "{")
+	if !ok {
+		return nil, false
+	}
+	ls := make(Labels, 0, strings.Count(s, `":"`))
+	for s != "}" {
+		var name, value string
+		if len(ls) > 0 {
+			if s, ok = strings.CutPrefix(s, ","); !ok {
+				return nil, false
+			}
+		}
+		if name, s, ok = cutText(s); !ok || !strings.HasPrefix(s, ":") {
+			return nil, false
+		}
+		if value, s, ok = cutText(s[1:]); !ok || value == "" || len(ls) > 0 && ls[len(ls)-1].Name >= name {
+			return nil, false
+		}
+		ls = append(ls, Label{name, value})
+	}
+	return ls, true
+}
+
+// cutText takes a quoted text without escapes off the front.
+func cutText(s string) (text, rest string, ok bool) {
+	if s, ok = strings.CutPrefix(s, `"`); !ok {
+		return "", s, false
+	}
+	text, rest, ok = strings.Cut(s, `"`)
+	return text, rest, ok && isPlain(text)
 }
