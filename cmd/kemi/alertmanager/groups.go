@@ -31,7 +31,7 @@ func (a *api) grouped(f *filter, now time.Time) []alertGroup {
 	type key struct{ receiver, group string }
 	groups := map[key]*alertGroup{}
 	for _, s := range a.selected(f, now) {
-		s.ways = a.waysOf(s.alert)
+		s.ways = a.waysOf(&s)
 		for _, w := range s.ways {
 			if !f.takes(w.receiver) {
 				continue

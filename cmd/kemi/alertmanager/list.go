@@ -98,11 +98,15 @@ func (a *api) selected(f *filter, now time.Time) []shown {
 	return all
 }
 
-// waysOf says by which ways an alert is told. A team's way is called as in our route: team:NAME.
-func (a *api) waysOf(e *event.Alert) []way {
-	labels := e.Labels
-	if e.Team != "" && labels.Get(route.TeamLabel) != e.Team {
-		labels = labels.With(map[string]string{route.TeamLabel: e.Team})
+// waysOf says by which ways an alert is told: it belongs to the team that has its target now, as alerting has it. A
+// team's way is called as in our route: team:NAME.
+func (a *api) waysOf(s *shown) []way {
+	labels, team := s.alert.Labels, s.alert.Team
+	if s.target != nil && s.target.Team != "" {
+		team = s.target.Team
+	}
+	if team != "" && labels.Get(route.TeamLabel) != team {
+		labels = labels.With(map[string]string{route.TeamLabel: team})
 	}
 	var all []way
 	for _, m := range a.tree.Match(labels) {
@@ -212,7 +216,7 @@ func (a *api) listed(f *filter, now time.Time) []gettableAlert {
 	defer a.held.mu.Unlock()
 	all := []gettableAlert{}
 	for _, s := range a.selected(f, now) {
-		s.ways = a.waysOf(s.alert)
+		s.ways = a.waysOf(&s)
 		if !slices.ContainsFunc(s.ways, func(w way) bool { return f.takes(w.receiver) }) {
 			continue
 		}
