@@ -107,8 +107,8 @@ func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
 		if g == nil {
 			return nil
 		}
-		if young := now.Sub(g.Updated) <= rememberPages; young || !settled(g) || open[g.Incident] || ofPile(g) {
-			if recent = append(recent, g); ofPile(g) {
+		if young := now.Sub(g.Updated) <= rememberPages; young || !settled(g) || open[g.Incident] || g.Several() {
+			if recent = append(recent, g); g.Several() {
 				return nil // The ledger's own.
 			}
 			_, known := open[g.Incident]

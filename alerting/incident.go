@@ -36,7 +36,7 @@ const (
 	// ReasonFlapping: it came and went too often; it stays open until it is calm.
 	ReasonFlapping = "flapping"
 	// ReasonOver: nothing of it is left.
-	ReasonOver = "over"
+	ReasonOver = event.ReasonOver
 	// ReasonUnanswered: it was over before it was known what it is.
 	ReasonUnanswered = event.ReasonUnanswered
 	// ReasonOverUntold: it was over before its page was due.

@@ -43,9 +43,6 @@ type piles struct {
 
 func newPiles() piles { return piles{byID: map[string]*pile{}, unsaid: map[string]*pile{}} }
 
-// ofPile says whether a page is a summary, or the end of one.
-func ofPile(p *event.Page) bool { return p.Summary != "" && p.Incident == p.Summary }
-
 func pileOf(p *event.Page) string { return whoOf(p) + "\x00" + p.Domain }
 
 // add puts a page into a pile that is not said yet, or into one that was restored.
@@ -95,13 +92,13 @@ func (all *piles) restore(p *event.Page, at *lane) {
 		all.byID[p.Summary] = s
 	}
 	switch {
-	case ofPile(p) && p.Kind == event.PageSummary:
+	case p.Several() && p.Kind == event.PageSummary:
 		if s.summary == nil || p.ID == s.id {
 			s.summary = p
 		}
 		s.ended = s.ended || p.ID == s.id && p.Reason.Code == ReasonOver || p.Stage == event.PageHeld && p.Reason.Code == ReasonOverUnsent
 		all.way(p)
-	case ofPile(p):
+	case p.Several():
 		s.ended = true
 	case p.Kind == event.PageFiring:
 		s.add(at, p)

@@ -82,6 +82,17 @@ type Page struct {
 	Reason Reason `json:"reason"`
 }
 
+// ReasonOver: nothing of it is left.
+const ReasonOver = "over"
+
+// Several reports whether the page tells of several incidents: a summary, or that everything in one is over.
+func (p *Page) Several() bool { return p.Summary != "" && p.Incident == p.Summary }
+
+// Over reports whether nothing is left of what the page tells of.
+func (p *Page) Over() bool {
+	return p.Kind == PageResolved || p.Kind == PageSummary && p.Reason.Code == ReasonOver
+}
+
 // PageID is the identity of a page: sequence tells apart the pages of one kind in one incident (re-opened).
 func PageID(incident, receiver string, kind PageKind, sequence int) string {
 	return ComputeID("page", incident, receiver, string(kind), strconv.Itoa(sequence))

@@ -99,7 +99,7 @@ func (c *client) pageStages(cmd *cobra.Command, id string) ([]api.Entry, error) 
 func printPage(w io.Writer, p *event.Page, stages []api.Entry) error {
 	var b strings.Builder
 	switch about := "incident " + p.Incident; {
-	case p.Summary != "" && p.Summary == p.Incident:
+	case p.Several():
 		fmt.Fprintf(&b, "%s  %s of several incidents: kemi pages list --summary %s\n", p.ID, p.Kind, p.Summary)
 	case p.Summary != "":
 		about += ", in the summary " + p.Summary

@@ -44,7 +44,7 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 		if incident.Kind != event.IncidentDown {
 			first.Name = "Incident"
 		}
-		if p.Summary != "" && p.Summary == p.Incident { // Of several.
+		if p.Several() {
 			first.Name = "Incidents"
 		}
 		listed = slices.Insert(listed, 0, first)
@@ -54,7 +54,7 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 	if at := incident.ResolvedAt; !at.IsZero() && at.Before(ended) {
 		ended = at
 	}
-	over := p.Kind == event.PageResolved || p.Kind == event.PageSummary && p.Reason.Code == "over" // Everything in it.
+	over := p.Over()
 	alerts := make([]*alert.Alert, 0, len(listed))
 	firing, size := false, 0
 	for n, a := range listed {

@@ -81,7 +81,7 @@ func payloadOf(p *event.Page, receiver string, env notify.Env) payload {
 			PossibleDuplicate: p.PossibleDuplicate, Reason: p.Reason,
 		},
 	}
-	if p.Kind == event.PageResolved {
+	if p.Over() {
 		out.Status = "resolved"
 	}
 	if i := p.Snapshot; i != nil {

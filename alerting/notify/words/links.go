@@ -23,7 +23,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 		add(LinkAck, "Acknowledge", env.AckURL(p))
 	}
 	if base := strings.TrimRight(env.ExternalURL, "/"); base != "" {
-		if p.Kind == event.PageSummary || p.Summary != "" && p.Summary == p.Incident {
+		if p.Kind == event.PageSummary || p.Several() {
 			add(LinkIncident, "Incidents", base+"/")
 		} else {
 			add(LinkIncident, "Incident", base+"/incidents/"+url.PathEscape(p.Incident))
