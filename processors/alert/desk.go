@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -28,6 +29,8 @@ type Desk struct {
 	firing map[string]*event.Alert // never changed, only replaced
 	// ends are those of firing that end by themselves.
 	ends map[string]*event.Alert
+	// over are those from elsewhere that are over, with what their keys in the topic need.
+	over map[string]*event.Alert
 	// inherited are those of ends that nobody said since the take-over.
 	inherited map[string]bool
 	// listens is when the desk first looked at the clock.
@@ -38,7 +41,7 @@ type Desk struct {
 
 // NewDesk makes a desk that knows of no problem.
 func NewDesk() *Desk {
-	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, inherited: map[string]bool{}, seen: map[string]time.Time{}}
+	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, over: map[string]*event.Alert{}, inherited: map[string]bool{}, seen: map[string]time.Time{}}
 }
 
 // Load takes in what was last said of a problem. It keeps the alert, which must not change any more.
@@ -57,8 +60,12 @@ func (d *Desk) Load(a *event.Alert) {
 func (d *Desk) hold(a *event.Alert) {
 	delete(d.ends, a.ID)
 	delete(d.inherited, a.ID)
+	delete(d.over, a.ID)
 	if a.State != event.AlertFiring {
 		delete(d.firing, a.ID)
+		if strings.HasPrefix(a.Rule, event.RulePrefixElsewhere) {
+			d.over[a.ID] = &event.Alert{ID: a.ID, Domain: a.Domain, Updated: a.Updated}
+		}
 		return
 	}
 	d.firing[a.ID] = a
@@ -195,6 +202,26 @@ func (d *Desk) Sweep(now time.Time) {
 		if d.firing[id] == nil && now.Sub(at) > rememberFor {
 			delete(d.seen, id)
 		}
+	}
+}
+
+// Old lists alerts from elsewhere that are over for so long that no finding about them can come again, some of them where
+// there are many. They are to be taken out of the topic: others choose their labels, and may choose other ones each time.
+func (d *Desk) Old(now time.Time, most int) []*event.Alert {
+	var old []*event.Alert
+	for _, a := range d.over {
+		if now.Sub(a.Updated) > rememberFor {
+			old = append(old, a)
+		}
+	}
+	slices.SortFunc(old, func(a, b *event.Alert) int { return cmp.Or(a.Updated.Compare(b.Updated), cmp.Compare(a.ID, b.ID)) })
+	return old[:min(len(old), most)]
+}
+
+// Removed takes in that alerts are no more in the topic.
+func (d *Desk) Removed(gone []*event.Alert) {
+	for _, a := range gone {
+		delete(d.over, a.ID)
 	}
 }
 

@@ -28,6 +28,7 @@ type Options struct {
 type Room struct {
 	bus         *bus.Bus
 	canary      *canary.Tracker
+	scope       obs.Scope
 	transitions *prometheus.CounterVec
 	findings    *prometheus.CounterVec
 	firing      *prometheus.GaugeVec
@@ -40,7 +41,7 @@ func New(o Options) (*Room, error) {
 	}
 	s := o.Scope.For("alert")
 	return &Room{
-		bus: o.Bus, canary: o.Canary,
+		bus: o.Bus, canary: o.Canary, scope: s,
 		transitions: s.Counter("kemi_alert_transitions_total", "Alerts published, by what they say.", "state"),
 		findings:    s.Counter("kemi_alert_findings_total", "Findings taken, by verdict.", "verdict"),
 		firing:      s.Gauge("kemi_alert_firing", "Alerts that fire, with data or without.", "partition", "data"),
@@ -108,6 +109,9 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	if now.Sub(w.swept) > time.Hour {
 		w.swept = now
 		w.desk.Sweep(now)
+		if err := w.remove(ctx, now); err != nil {
+			return err
+		}
 	}
 	for _, a := range w.desk.Over(now) {
 		w.outbox = append(w.outbox, a)
@@ -120,6 +124,27 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 		w.unmeasure() // The partition went meanwhile.
 	}
 	return w.publish(ctx)
+}
+
+// removedAtOnce bounds how many alerts are taken out of the topic in an hour.
+const removedAtOnce = 20_000
+
+// remove takes alerts from elsewhere out of the topic that are over since long ago.
+func (w *owner) remove(ctx context.Context, now time.Time) error {
+	old := w.desk.Old(now, removedAtOnce)
+	if len(old) == 0 {
+		return nil
+	}
+	gone := make([]event.Event, len(old))
+	for i, a := range old {
+		gone[i] = a
+	}
+	if err := w.o.Remove(ctx, gone...); err != nil {
+		return fmt.Errorf("remove alerts that are long over: %w", err)
+	}
+	w.desk.Removed(old)
+	w.room.scope.Log().Info("alerts from elsewhere that were over since long ago are no more on their topic", "partition", w.o.Partition, "alerts", len(old))
+	return nil
 }
 
 // unmeasure takes back what is exported of the partition: it is another's from now on.

@@ -97,23 +97,28 @@ const varied = 50_000
 func (a *api) varies(s *view.State, now time.Time) string {
 	a.saidMu.Lock()
 	defer a.saidMu.Unlock()
-	if now.Sub(a.variedAt) >= time.Minute || a.varied == "" {
-		a.variedAt, a.varied = now, varies(s)
+	if a.varied != "" && now.Sub(a.variedAt) < time.Minute {
+		return a.varied
 	}
-	return a.varied
+	text, n := varies(s)
+	if n >= min(a.Limits.MaxFiring/2, varied) { // Else the read model is behind.
+		a.variedAt, a.varied = now, text
+	}
+	return text
 }
 
-func varies(s *view.State) string {
+func varies(s *view.State) (text string, lookedAt int) {
 	names := map[string][]*event.Alert{}
 	n := 0
 	for a := range s.FromElsewhere() {
-		if n++; n > varied {
+		if n == varied {
 			break
 		}
+		n++
 		names[a.Name] = append(names[a.Name], a)
 	}
 	if len(names) == 0 {
-		return ""
+		return "", 0
 	}
 	name := slices.MaxFunc(slices.Sorted(maps.Keys(names)), func(x, y string) int { return cmp.Compare(len(names[x]), len(names[y])) })
 	values := map[string]map[string]bool{}
@@ -133,7 +138,7 @@ func varies(s *view.State) string {
 		most = append(most, fmt.Sprintf("%.80q %d", label, len(values[label])))
 	}
 	return fmt.Sprintf("; most are %.80q (%d of %d looked at), where the labels with most values are %s: leave out of the labels what is another one each time, it can stand among the annotations",
-		name, len(names[name]), min(n, varied), strings.Join(most, ", "))
+		name, len(names[name]), n, strings.Join(most, ", ")), n
 }
 
 // bury puts some of the alerts that there was no room for on dead.v1.

@@ -31,7 +31,7 @@ func (a *App) routes() http.Handler {
 		mux.Handle(api.Prefix+"/", api.New(a.bus, a.model, func() any { return a.Status() }))
 		a.duty.Register(mux)
 		mux.Handle(alertmanager.Prefix+"/", alertmanager.New(alertmanager.Options{
-			Bus: a.bus, Model: a.model, Told: a.alerting, Route: a.Config.Route, Scope: a.scope, Version: a.Version, Started: a.started,
+			Bus: a.bus, Model: a.model, Told: a.alerting, Route: a.Config.Route, Limits: a.Config.Alertmanager, Scope: a.scope, Version: a.Version, Started: a.started,
 		}))
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
 		a.ack.Register(mux)

@@ -17,6 +17,7 @@ import (
 
 	"kemi.dev/kemi/alerting/subscription"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/alertmanager"
 	"kemi.dev/kemi/cmd/kemi/watchdog"
 	"kemi.dev/kemi/dashboards"
 	"kemi.dev/kemi/internal/conf"
@@ -69,6 +70,8 @@ type Config struct {
 	Pings map[string]ping.Watch `yaml:"pings"`
 	// Subscriptions are webhooks of teams that are told events as they come.
 	Subscriptions map[string]subscription.Config `yaml:"subscriptions"`
+	// Alertmanager bounds what comes through Alertmanager's API.
+	Alertmanager alertmanager.Config `yaml:"alertmanager"`
 	// CanaryEvery is the interval of the canary's trips.
 	CanaryEvery time.Duration `yaml:"canary_every"`
 
@@ -88,7 +91,8 @@ type Log struct {
 func Default(dir string) *Config {
 	return &Config{
 		Data: "data", Listen: "127.0.0.1:7070", Zones: []string{event.DefaultZone}, Installation: "kemi", CanaryEvery: 10 * time.Second,
-		Log: Log{Level: "info", Format: "text"}, Dir: dir,
+		Alertmanager: alertmanager.Default(),
+		Log:          Log{Level: "info", Format: "text"}, Dir: dir,
 	}
 }
 

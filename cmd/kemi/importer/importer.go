@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/alertmanager/config"
 	"github.com/prometheus/alertmanager/featurecontrol"
@@ -159,7 +160,11 @@ func (c *converter) whole(n conf.Node) mapping {
 		}
 	}
 	if at := c.global.Get("resolve_timeout"); !at.IsZero() && at.Text() != "5m" {
-		c.note(at, "global.resolve_timeout", "is not brought over", "alerts of Prometheus say when they end; have other senders set endsAt")
+		if d, err := conf.ParseDuration(at.Text()); err == nil && d >= 10*time.Second && d <= 24*time.Hour {
+			out.add("alertmanager", mapping{{key: "resolve_timeout", value: at.Text()}})
+		} else {
+			c.note(at, "global.resolve_timeout", "is not brought over", "it has to be from 10s to 24h; alerts of Prometheus say when they end, have other senders set endsAt")
+		}
 	}
 	return out
 }

@@ -1,15 +1,20 @@
 package view_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"pgregory.net/rapid"
 
+	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/internal/obs"
 )
 
 // Whatever is said, removed and forgotten, in whatever order it is read: the counts are those of the newest of each alert.
@@ -68,6 +73,63 @@ func TestAlertsFromElsewhereAreCounted(t *testing.T) {
 			if n != known {
 				t.Fatalf("%d are listed of %d", n, known)
 			}
+		}
+	})
+}
+
+// An alert whose target has moved to another domain is what it is there, whatever becomes of its older record and in
+// whatever order both are read.
+func TestAnOlderRecordInAnotherDomainTakesNothingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		now := time.Now()
+		for i, domain := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} { // Of them some are in other partitions than now.
+			old := &event.Alert{ID: "x", Domain: domain, State: event.AlertResolved, Updated: now.Add(time.Duration(i-10) * time.Minute)}
+			if err := b.Publish(t.Context(), old); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fires := &event.Alert{ID: "x", Domain: "west", State: event.AlertFiring, Updated: now}
+		if err := b.Publish(t.Context(), fires); err != nil {
+			t.Fatal(err)
+		}
+		m := view.New(b)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- m.Run(ctx) }()
+		<-m.Ready()
+		firing := func() (is bool) {
+			synctest.Wait()
+			m.Read(func(s *view.State) { is = s.FiringOne("x") != nil })
+			return is
+		}
+		if !firing() {
+			t.Error("an older record hides it")
+		}
+		n := (*event.Alert)(nil).Topic().Partitions
+		for _, domain := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+			if bus.Partition(domain, n) != bus.Partition("west", n) {
+				if err := b.Remove(t.Context(), &event.Alert{ID: "x", Domain: domain}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if !firing() {
+			t.Error("an older record was removed, and it went with it")
+		}
+		if err := b.Remove(t.Context(), fires); err != nil {
+			t.Fatal(err)
+		}
+		if firing() {
+			t.Error("removed, and it fires")
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

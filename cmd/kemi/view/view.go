@@ -117,7 +117,18 @@ func (m *Model) Run(ctx context.Context) error {
 			}
 		}
 	})
-	g.Add("alerts", followed(m, (*State).SetAlert, (*State).RemoveAlert, (*State).clearAlerts, up(2)))
+	g.Add("alerts", func(ctx context.Context) error {
+		return bus.Mirror(ctx, m.bus, func(msg bus.Message[event.Alert]) error {
+			m.write(func(s *State) {
+				if !msg.Removed() {
+					s.SetAlert(msg.Event)
+				} else if a := s.alerts[msg.Key]; a != nil && bus.Partition(a.Route(), a.Topic().Partitions) == msg.Partition {
+					s.RemoveAlert(msg.Key) // What it was in a domain that its target has left may go without it.
+				}
+			})
+			return nil
+		}, up(2), func() { m.write((*State).clearAlerts) })
+	})
 	g.Add("incidents", followed(m, (*State).SetIncident, (*State).RemoveIncident, func(s *State) { clear(s.incidents) }, up(3)))
 	g.Add("pages", followed(m, (*State).SetPage, (*State).RemovePage, func(s *State) { clear(s.pages) }, up(4)))
 	g.Add("silences", followed(m, (*State).SetSilence, (*State).RemoveSilence, func(s *State) { clear(s.silences) }, up(5)))
