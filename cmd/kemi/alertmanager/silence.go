@@ -16,6 +16,7 @@ import (
 
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus/event"
+	own "kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/cmd/kemi/view"
 )
 
@@ -39,6 +40,11 @@ func wanted(p *postableSilence) (*event.Silence, error) {
 	s := &event.Silence{
 		ID: p.ID, Kind: event.PlainSilence, StartsAt: p.StartsAt.Time, EndsAt: p.EndsAt.Time, By: p.CreatedBy, Comment: p.Comment, Annotations: p.Annotations,
 	}
+	if s.Annotations != nil {
+		s.Annotations = maps.Clone(p.Annotations)
+		delete(s.Annotations, noteKind)
+		delete(s.Annotations, noteRecurs)
+	}
 	for i, m := range p.Matchers {
 		if m.Name == nil || m.Value == nil || m.IsRegex == nil {
 			return nil, bad("matcher %d lacks name, value or isRegex", i+1)
@@ -48,9 +54,32 @@ func wanted(p *postableSilence) (*event.Silence, error) {
 	return s, nil
 }
 
+// What Kemi says among the annotations of a silence, for those who read them.
+const (
+	noteKind   = "kemi_kind"
+	noteRecurs = "kemi_recurs"
+)
+
+// noted are the annotations of a silence that takes the place of another. Programs that do not know of annotations send
+// none: then they stay as they are. A name stays in any case, unless there is another.
+func noted(s, was *event.Silence) map[string]string {
+	all := maps.Clone(s.Annotations)
+	if s.Annotations == nil {
+		all = maps.Clone(was.Annotations)
+		delete(all, own.EndedBy)
+	}
+	if name := was.Annotations[own.NameOf]; name != "" && all[own.NameOf] == "" {
+		if all == nil {
+			all = map[string]string{}
+		}
+		all[own.NameOf] = name
+	}
+	return all
+}
+
 // change decides what becomes of a posted silence: what is to be said, the one that holds from now on first. As with
 // Alertmanager what is in force keeps its matchers and its beginning; another silence with a new id takes its place
-// otherwise. was is the one of the same id, nil when there is none.
+// otherwise, save that of a maintenance window with a name. was is the one of the same id, nil when there is none.
 func change(s, was *event.Silence, id string, now time.Time) ([]event.Event, error) {
 	if s.StartsAt.IsZero() {
 		s.StartsAt = now
@@ -60,12 +89,19 @@ func change(s, was *event.Silence, id string, now time.Time) ([]event.Event, err
 		if was.Recurs != "" {
 			return nil, bad("silence %s recurs (%s), which this API cannot say: use kemi silence", was.ID, was.Recurs)
 		}
-		s.Kind, s.Inherit = was.Kind, was.Inherit
+		s.Kind, s.Inherit, s.Annotations = was.Kind, was.Inherit, noted(s, was)
 	}
 	if err := hush.Check(s, now); err != nil {
 		return nil, bad("invalid silence: %v", err)
 	}
-	if was != nil && inPlace(s, was, now) {
+	switch {
+	case was != nil && inPlace(s, was, now):
+		return []event.Event{s}, nil
+	case was != nil && was.Kind == event.MaintenanceWindow && was.Annotations[own.NameOf] != "":
+		// Its name makes its id: who starts a window of that name again, or ends it, means this one.
+		if s.StartsAt.Before(now) {
+			s.StartsAt = now
+		}
 		return []event.Event{s}, nil
 	}
 	s.ID = id
@@ -282,11 +318,11 @@ func silenceWord(s *event.Silence, now time.Time) gettableSilence {
 	}}
 	maps.Copy(g.Annotations, s.Annotations)
 	if s.Kind == event.MaintenanceWindow {
-		g.Annotations["kemi_kind"] = string(s.Kind)
+		g.Annotations[noteKind] = string(s.Kind)
 	}
 	if s.Recurs != "" {
 		lasts := time.Duration(s.LastsSeconds) * time.Second
-		g.Annotations["kemi_recurs"] = strings.TrimSpace(s.Recurs + " " + s.Timezone)
+		g.Annotations[noteRecurs] = strings.TrimSpace(s.Recurs + " " + s.Timezone)
 		switch state {
 		case hush.Active:
 			g.EndsAt, g.StartsAt = moment{until}, moment{until.Add(-lasts)}

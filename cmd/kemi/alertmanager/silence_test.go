@@ -3,6 +3,7 @@ package alertmanager_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/cmd/kemi/view"
 )
 
 // silenceWord is a silence as a client of Alertmanager reads it.
@@ -190,5 +192,58 @@ route: {receiver: box, routes: [{matchers: ['alertname="Muted"'], receiver: chat
 	h.want("GET", "/alerts/groups", "", &groups)
 	if len(groups) != 2 {
 		t.Errorf("groups: %+v", groups)
+	}
+}
+
+// Whoever edits a silence by an API that cannot say everything keeps what it cannot say.
+func TestAnEditKeepsWhatItCannotSay(t *testing.T) {
+	h := serve(t, quiet)
+	now := time.Now().UTC()
+	window := &event.Silence{
+		ID: event.ComputeID("maintenance", "deploy"), Kind: event.MaintenanceWindow, Matchers: []event.Matcher{{Name: "alertname", Value: "A"}},
+		StartsAt: now.Add(-time.Minute), EndsAt: now.Add(time.Hour), Inherit: true, By: "ci", Comment: "v1", Annotations: map[string]string{"name": "deploy", "ticket": "4711"}, Updated: now,
+	}
+	plain := &event.Silence{
+		ID: "plain", Kind: event.PlainSilence, Matchers: []event.Matcher{{Name: "alertname", Value: "A"}},
+		StartsAt: now.Add(-time.Minute), EndsAt: now.Add(time.Hour), By: "jo", Comment: "c", Annotations: map[string]string{"ticket": "1", "ended_by": "sun"}, Updated: now,
+	}
+	if err := h.b.Publish(t.Context(), window, plain); err != nil {
+		t.Fatal(err)
+	}
+	stored := func(id string) (s *event.Silence) {
+		t.Helper()
+		h.model.Await(t.Context(), func(m *view.State) bool { s = m.Silence(id); return s != nil })
+		return s
+	}
+	stored(window.ID)
+	stored("plain")
+	edit := func(id, matchers, more string) string {
+		t.Helper()
+		return h.add(fmt.Sprintf(`{"id":%q,"matchers":%s,"startsAt":%q,"endsAt":%s,"createdBy":"sun","comment":"edited"%s}`, id, matchers, h.get(id).StartsAt.Format(time.RFC3339Nano), when(2*time.Hour), more))
+	}
+	const onB = `[{"name":"alertname","value":"B","isRegex":false}]`
+	for step, c := range []struct {
+		matchers, more string
+		annotations    map[string]string
+	}{
+		{onA, "", map[string]string{"name": "deploy", "ticket": "4711"}},
+		{onB, "", map[string]string{"name": "deploy", "ticket": "4711"}}, // Its name is its id.
+		{onA, `,"annotations":{"kemi_kind":"maintenance","kemi_recurs":"","ticket":"4712"}`, map[string]string{"name": "deploy", "ticket": "4712"}},
+		{onA, `,"annotations":{}`, map[string]string{"name": "deploy"}},
+	} {
+		if id := edit(window.ID, c.matchers, c.more); id != window.ID {
+			t.Fatalf("step %d: the window is %s now", step, id)
+		}
+		if s := stored(window.ID); s.Kind != event.MaintenanceWindow || !s.Inherit || s.Comment != "edited" || !maps.Equal(s.Annotations, c.annotations) {
+			t.Errorf("step %d: %+v", step, s)
+		}
+	}
+	h.want("DELETE", "/silence/"+window.ID, "", nil)
+	if id := edit(window.ID, onB, ""); id != window.ID || h.get(id).Status.State != "active" {
+		t.Errorf("the window that was over is %s", id)
+	}
+	id := edit("plain", onB, "")
+	if s := stored(id); id == "plain" || !maps.Equal(s.Annotations, map[string]string{"ticket": "1"}) {
+		t.Errorf("%s: %+v", id, s)
 	}
 }
