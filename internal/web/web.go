@@ -198,9 +198,13 @@ func (g *Guard) authentic(r *http.Request) bool {
 }
 
 // Serve answers on ln until ctx ends. There is no write timeout, since tails stream; they get a moment to end, then are
-// cut.
+// cut. A head has to come within 10 s, a body at the pace of bodies.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
+	return serve(ctx, ln, h, bodies)
+}
+
+func serve(ctx context.Context, ln net.Listener, h http.Handler, p pace) error {
+	srv := &http.Server{Handler: slow(p, h), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 64 << 10}
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(ln) }()
 	select {
