@@ -1,0 +1,98 @@
+package alerting
+
+import (
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// decide finds the incident that an alert belongs to.
+func (d *Desk) decide(a *held, now time.Time) {
+	n := a.node
+	if a.inc != nil && a.cause == nil && len(a.inc.told) > 0 {
+		a.inc.review(d)
+		switch {
+		case a.inc.key.own || n.gone():
+			delete(d.loose, a)
+			a.loose = time.Time{}
+			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case !d.settled(a, now):
+			return
+		}
+		a.spoke = a.inc.rec.ID // They were told that the target is down. It is not, and this is still there.
+	}
+	answered := n.answered(a.event.StartsAt)
+	b := d.graph.blame(n)
+	// When the cause is back, what it took along comes back one by one: what is still down on the way is no new cause.
+	returning := a.cause != nil && !a.cause.gone() && b.root != nil && d.graph.leads(b.root, a.cause)
+	if b.root != nil && !answered && (!returning || d.settled(a, now)) {
+		delete(d.loose, a)
+		a.loose = time.Time{}
+		d.place(a, key{b.root, false}, b.root, now)
+		return
+	}
+	if a.inc != nil && a.cause != nil && a.cause.acquitted.Before(a.placed) {
+		if !d.settled(a, now) {
+			return
+		}
+		a.spoke = a.inc.rec.ID
+	}
+	delete(d.loose, a)
+	a.loose = time.Time{}
+	d.place(a, key{n, answered || !n.gone()}, nil, now)
+}
+
+// settled says whether a suppressed alert has outlived its cause for long enough.
+func (d *Desk) settled(a *held, now time.Time) bool {
+	if a.loose.IsZero() {
+		a.loose = now
+		d.loose[a] = struct{}{}
+	}
+	return now.Sub(a.loose) >= d.settle(a.node)
+}
+
+// settle is how long an alert on n may outlive its cause: until it was polled twice.
+func (d *Desk) settle(n *node) time.Duration {
+	const most = 15 * time.Minute
+	return max(d.policy.Settle, min(2*n.interval(), most))
+}
+
+// place puts an alert into the incident of a key.
+func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
+	if a.inc != nil && a.inc.rec.Kind == event.IncidentSimilar && cause == nil {
+		return
+	}
+	if a.inc != nil && a.inc.key == k {
+		if a.cause != cause {
+			a.inc.take(d, a, cause)
+		}
+		return
+	}
+	inc := d.byKey[k]
+	if inc != nil && inc.byHand && a.event.StartsAt.After(inc.rec.ResolvedAt) {
+		delete(d.byKey, k) // It fires anew.
+		inc = nil
+	}
+	if k.own {
+		if f := d.flapping[fireKey{k.node.id, a.event.Name}]; f != nil {
+			if a.inc == f {
+				return
+			}
+			inc = f
+		}
+	}
+	if inc == nil && cause == nil {
+		if inc = d.unlisted(a, k); inc == nil {
+			inc = d.joins(a)
+		}
+	}
+	if inc == nil {
+		inc = d.open(k, a, now)
+	}
+	if a.inc != nil {
+		a.inc.into = inc.rec.ID
+		a.inc.leave(d, a)
+	}
+	a.placed = now
+	inc.take(d, a, cause)
+}
