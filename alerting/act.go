@@ -28,7 +28,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		if !until.After(now) {
 			return false // It has expired since.
 		}
-		r.Ack, r.Next, inc.paused = &event.Ack{By: c.By, At: c.At, Until: until, Comment: c.Comment}, nil, false
+		r.Ack, r.Next, inc.paused, inc.resume = &event.Ack{By: c.By, At: c.At, Until: until, Comment: c.Comment}, nil, false, ""
 	case event.Unacknowledge:
 		if r.Ack == nil || c.At.Before(r.Ack.At) {
 			return false
@@ -46,7 +46,7 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		if err != nil || !until.After(now) {
 			return false
 		}
-		r.SnoozedUntil, r.Next, inc.paused = until, nil, false
+		r.SnoozedUntil, r.Next, inc.paused, inc.resume = until, nil, false, ""
 	case event.Resolve:
 		defer d.resolveByHand(inc, c, now)
 	default:
@@ -86,9 +86,6 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	if d.byKey[inc.key] == nil {
 		d.byKey[inc.key] = inc
 	}
-	d.render(inc, now)
-	for _, who := range inc.told {
-		d.page(inc, who, event.PageResolved, 0, "", now)
-	}
+	d.close(inc, now)
 	inc.say(d)
 }

@@ -34,6 +34,7 @@ type Desk struct {
 	claims    map[string]*incident // Own alerts of restored incidents, until they are seen again.
 	fires     map[fireKey][]time.Time
 	flapping  map[fireKey]*incident
+	resting   map[restKey]*event.Incident // What was over by itself lately.
 
 	changed  map[*incident]struct{} // Records that differ from what was published last.
 	urgent   []*incident            // Those of them to publish in this Step.
@@ -110,7 +111,7 @@ func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{}, resting: map[restKey]*event.Incident{},
 	}
 	return d
 }
@@ -305,14 +306,20 @@ func (d *Desk) Step(now time.Time) Output {
 		}
 	}
 	for _, inc := range d.restored {
+		if inc.closed { // What fires again comes after its end.
+			d.end(inc, ReasonOver, now)
+			continue
+		}
 		if other := d.wentInto(inc); other != nil {
 			d.merge(inc, other, now)
 			continue
 		}
 		inc.pageAt = inc.pageAt.Add(d.groupWait(inc) - d.policy.GroupWait)
-		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile.
-		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !now.Before(inc.pageAt) && !d.held(inc, now) && !d.gather(inc, now) {
-			d.tell(inc, now)
+		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile. Of what
+		// fired again and is over they were told that already.
+		over := len(inc.former) > 0 && len(inc.members) == 0
+		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !over {
+			d.tellWhenDue(inc, now)
 		}
 	}
 	d.restored = nil
@@ -371,6 +378,7 @@ func (d *Desk) scan(now time.Time) {
 		}
 	}
 	d.dismiss(now)
+	d.forgetRested(now)
 	if d.hush != nil && now.Sub(d.hushSwept) > time.Hour {
 		d.hush.Sweep(now.Add(-time.Hour))
 		d.hushSwept = now

@@ -92,9 +92,9 @@ func (p *partition) loadRecords(ctx context.Context, now time.Time) error {
 	var incidents []*event.Incident
 	open := map[string]bool{}
 	err := bus.Snapshot(ctx, p.room.bus, func(m bus.Message[event.Incident]) error {
-		if i := m.Event; i != nil && (i.State != event.IncidentResolved || now.Sub(i.OpenedAt) <= p.room.policy.FlapWindow || i.Reason.Code == ReasonByHand && i.Firing > 0) {
+		if i := m.Event; i != nil && (i.State != event.IncidentResolved || p.room.policy.remembers(i, now)) {
 			incidents = append(incidents, i)
-			open[i.ID] = i.State != event.IncidentResolved
+			open[i.ID] = i.State != event.IncidentResolved || i.Reason.Code != ReasonByHand // It may fire again.
 		}
 		return nil
 	}, p.own.Partition)

@@ -24,21 +24,19 @@ const (
 	ReasonAssigned = "assigned"
 	// ReasonMoreUrgent: it became urgent enough to call somebody.
 	ReasonMoreUrgent = "more-urgent"
+	// ReasonWorse: it got worse, and is now for others, too.
+	ReasonWorse = "worse"
 	// ReasonByHand: somebody resolved it.
 	ReasonByHand = "resolved-by-hand"
 	// ReasonLogOnly: its urgency is that nobody is told.
 	ReasonLogOnly = "urgency-log"
 )
 
-// labels are what routes and silences go by: those of the incident's first own alert; of a target that is down before an
+// labels are what routes and mute times go by: those of the worst of the incident's own alerts; of a target that is down before an
 // alert says so its own.
 func (inc *incident) labels() event.Labels {
-	var own first
-	for _, a := range inc.own {
-		own.offer(a)
-	}
-	if own.n > 0 {
-		return own.held[0].event.Labels
+	if a := inc.severe(); a != nil {
+		return a.event.Labels
 	}
 	if t := inc.key.node.target; t != nil {
 		return append(t.EffectiveLabels(), event.Label{Name: "severity", Value: inc.rec.Severity})
@@ -46,16 +44,31 @@ func (inc *incident) labels() event.Labels {
 	return nil
 }
 
+// lookedAfter says whether somebody looks after an incident, or wants no call before a time.
+func (inc *incident) lookedAfter() bool {
+	return inc.rec.Ack != nil || !inc.rec.SnoozedUntil.IsZero()
+}
+
+// tellWhenDue says that an incident is there, or that it fires again, when it is time and nothing holds that back.
+func (d *Desk) tellWhenDue(inc *incident, now time.Time) {
+	held := d.held(inc, now)
+	switch {
+	case now.Before(inc.pageAt):
+	case !held && !d.gather(inc, now):
+		d.tell(inc, now)
+	case held && len(inc.former) > 0 && len(inc.rec.Muted) == 0:
+		d.remind(inc, now)
+	}
+}
+
 // lead decides what is said of an incident whose cause is known as well as it can be.
 func (d *Desk) lead(inc *incident, now time.Time) {
 	r := &inc.rec
-	held := d.held(inc, now)
-	switch {
-	case len(inc.told) == 0:
-		if !held && !now.Before(inc.pageAt) && !d.gather(inc, now) {
-			d.tell(inc, now)
-		}
+	if len(inc.told) == 0 {
+		d.tellWhenDue(inc, now)
 		return
+	}
+	switch held := d.held(inc, now); {
 	case held:
 		if len(r.Muted) > 0 {
 			inc.paused = true
@@ -68,6 +81,8 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 			d.retell(inc, now) // It wakes nobody who was not told.
 		}
 		return
+	case inc.paused && inc.resume == "" && d.called(inc, now):
+		d.goOn(inc, now)
 	case inc.paused:
 		d.again(inc, cmp.Or(inc.resume, ReasonUnmuted), now)
 	}
@@ -77,6 +92,9 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 			r.Urgency = urgency
 			d.again(inc, ReasonMoreUrgent, now)
 		}
+	}
+	if severity(inc.worst()) > severity(inc.toldSeverity) {
+		d.widen(inc, now)
 	}
 	if r.Next != nil && !now.Before(r.Next.At) {
 		d.step(inc, ReasonEscalated, now)
@@ -102,10 +120,10 @@ func (d *Desk) held(inc *incident, now time.Time) bool {
 		r.Muted = muted
 		inc.say(d)
 	}
-	held := r.Ack != nil || !r.SnoozedUntil.IsZero() || len(muted) > 0
+	held := inc.lookedAfter() || len(muted) > 0
 	switch {
 	case over != "" && held:
-		inc.paused = true
+		inc.paused, inc.resume = true, over
 	case over != "":
 		d.again(inc, over, now)
 	}
@@ -134,16 +152,30 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		}
 		return
 	}
-	inc.toldCause, inc.toldTeam, inc.updateAt, inc.paused, r.Muted = r.Cause, team, time.Time{}, false, nil
-	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc && r.Kind != event.IncidentSimilar {
-		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
-	}
+	d.heard(inc, now)
 	if r.Urgency == event.UrgencyPage && route.Team != "" {
 		r.Step = step
 		d.plan(inc, route.Team, now)
 	}
+	code := ""
+	if len(inc.former) > 0 {
+		code = ReasonReopened
+	}
+	if r.Urgency == event.UrgencyPage { // What is not worth a call any more is told as anything new is.
+		who = append(who, inc.former...)
+	}
+	inc.former = nil
 	d.planRepeats(inc, now)
-	d.call(inc, who, 0, "", now)
+	d.call(inc, who, r.Round*steps, code, now)
+}
+
+// heard notes that people hear of an incident as it is now.
+func (d *Desk) heard(inc *incident, now time.Time) {
+	r := &inc.rec
+	inc.toldCause, inc.toldTeam, inc.toldAt, inc.updateAt, inc.paused, inc.resume, r.Muted = r.Cause, d.teamOf(inc), now, time.Time{}, false, "", nil
+	if inc.key.own && d.flapping[inc.fire] != inc && d.byKey[inc.key] == inc && r.Kind != event.IncidentSimilar {
+		delete(d.byKey, inc.key) // What comes later is another problem and pages by itself.
+	}
 }
 
 // first is who is told first by a route, and how many steps of the escalation that is: a step that has nobody, such as
@@ -188,6 +220,7 @@ func (d *Desk) call(inc *incident, who []string, sequence int, code string, now 
 		}
 	}
 	d.render(inc, now)
+	inc.calledAt, inc.toldSeverity = now, inc.worst()
 	for _, w := range each {
 		d.page(inc, w, event.PageFiring, sequence, code, now)
 	}
@@ -212,7 +245,7 @@ func (d *Desk) plan(inc *incident, team string, now time.Time) {
 	}
 	at := begun.Add(s.After - before)
 	s, _ = d.ways.Step(team, r.Step, at)
-	r.Next = &event.NextStep{At: at, Who: s.Who, Text: s.Text}
+	r.Next = &event.NextStep{At: at, Team: team, Who: s.Who, Text: s.Text}
 }
 
 // lateStep is how late a step may be taken and the next still be due at its own time: after a longer absence steps keep
@@ -225,10 +258,7 @@ const steps = 1000
 // step takes the next step of the escalation.
 func (d *Desk) step(inc *incident, code string, now time.Time) {
 	r := &inc.rec
-	team := d.teamOf(inc)
-	if route := d.ways.Route(inc.labels(), team); route.Team != "" {
-		team = route.Team
-	}
+	team := cmp.Or(r.Next.Team, d.ways.Route(inc.labels(), d.teamOf(inc)).Team, d.teamOf(inc))
 	s, ok := d.ways.Step(team, r.Step, now)
 	if !ok {
 		r.Next = nil
@@ -266,4 +296,45 @@ func (d *Desk) again(inc *incident, code string, now time.Time) {
 	}
 	d.planRepeats(inc, now)
 	d.call(inc, who, r.Round*steps, code, now)
+}
+
+// sameRound is how long after the last call the end of a silence calls nobody anew: who was called a moment ago is at it.
+const sameRound = 5 * time.Minute
+
+// called says whether those with whom an escalation begins were called only a moment ago.
+func (d *Desk) called(inc *incident, now time.Time) bool {
+	if now.Sub(inc.calledAt) >= sameRound {
+		return false
+	}
+	who, _ := d.first(d.ways.Route(inc.labels(), d.teamOf(inc)), inc.rec.Urgency, now)
+	return !slices.ContainsFunc(who, func(w string) bool { return !slices.Contains(inc.told, w) })
+}
+
+// goOn takes the escalation up where it was held back.
+func (d *Desk) goOn(inc *incident, now time.Time) {
+	inc.paused = false
+	route := d.ways.Route(inc.labels(), d.teamOf(inc))
+	if r := &inc.rec; r.Urgency == event.UrgencyPage && route.Team != "" && r.Step > 0 {
+		d.plan(inc, route.Team, inc.calledAt)
+	}
+	d.planRepeats(inc, inc.calledAt)
+	inc.say(d)
+}
+
+// widen calls those whom what got worse is for and who were not called yet. Another team's escalation begins with them.
+func (d *Desk) widen(inc *incident, now time.Time) {
+	r := &inc.rec
+	inc.toldSeverity = inc.worst()
+	route := d.ways.Route(inc.labels(), d.teamOf(inc))
+	who, step := d.first(route, r.Urgency, now)
+	who = slices.DeleteFunc(who, func(w string) bool { return slices.Contains(inc.told, w) })
+	if step > 0 && (r.Next == nil && len(who) > 0 || r.Next != nil && r.Next.Team != route.Team) {
+		r.Round, r.Step, r.Next = r.Round+1, step, nil
+		d.plan(inc, route.Team, now)
+		inc.say(d)
+	}
+	if len(who) > 0 {
+		d.planRepeats(inc, now)
+		d.call(inc, who, r.Round*steps, ReasonWorse, now)
+	}
 }

@@ -53,6 +53,11 @@ type incident struct {
 	own     map[string]*held // Those of them that nothing explains but itself.
 	team    string           // The cause's team, or its alert's.
 	told    []string         // Whom, as receiver or receiver/person.
+	// former were told that it fired and that it was over, before it fired again; before is the record of then, when this
+	// process knows it; overAt is since when they know it to be over.
+	former []string
+	overAt time.Time
+	before *event.Incident
 
 	// verifySince begins the wait for verifying polls, first bounds it over changes of the cause.
 	verifySince, first time.Time
@@ -76,8 +81,11 @@ type incident struct {
 	peak       *count    // The most it took along.
 	counted    uint64    // As of which changes what it takes along was counted; 0 is not yet.
 	resume     string    // Why the escalation is to begin anew when nothing holds it back.
-	unclaimed  int       // Alerts of it, as of a time, that its record did not list.
-	asOf       time.Time
+	// When people were told first, and called last; and how bad it was then.
+	toldAt, calledAt time.Time
+	toldSeverity     string
+	unclaimed        int // Alerts of it, as of a time, that its record did not list.
+	asOf             time.Time
 
 	closed    bool // It ended before a restart, but its record does not say so.
 	queued    bool
@@ -296,17 +304,29 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 	inc.setDoubts(d, nil, now)
 	d.decided(inc)
 	d.release(inc)
+	if n := len(inc.rec.Reopened); n > 0 && inc.rec.State == event.IncidentVerifying {
+		inc.rec.Reopened = inc.rec.Reopened[:n-1] // Whether it fired again was only ever a question.
+	}
 	inc.rec.State, inc.rec.ResolvedAt = event.IncidentResolved, now
-	inc.rec.Next, inc.rec.Repeats, inc.rec.Muted, inc.rec.SnoozedUntil = nil, nil, nil, time.Time{}
+	inc.rec.Next, inc.rec.Repeats, inc.rec.Muted = nil, nil, nil
 	inc.rec.Reason = event.Reason{Code: code, Causes: inc.rec.Reason.Causes}
 	if !inc.published && len(inc.told) == 0 {
+		if inc.before != nil {
+			d.rest(inc.before)
+		}
 		return // Nobody ever heard of it.
 	}
+	d.close(inc, now)
+	d.rest(d.emit(inc, now))
+}
+
+// close tells whoever was told of an incident that it is over.
+func (d *Desk) close(inc *incident, now time.Time) {
+	over := inc.overFor()
 	d.render(inc, now)
-	for _, receiver := range inc.told {
-		d.page(inc, receiver, event.PageResolved, 0, "", now)
+	for _, who := range over {
+		d.page(inc, who, event.PageResolved, inc.rec.Round, "", now)
 	}
-	d.emit(inc, now)
 }
 
 // retell lets those who were told know of the cause that was found since, and tells the team it belongs to when that is
@@ -324,7 +344,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 		r := &inc.rec
 		r.Urgency, _ = d.ways.Urgency(team, r.Severity, now)
 		r.Round, r.Step, r.Next = r.Round+1, 0, nil
-		if r.Ack != nil || !r.SnoozedUntil.IsZero() || len(r.Muted) > 0 {
+		if inc.lookedAfter() || len(r.Muted) > 0 {
 			inc.paused = true // Its own people are called when nothing holds that back.
 		} else {
 			route := d.ways.Route(inc.labels(), team)
@@ -337,7 +357,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	inc.told = append(inc.told, fresh...)
 	d.render(inc, now)
 	for _, who := range before {
-		d.page(inc, who, event.PageUpdate, inc.updates, "", now)
+		d.page(inc, who, event.PageUpdate, inc.sequence(), "", now)
 	}
 	inc.updates++
 	for _, who := range fresh {

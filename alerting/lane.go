@@ -27,9 +27,18 @@ type lane struct {
 	at      int      // Where it is in the queue; -1 when it is not.
 	reached bool     // Something of it arrived, or may have.
 	held    bool     // Something of it was held.
-	over    bool     // Its resolved page was decided.
+	over    int      // Up to which round a resolved page was decided, from 1; 0 is none. What fires again is of a later one.
+	round   int      // The newest in which somebody was called.
 	piles   []*pile  // The summaries that its held pages are in.
 	touched time.Time
+}
+
+// roundOf is in which round of its incident a page was decided, from 1.
+func roundOf(p *event.Page) int {
+	if p.Snapshot == nil {
+		return 1
+	}
+	return p.Snapshot.Round + 1
 }
 
 // laneOf names where pages must not overtake each other.
@@ -72,6 +81,15 @@ func (q *queue) Pop() any {
 
 func dueBefore(a, b *event.Page) int {
 	return cmp.Or(a.NextTry.Compare(b.NextTry), inOrder(a, b))
+}
+
+// note takes in how far a lane has come.
+func (l *lane) note(p *event.Page) {
+	if p.Kind == event.PageResolved {
+		l.over = max(l.over, roundOf(p))
+	} else {
+		l.round = max(l.round, roundOf(p))
+	}
 }
 
 // settleIn puts a lane to where it belongs in its queue, or takes it out when nothing of it can be sent now.

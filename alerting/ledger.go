@@ -81,7 +81,7 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 	for _, p := range sorted {
 		at := l.lane(p)
 		at.touched = p.Updated
-		at.over = at.over || p.Kind == event.PageResolved
+		at.note(p)
 		if settled(p) {
 			l.known[p.ID] = p.Updated
 			at.held = at.held || p.Stage == event.PageHeld
@@ -99,7 +99,7 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 		l.piles.restore(p, at)
 	}
 	for _, at := range l.lanes {
-		if at.over {
+		if at.over >= at.round {
 			l.piles.over(at)
 		}
 		l.tidy(at, now)
@@ -140,8 +140,7 @@ func (l *Ledger) Take(p *event.Page, now time.Time) {
 		return
 	}
 	e := l.add(p)
-	if p.Kind == event.PageResolved {
-		e.lane.over = true
+	if e.lane.note(p); p.Kind == event.PageResolved {
 		l.piles.over(e.lane)
 	}
 	l.piles.way(p)
@@ -188,10 +187,10 @@ func (l *Ledger) tidy(at *lane, now time.Time) {
 	for len(at.entries) > 0 && !at.entries[0].sending {
 		e := at.entries[0]
 		switch {
-		case at.over && e.page.Kind != event.PageResolved && e.tried:
+		case e.page.Kind != event.PageResolved && roundOf(e.page) <= at.over && e.tried:
 			at.reached = true
 			l.hold(e, event.Reason{Code: ReasonOverUnknown, Text: "it was over before anybody knew whether the page had arrived"}, now)
-		case at.over && e.page.Kind != event.PageResolved:
+		case e.page.Kind != event.PageResolved && roundOf(e.page) <= at.over:
 			l.hold(e, event.Reason{Code: ReasonOverUnsent, Text: "it was over before the page could be sent"}, now)
 		case !wakes(e.page) && at.held && !at.reached && !e.tried:
 			l.hold(e, event.Reason{Code: ReasonNotTold, Text: "the page that it goes on about was held"}, now)
@@ -392,7 +391,7 @@ func (l *Ledger) sweep(now time.Time) {
 		}
 	}
 	for key, at := range l.lanes {
-		if now.Sub(at.touched) > rememberPages && len(at.entries) == 0 && (at.over || at.reached) {
+		if now.Sub(at.touched) > rememberPages && len(at.entries) == 0 && (at.over > 0 || at.reached) {
 			delete(l.lanes, key)
 		}
 	}

@@ -50,8 +50,12 @@ func (s *pile) add(at *lane, p *event.Page) {
 	if s.who == "" {
 		s.who, s.first = whoOf(p), p.Updated
 	}
-	if s.lanes[at.key] != nil {
-		return // Somebody was to be called for it again.
+	if i := s.lanes[at.key]; i != nil { // Somebody was to be called for it again.
+		if i.over {
+			i.page, i.over = p, false // It was over, and fires again.
+			s.open++
+		}
+		return
 	}
 	at.piles = append(at.piles, s)
 	i := &item{page: p}

@@ -86,8 +86,13 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 			inc = d.joins(a)
 		}
 	}
+	if was := a.inc; inc == nil && was != nil && was.key.node == k.node && !k.own && len(was.former) > 0 && len(was.told) == 0 {
+		was.detach(d)
+		d.rekey(was, k, now) // It fires again, and is down as it was.
+		return
+	}
 	if inc == nil {
-		inc = d.open(k, a, now)
+		inc = d.start(k, a, now)
 	}
 	if a.inc != nil {
 		a.inc.into = inc.rec.ID

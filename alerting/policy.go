@@ -32,6 +32,8 @@ type Policy struct {
 	FlapWindow time.Duration `yaml:"flap_window"`
 	FlapCount  int           `yaml:"flap_count"`
 	FlapCalm   time.Duration `yaml:"flap_calm"`
+	// ReopenWithin is how long after it was over by itself an incident is reopened by what fires again; 0 never.
+	ReopenWithin time.Duration `yaml:"reopen_within"`
 	// FallbackAfter is how long a person's way may not work before the next one is tried, too.
 	FallbackAfter time.Duration `yaml:"fallback_after"`
 	// AckFor is how long an acknowledgement holds that does not say until when.
@@ -54,6 +56,7 @@ func DefaultPolicy() Policy {
 	return Policy{
 		GroupWait: 5 * time.Second, VerifyTimeout: 15 * time.Second, VerifyAtOnce: 32, Settle: time.Minute,
 		RerootWithin: 5 * time.Minute, FlapWindow: 10 * time.Minute, FlapCount: 3, FlapCalm: 5 * time.Minute,
+		ReopenWithin:  10 * time.Minute,
 		SimilarWithin: time.Minute, SimilarCount: 4, AckFor: 4 * time.Hour, FallbackAfter: 2 * time.Minute,
 		Unreachable: `(?i)(target|instance|host|node|server|switch|router|device|machine|vm|hypervisor|site|ping|probe)[ _-]?(is)?[ _-]?(down|unreachable|offline|failed|not_?responding|no_?response)`,
 		RetryFor:    24 * time.Hour, SendTimeout: 10 * time.Second, PersonLimit: 10, ReceiverLimit: 60, LimitWithin: 10 * time.Minute,
@@ -80,6 +83,7 @@ func (p *Policy) Validate() []conf.Complaint {
 	check(p.FlapWindow >= 0, "flap_window", "flap_window is negative", "use 0s or more")
 	check(p.FlapCount >= 2, "flap_count", "flap_count is below 2", "use 2 or more")
 	check(p.FlapCalm >= 0, "flap_calm", "flap_calm is negative", "use 0s or more")
+	check(p.ReopenWithin >= 0 && p.ReopenWithin <= 24*time.Hour, "reopen_within", "reopen_within is out of range", "use 0s to 24h")
 	check(p.AckFor >= time.Minute, "ack_for", "ack_for is below a minute", "use 1m or more")
 	check(p.FallbackAfter >= 0, "fallback_after", "fallback_after is negative", "use 0s or more")
 	check(p.RetryFor >= time.Minute, "retry_for", "retry_for is below a minute", "use 1m or more")

@@ -23,7 +23,7 @@ func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
 	for _, p := range pages {
 		t := told[p.Incident]
 		if t == nil {
-			t = &toldOf{}
+			t = &toldOf{fires: map[string]int{}, updates: map[string]int{}}
 			told[p.Incident] = t
 		}
 		t.note(p)
@@ -46,71 +46,109 @@ func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
 
 // toldOf is what the ledger knows of one incident.
 type toldOf struct {
-	receivers []string
-	newest    *event.Incident // As the newest of its pages says it.
-	at        time.Time
-	updates   map[string]int
-	resolved  bool
+	who     []string        // In the order in which they were told.
+	fires   map[string]int  // In which round each was told last that it fires.
+	overs   []int           // After which rounds they were told that it is over, from 1.
+	newest  *event.Incident // As the newest of its pages says it.
+	at      time.Time
+	called  time.Time // When somebody was called last.
+	overAt  time.Time // When somebody was told last that it is over.
+	updates map[string]int
 }
 
 func (t *toldOf) note(p *event.Page) {
+	round, who := roundOf(p), whoOf(p)
 	switch p.Kind {
 	case event.PageResolved:
-		t.resolved = true
+		t.overs = append(t.overs, round)
+		if p.Created.After(t.overAt) {
+			t.overAt = p.Created
+		}
 		if p.Snapshot != nil && p.Snapshot.Reason.Code == ReasonByHand {
 			t.newest = p.Snapshot
 		}
 		return
 	case event.PageFiring:
-		if who := whoOf(p); !slices.Contains(t.receivers, who) {
-			t.receivers = append(t.receivers, who)
+		if p.Created.After(t.called) {
+			t.called = p.Created
 		}
 	case event.PageUpdate:
-		if t.updates == nil {
-			t.updates = map[string]int{}
-		}
-		t.updates[whoOf(p)]++
+		t.updates[who]++
+	default:
+		return
 	}
+	if t.fires[who] == 0 {
+		t.who = append(t.who, who)
+	}
+	t.fires[who] = max(t.fires[who], round)
 	if p.Snapshot != nil && !p.Created.Before(t.at) {
 		t.newest, t.at = p.Snapshot, p.Created
 	}
 }
 
-func (d *Desk) restore(r *event.Incident, t *toldOf) {
-	fire := fireKey{target: r.Cause}
-	if r.Kind == event.IncidentOwn && len(r.Alerts) > 0 {
-		fire.name = r.Alerts[0].Name
+// over is the last round after which they were told that it is over, or the n-th before that; 0 is none.
+func (t *toldOf) over(n int) int {
+	rounds := slices.Sorted(slices.Values(t.overs))
+	if rounds = slices.Compact(rounds); len(rounds) <= n {
+		return 0
 	}
-	if r.State != event.IncidentVerifying && r.Reason.Code != ReasonOverUntold && r.Reason.Code != ReasonUnanswered {
-		d.fires[fire] = append(d.fires[fire], r.OpenedAt)
+	return rounds[len(rounds)-1-n]
+}
+
+// worstOf is how bad a record says the incident's own alerts are.
+func worstOf(r *event.Incident) string {
+	worst := ""
+	for _, a := range r.Alerts {
+		worst = worse(worst, a.Severity)
+	}
+	return cmp.Or(worst, r.Severity)
+}
+
+func (d *Desk) restore(r *event.Incident, t *toldOf) {
+	fire := fireOf(r)
+	if times := fired(r); len(times) > 0 {
+		d.fires[fire] = append(d.fires[fire], times...)
+		slices.SortFunc(d.fires[fire], time.Time.Compare)
 	}
 	if r.OpenedAt.After(d.newest) {
 		d.newest = r.OpenedAt
 	}
 	unsaid := false // What the record has to say yet.
-	if said := t.newest; said != nil && said.Revision >= r.Revision && r.State != event.IncidentResolved {
+	if said := t.newest; said != nil && said.Revision >= r.Revision && (r.State != event.IncidentResolved || said.Round > r.Round) {
 		unsaid = true
 		newer := *said // The page was stored, and what followed from it was not.
 		newer.Told = r.Told
+		if r.State == event.IncidentResolved {
+			newer.Told = nil // It fires again, and who was told of that the pages say.
+		}
 		r = &newer
 	}
 	byHand := r.State == event.IncidentResolved && r.Reason.Code == ReasonByHand && (r.Firing > 0 || unsaid)
 	if r.State == event.IncidentResolved && !byHand {
+		d.rest(r)
 		return
 	}
 	n := d.graph.node(r.Cause)
 	inc := &incident{
 		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
 		byHand: byHand, paused: len(r.Muted) > 0, toldTeam: r.Team, toldCause: r.Cause,
-		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.resolved && !byHand,
+		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.over(0) > r.Round && !byHand,
+		toldAt: t.called, calledAt: t.called, toldSeverity: worstOf(r),
 	}
 	if said := t.newest; said != nil {
-		inc.toldCause, inc.toldTeam = said.Cause, said.Team
+		inc.toldCause, inc.toldTeam, inc.toldSeverity = said.Cause, said.Team, worstOf(said)
 	}
-	for _, receiver := range t.receivers {
-		if !slices.Contains(inc.told, receiver) {
-			inc.told = append(inc.told, receiver)
+	over := t.over(0)
+	if inc.closed || byHand {
+		over = t.over(1)
+	}
+	for _, who := range t.who {
+		if t.fires[who] > over && !slices.Contains(inc.told, who) {
+			inc.told = append(inc.told, who)
 		}
+	}
+	if len(inc.told) == 0 {
+		inc.former, inc.overAt = t.who, t.overAt
 	}
 	for _, updates := range t.updates {
 		inc.updates = max(inc.updates, updates)

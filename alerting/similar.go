@@ -36,9 +36,9 @@ func (d *Desk) joins(a *held) *incident {
 	}
 	inc := d.gathered[similar(a)]
 	switch {
-	case inc == nil, inc.rec.Ack != nil, !inc.rec.SnoozedUntil.IsZero():
+	case inc == nil, inc.lookedAfter():
 		return nil // People believe that they know what there is.
-	case a.event.StartsAt.After(inc.rec.OpenedAt.Add(similarFor * d.policy.SimilarWithin)):
+	case a.event.StartsAt.After(lastBegan(&inc.rec).Add(similarFor * d.policy.SimilarWithin)):
 		return nil
 	case worse(inc.rec.Severity, a.event.Severity) != inc.rec.Severity:
 		return nil // It is worse than what they were told of.
@@ -52,7 +52,7 @@ const similarFor = 5
 // waits says whether an incident is to be told now or soon, and nothing holds it back.
 func (d *Desk) waits(inc *incident, now time.Time) bool {
 	r := &inc.rec
-	return len(inc.told) == 0 && r.State == event.IncidentOpen && !inc.closed && !inc.byHand && r.Ack == nil && r.SnoozedUntil.IsZero() && len(d.mutes(inc, now)) == 0
+	return len(inc.told) == 0 && r.State == event.IncidentOpen && !inc.closed && !inc.byHand && !inc.lookedAfter() && len(d.mutes(inc, now)) == 0
 }
 
 // gather makes one incident of those that resemble inc, which is to be told now, and says whether it did.
@@ -68,7 +68,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	if d.peers == nil {
 		d.peers = map[string][]*incident{}
 		for _, i := range d.incidents {
-			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.rec.OpenedAt) <= d.policy.SimilarWithin || d.waits(i, now)) {
+			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin || d.waits(i, now)) {
 				d.peers[similar(b)] = append(d.peers[similar(b)], i)
 			}
 		}
@@ -81,7 +81,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	slices.SortFunc(peers, func(a, b *incident) int {
 		return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
 	})
-	group := d.open(key{d.graph.node(name), true}, a, now)
+	group := d.start(key{d.graph.node(name), true}, a, now)
 	d.gathered[name] = group
 	for _, i := range peers {
 		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {
@@ -129,5 +129,9 @@ func (inc *incident) similarTitle(now time.Time) string {
 		}
 		said = append(said, name+" ("+strconv.Itoa(names[name])+")")
 	}
-	return plural(len(targets), class) + " of team " + team + " fail at once: " + strings.Join(said, ", ")
+	at := " fail at once: "
+	if len(r.Reopened) > 0 {
+		at = " fail again at once: "
+	}
+	return plural(len(targets), class) + " of team " + team + at + strings.Join(said, ", ")
 }

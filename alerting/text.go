@@ -56,13 +56,14 @@ func (d *Desk) publish(now time.Time, all bool) {
 	}
 }
 
-func (d *Desk) emit(inc *incident, now time.Time) {
+func (d *Desk) emit(inc *incident, now time.Time) *event.Incident {
 	delete(d.changed, inc)
 	inc.published, inc.emitted = true, now
 	inc.rec.Revision++
 	inc.rec.Updated = now
 	rec := inc.rec
 	d.out.Incidents = append(d.out.Incidents, &rec)
+	return &rec
 }
 
 // render fills the record from what the desk knows now.
@@ -86,18 +87,18 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		return
 	}
 	var own, suppressed first
-	severity := ""
+	worst := ""
 	for _, a := range inc.members {
 		if a.cause == nil {
 			own.offer(a)
 		} else {
 			suppressed.offer(a)
 		}
-		severity = worse(severity, a.event.Severity)
+		worst = worse(worst, a.event.Severity)
 	}
 	r.Firing = len(inc.members)
-	if severity != "" {
-		r.Severity = worse(r.Severity, severity)
+	if worst != "" {
+		r.Severity = worse(r.Severity, worst)
 	}
 	if r.Alerts = resolved(r.Alerts); own.n > 0 {
 		r.Alerts = listed(own.held)
@@ -200,14 +201,16 @@ func (d *Desk) teamOf(inc *incident) string {
 
 // worse is the more severe of two severities: how urgent a word is comes first, and what nobody knows is urgent.
 func worse(a, b string) string {
-	rank := func(s string) int {
-		urgency, _ := route.DefaultUrgency(s)
-		return 100*slices.Index([]event.Urgency{event.UrgencyLog, event.UrgencyNotify, event.UrgencyPage}, urgency) + slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
-	}
-	if a == "" || rank(b) > rank(a) {
+	if a == "" || severity(b) > severity(a) {
 		return b
 	}
 	return a
+}
+
+// severity orders severities.
+func severity(s string) int {
+	urgency, _ := route.DefaultUrgency(s)
+	return 100*slices.Index([]event.Urgency{event.UrgencyLog, event.UrgencyNotify, event.UrgencyPage}, urgency) + slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
 }
 
 func summary(a *event.Alert) string {
@@ -231,7 +234,7 @@ func (inc *incident) title(now time.Time) string {
 	if r.Kind == event.IncidentSimilar {
 		return inc.similarTitle(now)
 	}
-	name := cut(n.id, maxName)
+	name, again := cut(n.id, maxName), len(r.Reopened) > 0 && r.State != event.IncidentResolved
 	if n.target != nil && n.target.Class != "" {
 		name += " (" + n.target.Class + ")"
 	}
@@ -246,9 +249,11 @@ func (inc *incident) title(now time.Time) string {
 				what += " and " + strconv.Itoa(more) + " more"
 			}
 		}
-		name += ": "
-		if strings.HasPrefix(n.id, noTarget) {
+		if name += ": "; strings.HasPrefix(n.id, noTarget) {
 			name = ""
+		}
+		if again {
+			name += "again "
 		}
 		if r.State == event.IncidentResolved {
 			return name + "resolved after " + lasted(r, now) + ": " + what
@@ -258,6 +263,9 @@ func (inc *incident) title(now time.Time) string {
 	s := name + " is down"
 	if r.Suspected {
 		s = name + " is probably down"
+	}
+	if again {
+		s += " again"
 	}
 	if r.Reason.Code == ReasonFlapping {
 		s += ", flapping"
@@ -321,11 +329,14 @@ func text(inc *incident, kind event.PageKind) string {
 	r := &inc.rec
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Title)
-	if kind == event.PageUpdate {
+	if kind == event.PageUpdate && inc.told0() != r.Cause {
 		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
 	}
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause {
 		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
+	}
+	if i := slices.IndexFunc(r.Changes, refired); i >= 0 && kind != event.PageResolved {
+		fmt.Fprintf(&b, "It %s.\n", r.Changes[i].Text)
 	}
 	switch r.Reason.Code {
 	case ReasonSuspected:

@@ -191,6 +191,12 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 		k.node = n
 	}
 	other := d.byKey[k]
+	if other == nil && len(inc.told) == 0 {
+		// What fires again is only itself again; and what the cause was a moment ago, it is again.
+		if a := inc.earliest(); a != nil && (len(inc.former) > 0 && k.node != n || d.firesAgain(k, a, now) != nil) {
+			other = d.start(k, a, now)
+		}
+	}
 	switch {
 	case other == inc:
 		return false

@@ -60,6 +60,8 @@ type Incident struct {
 	Examples []SuppressedAlert `json:"examples,omitempty"`
 	// OpenedAt is since when there is the incident.
 	OpenedAt time.Time `json:"opened_at"`
+	// Reopened is when it fired again after it was over, the last times of that, oldest first.
+	Reopened []time.Time `json:"reopened,omitempty"`
 	// ResolvedAt is since when it is over; only when resolved.
 	ResolvedAt time.Time `json:"resolved_at,omitzero"`
 	// Updated is when this revision became true.
@@ -136,6 +138,8 @@ type Ack struct {
 type NextStep struct {
 	// At is when.
 	At time.Time `json:"at"`
+	// Team whose step it is.
+	Team string `json:"team,omitempty"`
 	// Who is called then, as receiver or receiver/person.
 	Who []string `json:"who,omitempty"`
 	// Text says it in words.
