@@ -107,7 +107,7 @@ func (d *Desk) reopen(before *event.Incident, k key, a *held, now time.Time) *in
 	r.Reopened = r.Reopened[max(0, len(r.Reopened)-maxReopened):]
 	said := event.Change{At: now, Text: firesAgain + ": it was over for " + now.Sub(before.ResolvedAt).Round(time.Second).String()}
 	r.Changes = newest(append([]event.Change{said}, r.Changes...), now)
-	d.incidents[r.ID] = inc
+	d.incidents[r.ID], d.order = inc, append(d.order, inc)
 	d.waiting++
 	inc.attach(d, k)
 	return inc
