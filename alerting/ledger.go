@@ -316,7 +316,7 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 		return nil
 	}
 	way := l.after(line.Receiver, line.Person)
-	if at := l.lanes[laneOf(line)]; way == "" || at != nil && at.over {
+	if at := l.lanes[laneOf(line)]; way == "" || at != nil && at.over >= roundOf(line) {
 		return nil
 	}
 	p := *line
