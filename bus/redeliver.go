@@ -168,10 +168,8 @@ func (b *Bus) listens(ctx context.Context, group string) error {
 	return fmt.Errorf("nobody delivers to the group %s now: its subscription is not in the configuration, or the process that delivers does not run", group)
 }
 
-// alone reports whether the letter's record goes back to its group alone, by again.v1. One from there goes back there.
-func (l *Letter) alone() bool {
-	return strings.HasPrefix(l.Group, AloneGroup) && l.Topic != topicAgain.Name
-}
+// alone reports whether the letter's record goes back to its group alone, by again.v1.
+func (l *Letter) alone() bool { return strings.HasPrefix(l.Group, AloneGroup) }
 
 // redeliver makes the record that brings a letter back to its group alone; why says that it cannot be done.
 func (s *settling) redeliver(ctx context.Context, l *Letter) (r driver.Record, why string, err error) {
@@ -183,6 +181,9 @@ func (s *settling) redeliver(ctx context.Context, l *Letter) (r driver.Record, w
 	}
 	if why := s.listening[l.Group]; why != "" {
 		return r, why, nil
+	}
+	if l.Topic == topicAgain.Name { // It is from there.
+		return l.Record, "", nil
 	}
 	one, err := redelivery(l.Group, WhyRetry, s.done.At, l.At, l.Position, &l.Record)
 	if err != nil {

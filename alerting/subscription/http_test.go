@@ -2,6 +2,7 @@ package subscription
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/await"
 	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
@@ -86,7 +88,12 @@ func TestEveryTopicIsDeliveredByteForByteAndSigned(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	over := make(chan error, 1)
 	go func() { over <- room.Run(ctx) }()
-	await(t, func() bool { return owned(t, b) == 5*4+4 })
+	await.Within(t, 20*time.Second, "all partitions have an owner", func(context.Context) error {
+		if n := owned(t, b); n != 5*4+4 {
+			return fmt.Errorf("%d have", n)
+		}
+		return nil
+	})
 
 	now := time.Now()
 	events := []event.Event{
@@ -146,21 +153,6 @@ func TestEveryTopicIsDeliveredByteForByteAndSigned(t *testing.T) {
 	}
 	if said := log.String(); strings.Contains(said, "hidden") || strings.Contains(said, secretTwo[6:]) {
 		t.Errorf("logged %s", said)
-	}
-}
-
-// await polls what another goroutine brings about.
-func await(t *testing.T, is func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	late := time.After(20 * time.Second)
-	for !is() {
-		select {
-		case <-tick.C:
-		case <-late:
-			t.Fatal("it does not come about")
-		}
 	}
 }
 

@@ -396,7 +396,7 @@ func TestARetryForWhoIsNotThereAnyMoreLeavesTheLetter(t *testing.T) {
 		if err != nil || !strings.Contains(settled[0].Why, "nobody delivers to the group") || len(w.letters("")) != 1 {
 			t.Errorf("%+v, %v", settled, err)
 		}
-		w.start() // What is refused again is a letter again, and may be retried again.
+		p = w.start() // What is refused again is a letter again, and may be retried again.
 		for range 2 {
 			all = w.letters("")
 			if settled, err = w.b.Retry(t.Context(), []int64{all[0].ID}, "jo", ""); err != nil || settled[0].Why != "" {
@@ -406,6 +406,11 @@ func TestARetryForWhoIsNotThereAnyMoreLeavesTheLetter(t *testing.T) {
 			if again := w.letters(""); len(again) != 1 || again[0].ID == all[0].ID || again[0].Topic != bus.TopicAgain {
 				t.Fatalf("then %+v", again)
 			}
+		}
+		p.stop()
+		all = w.letters("")
+		if settled, err = w.b.Retry(t.Context(), []int64{all[0].ID}, "jo", ""); err != nil || settled[0].Why == "" || len(w.letters("")) != 1 {
+			t.Errorf("after it was tried again: %+v, %v", settled, err)
 		}
 	})
 }

@@ -48,8 +48,8 @@ func newRun() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "run", Short: "Run the pipeline", Args: cobra.NoArgs,
 		Long: `Runs the whole pipeline on a configuration: reads the targets, polls them, evaluates rules, writes series, pages.
-Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads rules, tokens and certificate again, SIGTERM or Ctrl-C
-stops. See deploy/example for a complete configuration.
+Everything has a default: a folder targets/ with one YAML file is enough. SIGHUP reads rules, tokens, certificate and the secrets of
+subscriptions again, SIGTERM or Ctrl-C stops. See deploy/example for a complete configuration.
 
 With --role a process takes a share of the pipeline, and several processes on one external bus make one Kemi, from the same
 configuration file. Processes of the same role share its work, and take over what another leaves within seconds:
