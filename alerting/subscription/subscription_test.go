@@ -1,6 +1,7 @@
 package subscription
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -12,7 +13,9 @@ import (
 	"pgregory.net/rapid"
 
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/bus/mem"
 )
 
 func TestOnlyWhatComesAfterASubscriptionBeganIsDeliveredAndNothingTwice(t *testing.T) {
@@ -411,6 +414,40 @@ func TestARetryForWhoIsNotThereAnyMoreLeavesTheLetter(t *testing.T) {
 		all = w.letters("")
 		if settled, err = w.b.Retry(t.Context(), []int64{all[0].ID}, "jo", ""); err != nil || settled[0].Why == "" || len(w.letters("")) != 1 {
 			t.Errorf("after it was tried again: %+v, %v", settled, err)
+		}
+	})
+}
+
+// noLetters is a broker that takes no dead letter now.
+type noLetters struct{ driver.Driver }
+
+func (n noLetters) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	if len(records) > 0 && records[0].Topic == bus.TopicDead {
+		return driver.ErrFull
+	}
+	return n.Driver.Publish(ctx, records, fence)
+}
+
+func TestWhatComesAfterARefusedEventOfItsKeyWaitsUntilTheLetterIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newTown(t, map[string]Config{"audit": subscribing(t, "incidents")})
+		w.hooks["audit"].set(func(p parcel, attempt int) int {
+			if strings.Contains(p.body, `"title":"a 1"`) && attempt == 1 {
+				return 400
+			}
+			return 200
+		})
+		p := w.start(func(d *mem.Driver) driver.Driver { return noLetters{d} })
+		w.say(append(series("a", 3), series("b", 3)...)...)
+		time.Sleep(time.Hour)
+		if told := sequence(t, w.hooks["audit"].has()); len(of(told, "a")) > 0 || !slices.Equal(of(told, "b"), titles("b", 3)) {
+			t.Errorf("told %v", told)
+		}
+		p.kill()
+		w.start()
+		time.Sleep(time.Minute)
+		if told := sequence(t, w.hooks["audit"].has()); !slices.Equal(of(told, "a"), titles("a", 3)) {
+			t.Errorf("told %v", told)
 		}
 	})
 }
