@@ -16,11 +16,12 @@ func newDemo() *cobra.Command {
 	var output string
 	var noStory bool
 	cmd := &cobra.Command{
-		Use: "demo", Short: "Watch a simulated site lose and regain a core switch", Args: cobra.NoArgs,
+		Use: "demo", Short: "Watch a simulated site lose and regain a core switch, and who is called", Args: cobra.NoArgs,
 		Long: `Starts everything in one process, in a temporary directory: a simulated fleet (2 core switches, 10 access switches with
 48 ports, 100 servers, 400 VMs, 20 HTTP services, each on its own loopback address), the whole pipeline polling it every
-10 s, and an inbox that takes the pages. At 20 s a core switch goes down, and with it all that can only be reached through
-it; at 50 s it is back. One page says so, and one that it is over. Ctrl-C ends it.`,
+10 s, and the phones of the people on call. At 20 s a core switch goes down, and with it all that can only be reached through
+it. Its one page reaches jo, who sleeps; so sun is called when the page said, and presses "I have it" on the phone. At 55 s the
+switch is back, which both hear. A VM that somebody silenced and turned off calls nobody. Ctrl-C ends it.`,
 		Example: `  kemi demo
   kemi demo --for 80s -o json
   kemi demo --devices 2000 --no-story`,

@@ -10,8 +10,9 @@ import (
 	"kemi.dev/kemi/cmd/kemi/demo"
 )
 
-// TestIntegrationTheDemoTellsItsStory runs the demo as the README says, and holds it to what it promises: one page that
-// names the core switch and counts what it took along, one that it is over, no job lost.
+// TestIntegrationTheDemoTellsItsStory runs the demo as the README says, and holds it to what it promises: the primary is
+// called with the core switch and what it took along counted, the secondary when the page said, nobody else once that one
+// acknowledged; both hear that it is over, and nobody of what is silenced; no job lost.
 func TestIntegrationTheDemoTellsItsStory(t *testing.T) {
 	if testing.Short() {
 		t.Skip("skipped: make integration runs it")
@@ -22,17 +23,28 @@ func TestIntegrationTheDemoTellsItsStory(t *testing.T) {
 	if err := json.Unmarshal([]byte(out), &s); err != nil || code != 0 {
 		t.Fatalf("exit code %d, %v\n%s\n%s", code, err, out, errs)
 	}
-	if s.Targets != 532 || s.Incidents != 1 || s.LostJobs != 0 || len(s.Pages) != 2 || s.Polls < 3500 || s.Findings == 0 {
+	if s.Targets != 532 || s.Incidents < 1 || s.Incidents > 2 || s.LostJobs != 0 || len(s.Pages) != 4 || s.Polls < 3500 || s.Findings == 0 {
 		t.Fatalf("summary: %.2000s", out)
 	}
-	for i, kind := range []string{"firing", "resolved"} {
+	if len(s.Silenced) != 1 || !strings.HasPrefix(s.Silenced[0], "vm-") || !strings.HasPrefix(s.Acknowledged, "You have it until ") {
+		t.Errorf("silenced %q, acknowledged %q", s.Silenced, s.Acknowledged)
+	}
+	told := map[string]bool{}
+	for i, kind := range []string{"firing", "firing", "resolved", "resolved"} {
 		p := s.Pages[i]
-		if string(p.Kind) != kind || p.Cause != "core-1" || p.Suppressed["vm"] != 200 || p.Suppressed["switch"] != 5 {
+		told[kind+" "+p.Person] = true
+		if string(p.Kind) != kind || p.Receiver != "phone" || p.Cause != "core-1" || p.Suppressed["vm"] != 200 || p.Suppressed["switch"] != 5 {
 			t.Errorf("page %d is %+v", i, p)
 		}
 	}
-	if s.Pages[0].After < 20 || s.Pages[0].After > 45 || s.Pages[1].After < 50 {
-		t.Errorf("pages came after %v s and %v s", s.Pages[0].After, s.Pages[1].After)
+	if s.Pages[0].Person != "jo" || s.Pages[1].Person != "sun" || len(told) != 4 {
+		t.Errorf("told %v", told)
+	}
+	if s.Pages[0].After < 20 || s.Pages[0].After > 45 || s.Pages[2].After < 55 {
+		t.Errorf("pages came after %v s and %v s", s.Pages[0].After, s.Pages[2].After)
+	}
+	if late := s.Pages[1].Sent.Sub(s.Pages[0].Announced); late < 0 || late > 5*time.Second {
+		t.Errorf("the secondary was called %s after the page said", late)
 	}
 }
 

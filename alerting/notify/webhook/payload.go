@@ -45,6 +45,7 @@ type kemi struct {
 	Incident          string         `json:"incident"`
 	Page              string         `json:"page"`
 	Kind              event.PageKind `json:"kind"`
+	Person            string         `json:"person,omitempty"`
 	DedupKey          string         `json:"dedup_key"`
 	Team              string         `json:"team"`
 	Cause             string         `json:"cause,omitempty"`
@@ -77,7 +78,7 @@ func payloadOf(p *event.Page, receiver string, env notify.Env) payload {
 		Receiver: receiver, Status: "firing", ExternalURL: external, Version: "4",
 		GroupKey: fmt.Sprintf("{}:{incident=%q}", p.Incident), GroupLabels: map[string]string{"incident": p.Incident},
 		Kemi: kemi{
-			Incident: p.Incident, Page: p.ID, Kind: p.Kind, DedupKey: p.DedupKey, Team: p.Team, Title: p.Title, Text: p.Text,
+			Incident: p.Incident, Page: p.ID, Kind: p.Kind, Person: p.Person, DedupKey: p.DedupKey, Team: p.Team, Title: p.Title, Text: p.Text,
 			PossibleDuplicate: p.PossibleDuplicate, Reason: p.Reason,
 		},
 	}

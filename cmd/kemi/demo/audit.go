@@ -3,10 +3,10 @@ package demo
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
-	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/app"
@@ -19,37 +19,52 @@ type Summary struct {
 	Polls    int `json:"polls"`
 	Readings int `json:"readings"`
 	Findings int `json:"findings"`
-	// Incidents that were opened, resolved ones included.
+	// Incidents that people can look up in the end, resolved ones included.
 	Incidents int    `json:"incidents"`
 	Pages     []Page `json:"pages"`
+	// Silenced are targets with an incident that nobody was called for while it was there, because of a silence.
+	Silenced []string `json:"silenced,omitempty"`
+	// Acknowledged is what the link said to whoever pressed its button.
+	Acknowledged string `json:"acknowledged,omitempty"`
 	// LostJobs were due and have no outcome, or came too late to be run.
 	LostJobs int `json:"lost_jobs"`
 }
 
-// Page is a page that the inbox got.
+// Page is a page that was sent.
 type Page struct {
 	Kind       event.PageKind `json:"kind"`
 	Team       string         `json:"team"`
 	Receiver   string         `json:"receiver"`
+	Person     string         `json:"person,omitempty"`
 	Cause      string         `json:"cause"`
 	Title      string         `json:"title"`
 	Suppressed map[string]int `json:"suppressed,omitempty"`
 	Sent       time.Time      `json:"sent"`
 	// After is when it was sent, in seconds since the demo's clock began.
 	After float64 `json:"after_s"`
+	// Announced is when the page said that somebody else would be called.
+	Announced time.Time `json:"announced,omitzero"`
 }
 
-// received lists the pages that the inbox got, in their order.
-func received(box *inbox.Inbox, began time.Time) []Page {
+// sent lists the pages that were sent, in their order.
+func (d *demo) sent() []Page {
 	all := []Page{}
-	for _, e := range box.List() {
-		p := e.Page
-		page := Page{Kind: p.Kind, Team: p.Team, Receiver: p.Receiver, Title: p.Title, Sent: e.Received.UTC(), After: e.Received.Sub(began).Seconds()}
-		if p.Snapshot != nil {
-			page.Cause, page.Suppressed = p.Snapshot.Cause, p.Snapshot.Suppressed
+	d.app.Model().Read(func(state *view.State) {
+		for _, p := range state.Pages(view.Filter{State: string(event.PageSent)}) {
+			page := Page{
+				Kind: p.Kind, Team: p.Team, Receiver: p.Receiver, Person: p.Person, Title: p.Title,
+				Sent: p.Updated, After: p.Updated.Sub(d.began).Seconds(),
+			}
+			if i := p.Snapshot; i != nil {
+				page.Cause, page.Suppressed = i.Cause, i.Suppressed
+				if i.Next != nil {
+					page.Announced = i.Next.At
+				}
+			}
+			all = append(all, page)
 		}
-		all = append(all, page)
-	}
+	})
+	slices.SortStableFunc(all, func(a, b Page) int { return a.Sent.Compare(b.Sent) })
 	return all
 }
 
@@ -82,14 +97,13 @@ func everything(ctx context.Context, b *bus.Bus, topic string, handle func(event
 }
 
 // audit counts from the topics: every job is looked up by its identity.
-func audit(ctx context.Context, a *app.App, began time.Time) (Summary, error) {
+func audit(ctx context.Context, a *app.App) (Summary, error) {
 	b, m := a.Bus(), a.Model()
 	var s Summary
 	m.Read(func(state *view.State) {
 		s.Targets = len(state.Targets(view.Filter{}))
 		s.Incidents = len(state.Incidents(view.Filter{}))
 	})
-	s.Pages = received(a.Inbox(inboxName), began)
 	canary := func(target string) bool { return target == event.CanaryTarget }
 	now := time.Now()
 	due := map[string]bool{}

@@ -1,4 +1,4 @@
-// Package demo plays a site that loses and regains a core switch.
+// Package demo plays a site that loses and regains a core switch, and the people who are called for it.
 //
 // In: how large and how long. Out: a running pipeline over a simulated fleet, a story on the terminal, a summary.
 // It promises that the pipeline is the one of `kemi run`, on a configuration it writes to a temporary directory.
@@ -6,6 +6,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,8 +49,9 @@ type Options struct {
 
 // The story, in time since the demo's clock began.
 const (
+	calm   = 5 * time.Second
 	fall   = 20 * time.Second
-	rise   = 50 * time.Second
+	rise   = 55 * time.Second
 	victim = "core-1"
 )
 
@@ -88,11 +91,20 @@ func Run(ctx context.Context, o Options) error {
 
 type demo struct {
 	Options
-	dir   string
-	fleet *simulate.Fleet
-	app   *app.App
-	began time.Time
-	told  int
+	dir    string
+	fleet  *simulate.Fleet
+	phones *phones
+	app    *app.App
+	addr   string
+	began  time.Time
+	told   int
+	// rung counts the calls that were looked at; press is the link whose button is pressed at pressAt; acknowledged is what
+	// was said then.
+	rung         int
+	press        string
+	pressAt      time.Time
+	acknowledged string
+	silenced     []string // Targets.
 }
 
 // say writes a line of the story, over the status line if there is one.
@@ -113,7 +125,11 @@ func (d *demo) pipeline(ctx context.Context) error {
 		return err
 	}
 	defer ln.Close()
-	path, err := write(d.dir, ln.Addr().String(), d.fleet.Devices())
+	if d.phones, err = newPhones(); err != nil {
+		return err
+	}
+	defer d.phones.Close()
+	path, err := write(d.dir, ln.Addr().String(), d.phones.Addr().String(), d.fleet.Devices())
 	if err != nil {
 		return err
 	}
@@ -126,6 +142,7 @@ func (d *demo) pipeline(ctx context.Context) error {
 		return err
 	}
 	var g run.Group
+	g.Add("phones", d.phones.run)
 	g.Add("pipeline", d.app.Run)
 	g.Add("story", d.story)
 	return g.Run(ctx)
@@ -149,6 +166,7 @@ func (d *demo) story(ctx context.Context) error {
 	if err != nil {
 		return nil // The pipeline says why.
 	}
+	d.addr = addr
 	select {
 	case <-d.app.Model().Ready():
 	case <-ctx.Done():
@@ -161,16 +179,23 @@ func (d *demo) story(ctx context.Context) error {
 	d.say("  command line    kemi targets list --server http://%s", addr)
 	if d.Story {
 		d.say("In %s core switch %s goes down, and with it all that can only be reached through it; %s later it is back.", fall, victim, rise-fall)
+		d.say("%s is on call and sleeps; %s is the secondary.", primary, secondary)
 	}
 	d.say("Ctrl-C ends it.\n")
 
-	acts := []struct {
-		at    time.Duration
-		fault simulate.FaultKind
-		line  string
-	}{
-		{fall, simulate.Down, "core switch " + victim + " goes down"},
-		{rise, simulate.Clear, "core switch " + victim + " is back"},
+	type act struct {
+		at     time.Duration
+		target string
+		fault  simulate.FaultKind
+		line   string
+	}
+	acts := []act{
+		{fall, victim, simulate.Down, "core switch " + victim + " goes down"},
+		{rise, victim, simulate.Clear, "core switch " + victim + " is back"},
+	}
+	if vm := spare(d.fleet.Devices()); vm != "" {
+		acts = slices.Insert(acts, 0, act{calm, vm, simulate.Down, "lee silences " + vm + " for 10 minutes and turns it off"})
+		acts = append(acts, act{rise, vm, simulate.Clear, vm + " is back"})
 	}
 	if !d.Story {
 		acts = nil
@@ -191,13 +216,21 @@ func (d *demo) story(ctx context.Context) error {
 			return d.finish(ctx)
 		case now := <-tick.C:
 			if at := now.Sub(d.began); len(acts) > 0 && at >= acts[0].at {
-				if err := d.fleet.Fault(victim, simulate.Fault{Kind: acts[0].fault}); err != nil {
+				if acts[0].at == calm {
+					if err := d.silence(ctx, acts[0].target); err != nil {
+						return fmt.Errorf("silence: %w", err)
+					}
+				}
+				if err := d.fleet.Fault(acts[0].target, simulate.Fault{Kind: acts[0].fault}); err != nil {
 					return err
 				}
 				d.say("%5.1f s  %s", at.Seconds(), acts[0].line)
 				acts = acts[1:]
 			}
 			d.pages()
+			if err := d.people(ctx, now); err != nil && ctx.Err() == nil {
+				return err
+			}
 			if now.Sub(last) >= time.Second {
 				seen := d.count()
 				d.status(now, seen.since(before, now.Sub(last)), seen)
@@ -209,9 +242,9 @@ func (d *demo) story(ctx context.Context) error {
 
 // pages prints the pages that were sent since the last call.
 func (d *demo) pages() {
-	all := received(d.app.Inbox(inboxName), d.began)
+	all := d.sent()
 	for _, p := range all[min(d.told, len(all)):] {
-		d.say("%5.1f s  PAGE to %s (%s): %s: %s", p.After, p.Team, p.Receiver, strings.ToUpper(string(p.Kind)), p.Title)
+		d.say("%5.1f s  PAGE to %s (%s): %s: %s", p.After, cmp.Or(p.Person, p.Team), p.Receiver, strings.ToUpper(string(p.Kind)), p.Title)
 	}
 	d.told = len(all)
 }
@@ -256,6 +289,9 @@ func (d *demo) count() counts {
 			if i.State != event.IncidentResolved {
 				c.open++
 			}
+			if len(i.Muted) > 0 && len(i.Told) == 0 && !slices.Contains(d.silenced, i.Cause) {
+				d.silenced = append(d.silenced, i.Cause)
+			}
 		}
 	})
 	return c
@@ -272,7 +308,8 @@ func (d *demo) status(now time.Time, rate, total counts) {
 // finish prints the summary.
 func (d *demo) finish(ctx context.Context) error {
 	d.pages()
-	s, err := audit(ctx, d.app, d.began)
+	s, err := audit(ctx, d.app)
+	s.Pages, s.Acknowledged, s.Silenced = d.sent(), d.acknowledged, d.silenced
 	if err != nil {
 		return errors.Join(errors.New("count what happened"), err)
 	}

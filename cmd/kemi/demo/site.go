@@ -9,8 +9,11 @@ import (
 	"kemi.dev/kemi/internal/simulate"
 )
 
-// inboxName is the receiver of every page.
-const inboxName = "inbox"
+// Who is called: the primary first, the secondary when the primary does not answer.
+const (
+	primary   = "jo"
+	secondary = "sun"
+)
 
 // The files of the demo's configuration, as a user would write them.
 const (
@@ -25,8 +28,20 @@ series:
   - embedded: {retention: 1d}
 receivers:
   inbox: {inbox: {}}
+  phone: {webhook: {url: "http://%s/"}}
+people:
+  jo:   {name: Jo Kim, ways: [phone]}
+  sun:  {name: Sun Lee, ways: [phone]}
+  boss: {ways: [phone]}
+schedules:
+  network: {timezone: UTC, layers: [{people: [jo]}], secondary: [{people: [sun]}]}
 teams:
-  network:  {receiver: inbox}
+  network: # Minutes where nobody watches: see docs/oncall.md.
+    receiver: inbox
+    schedule: network
+    members: [jo, sun]
+    manager: boss
+    escalation: [{to: [primary]}, {after: 8s, to: [secondary]}, {after: 30s, to: [manager]}]
   platform: {receiver: inbox}
   shop:     {receiver: inbox}
   default:  {receiver: inbox}
@@ -61,7 +76,7 @@ var teams = map[simulate.Class]string{
 }
 
 // write lays the configuration out in dir and returns the path of kemi.yaml.
-func write(dir, listen string, devices []simulate.Device) (string, error) {
+func write(dir, listen, phones string, devices []simulate.Device) (string, error) {
 	check := func(profile string) []any {
 		return []any{map[string]any{"kind": "snmp", "every": "10s", "profile": profile, "credential": "demo"}}
 	}
@@ -100,7 +115,7 @@ func write(dir, listen string, devices []simulate.Device) (string, error) {
 	for path, content := range map[string]string{
 		filepath.Join(dir, "targets", "site.json"): string(data),
 		filepath.Join(dir, "rules.yaml"):           rulesYAML,
-		config:                                     fmt.Sprintf(kemiYAML, listen),
+		config:                                     fmt.Sprintf(kemiYAML, listen, phones),
 	} {
 		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
 			return "", err
