@@ -155,7 +155,7 @@ func (l listening) Notify(_ context.Context, p *event.Page) (string, error) {
 // tale is a story that is told with mines in it.
 type tale struct {
 	name   string
-	config string
+	config string // Beside taleConfig.
 	folds  bool
 	does   map[string]func(p *event.Page, since time.Duration) error // By receiver.
 	plot   func(h *house)                                            // Says what happens when, and returns at once.
@@ -243,7 +243,7 @@ func tales() []tale {
 			},
 		},
 		{
-			name: "too much, and a summary", clean: []string{"pager firing srv-0", "pager resolved srv-0", "pager resolved summary", "pager summary summary"}, lasts: 4 * time.Minute,
+			name: "too much, and a summary", config: "alerting: {person_limit: 2, limit_within: 2m}\n", clean: []string{"pager firing srv-0", "pager resolved srv-0", "pager resolved summary", "pager summary summary"}, lasts: 4 * time.Minute,
 			plot: func(h *house) {
 				for i := range 3 {
 					h.failAt(time.Duration(1+2*i)*time.Second, fmt.Sprint("srv-", i), "error", time.Duration(40+60*i)*time.Second)
@@ -274,10 +274,7 @@ type ending struct {
 func (a *tale) tell(t *testing.T, at ...int) (out ending) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, started: begin, extra: map[string]notify.Notifier{}, config: taleConfig}
-		if strings.HasPrefix(a.name, "too much") {
-			h.config += "alerting: {person_limit: 2, limit_within: 2m}\n"
-		}
+		h := &house{t: t, d: mem.New(), boxes: &inbox.Set{}, started: begin, extra: map[string]notify.Notifier{}, config: taleConfig + a.config}
 		h.b = bus.New(h.d, bus.Settings{}, obs.Scope{})
 		if err := h.b.Open(t.Context()); err != nil {
 			t.Fatal(err)
