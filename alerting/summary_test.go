@@ -298,3 +298,40 @@ func TestNobodyIsCalledMoreOftenThanTheLimit(t *testing.T) {
 		}
 	})
 }
+
+// What comes while a summary waits for room waits in it: room that there is meanwhile is the summary's.
+func TestWhatComesWhileASummaryWaitsIsInIt(t *testing.T) {
+	policy := DefaultPolicy()
+	policy.PersonLimit, policy.LimitWithin = 2, 90*time.Second
+	s := newShelf(t.Fatalf, policy)
+	s.page("inc-0", "pager/jo", "error", event.PageFiring, 0)
+	s.run(60 * time.Second)
+	s.page("inc-1", "pager/jo", "error", event.PageFiring, 0)
+	s.run(40 * time.Second) // What was told first is forgotten by now.
+	s.page("inc-2", "pager/jo", "error", event.PageFiring, 0)
+	s.run(time.Minute)
+	if got := s.kinds(); len(got) != 2 || got[1] != "summary 2 more incidents (net 2)" {
+		t.Errorf("told %q", got)
+	}
+}
+
+// A summary whose pages are too old to be read again is over: what is not would be read.
+func TestTheEndOfAnOldSummaryIsTold(t *testing.T) {
+	s := newShelf(t.Fatalf, DefaultPolicy())
+	for i := range 12 {
+		s.page(fmt.Sprint("inc-", i), "pager/jo", "error", event.PageFiring, 0)
+	}
+	s.run(2 * time.Minute)
+	maps.DeleteFunc(s.stored, func(_ string, p *event.Page) bool { return p.Kind != event.PageSummary })
+	if len(s.stored) != 1 {
+		t.Fatalf("%d summaries", len(s.stored))
+	}
+	s.now = s.now.Add(72 * time.Hour)
+	s.restart()
+	s.run(2 * time.Second)
+	s.restart()
+	s.run(2 * time.Second)
+	if got := s.kinds(); len(got) != 11 || !strings.HasPrefix(got[10], "resolved over: 3 more incidents") {
+		t.Errorf("told %q", got)
+	}
+}
