@@ -264,6 +264,8 @@ func tales() []tale {
 // ending is what came of a tale.
 type ending struct {
 	points []string // Where its processes died.
+	lost   int      // Pages, or ends of them, that somebody should have heard of.
+	plain  int      // Pages that arrived again and did not say so.
 	passed int      // Instructions of the last process.
 	marked int      // Pages that arrived again and said so.
 	heard  []string // What people heard, each once, sorted.
@@ -371,6 +373,7 @@ func (a *tale) judge(t *testing.T, h *house, ears map[string]*ear, out *ending, 
 			case n > 1 && a.folds:
 				out.folded += n - 1
 			case n > 1 && plain[id] > 1:
+				out.plain += plain[id] - 1
 				wrong("%s was told %d times, %d of them unmarked", ledger[id].Title, n, plain[id])
 			default:
 				out.marked += n - 1
@@ -379,13 +382,16 @@ func (a *tale) judge(t *testing.T, h *house, ears map[string]*ear, out *ending, 
 	}
 	for _, p := range ledger {
 		if !settled(p) {
+			out.lost++
 			wrong("%s %s is %s", p.Kind, p.Title, p.Stage)
 		}
 		if p.Stage == event.PageSent && !lanes[laneOf(p)][p.Kind] {
+			out.lost++
 			wrong("%s %s never arrived", p.Kind, p.Title)
 		}
 		if p.Reason.Code == ReasonRateLimited && p.Kind == event.PageFiring {
 			if s := ledger[p.Summary]; s == nil || s.Stage != event.PageSent && s.Reason.Code != ReasonOverUnsent {
+				out.lost++
 				wrong("no summary stands for %s", p.Title)
 			}
 		}
@@ -396,6 +402,7 @@ func (a *tale) judge(t *testing.T, h *house, ears map[string]*ear, out *ending, 
 	}
 	if err := bus.Snapshot(t.Context(), h.b, func(m bus.Message[event.Incident]) error {
 		if !paged[m.Event.ID] && !m.Event.Question() && m.Event.Reason.Code != ReasonOverUntold {
+			out.lost++
 			wrong("nobody was told of the incident of %s", m.Event.Cause)
 		}
 		return nil
@@ -404,6 +411,7 @@ func (a *tale) judge(t *testing.T, h *house, ears map[string]*ear, out *ending, 
 	}
 	for lane, kinds := range lanes {
 		if (kinds[event.PageFiring] || kinds[event.PageSummary]) && !kinds[event.PageResolved] {
+			out.lost++
 			wrong("%q was not told that it is over", lane)
 		}
 	}
@@ -418,7 +426,7 @@ func (a *tale) judge(t *testing.T, h *house, ears map[string]*ear, out *ending, 
 // nothing is doubled that a receiver folds by its key, and elsewhere at most once for each kill, marked as a possible
 // duplicate. KEMI_FAILPOINTS=all tries every combination; without it there are fewer of the second kill.
 func TestKilledAtAnyTwoInstructions(t *testing.T) {
-	type row struct{ kills, folded, marked int }
+	type row struct{ kills, lost, folded, marked, plain int }
 	var mu sync.Mutex
 	table := map[string]*row{}
 	runs := 0
@@ -433,6 +441,8 @@ func TestKilledAtAnyTwoInstructions(t *testing.T) {
 				table[point] = r
 			}
 			r.kills++
+			r.lost += out.lost
+			r.plain += out.plain
 			r.folded += out.folded
 			r.marked += out.marked
 		}
@@ -471,7 +481,7 @@ func TestKilledAtAnyTwoInstructions(t *testing.T) {
 	slices.Sort(points)
 	for _, point := range points {
 		r := table[point]
-		fmt.Fprintf(w, "%s\t%d\t0\t%d\t%d\t0\n", point, r.kills, r.folded, r.marked)
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%d\t%d\n", point, r.kills, r.lost, r.folded, r.marked, r.plain)
 	}
 	_ = w.Flush()
 	t.Logf("%d runs\n%s", runs, b.String())
