@@ -22,7 +22,7 @@ type people struct {
 	schedules []string // Sorted.
 	roster    *oncall.Roster
 	tree      *route.Tree
-	intervals *hush.Set // Only asked for its intervals, which never change.
+	intervals *hush.Set // Only asked for its intervals and rules, which never change.
 }
 
 // newPeople reads who there is and says everything that is wrong with it; wait is the first page's where no route says.

@@ -14,7 +14,6 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/notify/inbox"
 	"kemi.dev/kemi/bus"
@@ -22,7 +21,6 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/canary"
-	"kemi.dev/kemi/internal/conf"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -110,29 +108,6 @@ func (h *house) start() {
 			_ = d.Close()
 		})
 	}
-}
-
-func (h *house) configuration() string {
-	if h.config == "" {
-		return houseConfig
-	}
-	return h.config
-}
-
-func (h *house) options(text string, b *bus.Bus) Options {
-	var c struct {
-		Receivers, Teams, People, Schedules map[string]conf.Node
-		Route, Alerting                     conf.Node
-		InhibitRules                        conf.Node `yaml:"inhibit_rules"`
-		TimeIntervals                       conf.Node `yaml:"time_intervals"`
-		Maintenance                         conf.Node
-	}
-	nodes, problems := conf.Parse("kemi.yaml", []byte(text))
-	problems = append(problems, nodes[0].Into(&c)...)
-	if err := problems.Err(); err != nil {
-		h.t.Fatal(err)
-	}
-	return Options{Bus: b, Receivers: c.Receivers, Teams: c.Teams, People: c.People, Schedules: c.Schedules, Route: c.Route, Policy: c.Alerting, Canary: h.canary, Inboxes: h.boxes, Holds: hush.Config{InhibitRules: c.InhibitRules, TimeIntervals: c.TimeIntervals, Maintenance: c.Maintenance}}
 }
 
 func (h *house) say(events ...event.Event) {

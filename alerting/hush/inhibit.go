@@ -19,7 +19,7 @@ type rule struct {
 }
 
 // Inhibitor knows the alerts that fire and by the rules can inhibit others. One alert comes or goes at the cost of
-// looking at the rules; a question costs no more, however many fire. Of an alert it keeps some 200 bytes, of one that
+// looking at the rules; a question costs no more, however many fire. Of an alert it keeps some 250 bytes, of one that
 // inhibits nothing none. Any number of goroutines may use it.
 type Inhibitor struct {
 	rules []*rule
