@@ -86,6 +86,9 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 	case inc.paused:
 		d.again(inc, cmp.Or(inc.resume, ReasonUnmuted), now)
 	}
+	if severity(inc.worst()) > severity(inc.toldSeverity) {
+		d.render(inc, now) // Urgency goes by it.
+	}
 	team := d.teamOf(inc)
 	if r.Urgency == event.UrgencyNotify || r.Urgency == event.UrgencyLog {
 		if urgency, _ := d.ways.Urgency(team, r.Severity, now); urgency == event.UrgencyPage {

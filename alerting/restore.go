@@ -150,6 +150,11 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if len(inc.told) == 0 {
 		inc.former, inc.overAt = t.who, t.overAt
 	}
+	for _, act := range r.Acts {
+		if act.Kind == event.Unacknowledge && act.At.After(t.called) {
+			inc.resume = ReasonUnacknowledged // And nobody was called since.
+		}
+	}
 	for _, updates := range t.updates {
 		inc.updates = max(inc.updates, updates)
 	}

@@ -68,7 +68,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	if d.peers == nil {
 		d.peers = map[string][]*incident{}
 		for _, i := range d.incidents {
-			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin || d.waits(i, now)) {
+			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin+d.policy.GroupWait || d.waits(i, now)) {
 				d.peers[similar(b)] = append(d.peers[similar(b)], i)
 			}
 		}

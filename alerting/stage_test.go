@@ -106,7 +106,10 @@ func (s *stage) known(id string) *event.Target {
 // after 20 m and after 1 h; what is of both goes to the one and to oncall.
 type hooks struct{}
 
-func (hooks) Route(_ event.Labels, team string) Route {
+func (hooks) Route(labels event.Labels, team string) Route {
+	if labels.Get("severity") == "emergency" {
+		return Route{Receivers: []string{"security"}, Team: team}
+	}
 	wait := 30 * time.Second
 	switch team {
 	case "rooms":
