@@ -25,6 +25,7 @@ const anyone = -1
 // link is the connections to the brokers.
 type link struct {
 	transport *kafkago.Transport
+	ways      *ways
 	addr      net.Addr
 	clientID  string
 	answer    time.Duration
@@ -47,29 +48,35 @@ type layout struct{ leaders []int32 }
 
 // connect makes the link; nothing is dialled yet.
 func (d *Driver) connect() (*link, error) {
-	var secure *tls.Config
+	way := entrance{dial: d.dial, login: d.config.SASL.mechanism(), clientID: d.config.ClientID}
+	if way.dial == nil {
+		way.dial = (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 10 * time.Second}).DialContext
+	}
 	if d.config.TLS != nil {
 		var err error
-		if secure, err = d.config.TLS.TLS(); err != nil {
+		if way.secure, err = d.config.TLS.TLS(); err != nil {
 			return nil, fmt.Errorf("load what tls names: %w", err)
 		}
-	}
-	dial := d.dial
-	if dial == nil {
-		dial = (&net.Dialer{Timeout: 2 * time.Second, KeepAlive: 10 * time.Second}).DialContext
+		if d.config.TLS.CertFile == "" {
+			// The connections of a process after the first cost the broker no signature. A client certificate may be
+			// another one meanwhile, and is shown each time.
+			way.secure.ClientSessionCache = tls.NewLRUClientSessionCache(64)
+		}
 	}
 	l := &link{addr: kafkago.TCP(d.config.Brokers...), clientID: d.config.ClientID, answer: d.tuning.answer, missing: make(chan struct{}, 1), layouts: map[string]*layout{}}
+	l.ways = newWays(d.pacesOf(), way.enter)
 	l.transport = &kafkago.Transport{
+		// What it is given is encrypted and logged in: it is told of neither.
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			c, err := dial(ctx, network, address)
-			if err != nil {
+			c, err := l.ways.dial(ctx, network, address)
+			if err != nil && ctx.Err() == nil {
 				l.note(err)
 			}
 			return c, err
 		},
-		DialTimeout: 2 * time.Second, IdleTimeout: 30 * time.Second, MetadataTTL: d.tuning.layout,
+		DialTimeout: 5 * time.Second, IdleTimeout: 30 * time.Second, MetadataTTL: d.tuning.layout,
 		// The transport asks about one topic only: who leads the others is asked when it is needed.
-		MetadataTopics: []string{d.registry()}, ClientID: d.config.ClientID, TLS: secure, SASL: d.config.SASL.mechanism(),
+		MetadataTopics: []string{d.registry()}, ClientID: d.config.ClientID,
 	}
 	return l, nil
 }
@@ -80,6 +87,7 @@ func (l *link) close() {
 	l.closed = true
 	l.mu.Unlock()
 	l.transport.CloseIdleConnections()
+	l.ways.close()
 }
 
 // RoundTrip implements kafkago.RoundTripper. A request without a deadline is given one: a broker that was stopped answers
