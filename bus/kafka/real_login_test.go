@@ -222,3 +222,38 @@ func addSmall(t *testing.T, addrs []string, secure *certs.Client) {
 		t.Fatal(err)
 	}
 }
+
+// A broker over TLS that was killed and started again has all handshakes of a whole Kemi to do at once, and gets done with them.
+func TestIntegrationABusOverTLSGoesOnAfterAKillOfTheBroker(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts Kafka")
+	}
+	ca := brokers.NewCA(t)
+	cluster := brokers.Kafka(t, 1, brokers.KafkaOptions{TLS: &brokers.TLS{CA: ca}, SASL: "PLAIN", Users: map[string]string{"kemi": "secret"}})
+	d, dials, goesOn := busy(t, Config{
+		Brokers: cluster.Addrs, TLS: &certs.Client{CAFile: ca.File},
+		SASL: SASL{Mechanism: "plain", User: "kemi", Password: conf.NewSecret("secret")},
+	})
+	for range 2 {
+		cluster.Nodes[0].Kill()
+		before := dials.Load()
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		writers(ctx, d)()
+		cancel()
+		if n := dials.Load() - before; n > 40 {
+			t.Errorf("%d dials in 10 s", n)
+		}
+		cluster.Nodes[0].Start()
+		cluster.Nodes[0].Ready()
+		begin, before := time.Now(), dials.Load()
+		if err := d.Publish(t.Context(), []driver.Record{{Topic: "t0", Key: "k"}}, nil); err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("the first record %s after the broker was ready", time.Since(begin).Round(time.Millisecond))
+		goesOn()
+		t.Logf("all go on after %s and %d dials", time.Since(begin).Round(time.Millisecond), dials.Load()-before)
+		if d.Health() != nil {
+			t.Error(d.Health())
+		}
+	}
+}
