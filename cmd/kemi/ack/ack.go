@@ -138,7 +138,7 @@ func (d *Desk) act(w http.ResponseWriter, r *http.Request) {
 		s.write(w)
 		return
 	}
-	if err := d.bus.Publish(r.Context(), c); err != nil {
+	if err := d.bus.PublishPromptly(r.Context(), c); err != nil {
 		d.giveBack(l.Page)
 		s.code, s.Said = http.StatusServiceUnavailable, "This could not be stored just now, nobody has it yet. Press the button again in a moment."
 		s.write(w)

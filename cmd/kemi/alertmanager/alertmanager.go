@@ -125,6 +125,9 @@ func refuse(w http.ResponseWriter, err error) {
 	var e *refusal
 	if !errors.As(err, &e) {
 		e = &refusal{http.StatusInternalServerError, err.Error()}
+		if errors.Is(err, bus.ErrAway) {
+			e.code = http.StatusServiceUnavailable
+		}
 	}
 	if e.code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2") // Seconds.

@@ -15,6 +15,7 @@ import (
 	"kemi.dev/kemi/alerting"
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/alertmanager"
@@ -51,6 +52,8 @@ type plan struct {
 	limits alertmanager.Config
 	// deaf: nobody makes alerts of findings.
 	deaf bool
+	// broker, if given, is what the bus is over.
+	broker driver.Driver
 	// begin, if given, is what the read model waits for before it reads.
 	begin <-chan struct{}
 }
@@ -68,7 +71,10 @@ func build(t testing.TB, pl plan, targets ...*event.Target) *house {
 	if err := append(problems, nodes[0].Into(&c)...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	h := &house{t: t, b: bus.New(mem.New(), bus.Settings{}, obs.Scope{})}
+	if pl.broker == nil {
+		pl.broker = mem.New()
+	}
+	h := &house{t: t, b: bus.New(pl.broker, bus.Settings{}, obs.Scope{})}
 	if err := h.b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -57,7 +57,7 @@ func (a *api) post(w http.ResponseWriter, r *http.Request) error {
 	now, from := time.Now().UTC(), sender(r)
 	t := a.take(posted, mistakes, from, now)
 	if len(t.findings) > 0 {
-		if err := a.Bus.Publish(r.Context(), t.findings...); err != nil {
+		if err := a.Bus.PublishPromptly(r.Context(), t.findings...); err != nil {
 			return fmt.Errorf("take in alerts: %w", err)
 		}
 	}

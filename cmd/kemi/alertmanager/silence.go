@@ -168,7 +168,7 @@ func (a *api) silence(w http.ResponseWriter, r *http.Request) error {
 
 // say publishes silences and waits until they are what is read.
 func (a *api) say(ctx context.Context, say []event.Event) error {
-	if err := a.Bus.Publish(ctx, say...); err != nil {
+	if err := a.Bus.PublishPromptly(ctx, say...); err != nil {
 		return fmt.Errorf("take in silence: %w", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, readBack)

@@ -59,7 +59,7 @@ func (d *Duty) act(w http.ResponseWriter, r *http.Request) {
 	}
 	c, err := d.command(kind, &a, inc, time.Now().UTC())
 	if err == nil {
-		err = d.Bus.Publish(r.Context(), c)
+		err = d.Bus.PublishPromptly(r.Context(), c)
 	}
 	if err != nil {
 		complain(w, err)

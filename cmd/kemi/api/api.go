@@ -143,7 +143,7 @@ func (a *api) command(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c.At = time.Now().UTC()
-	if err := a.bus.Publish(r.Context(), &c); err != nil {
+	if err := a.bus.PublishPromptly(r.Context(), &c); err != nil {
 		refuse(w, http.StatusServiceUnavailable, err)
 		return
 	}

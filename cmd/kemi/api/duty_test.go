@@ -17,6 +17,7 @@ import (
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/oncall"
 	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/api"
@@ -38,7 +39,9 @@ func duty(t *testing.T) http.Handler {
 }
 
 // dutyOn is duty, and the bus it is on.
-func dutyOn(t *testing.T) (http.Handler, *bus.Bus) {
+func dutyOn(t *testing.T) (http.Handler, *bus.Bus) { return dutyOver(t, mem.New()) }
+
+func dutyOver(t *testing.T, broker driver.Driver) (http.Handler, *bus.Bus) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "kemi.yaml")
 	if err := os.WriteFile(file, []byte(dutyYAML), 0o600); err != nil {
@@ -52,7 +55,7 @@ func dutyOn(t *testing.T) (http.Handler, *bus.Bus) {
 	if problems = append(problems, more...); len(problems) > 0 {
 		t.Fatal(problems.Err())
 	}
-	b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
+	b := bus.New(broker, bus.Settings{}, obs.Scope{})
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -76,7 +76,7 @@ func (d *Duty) override(w http.ResponseWriter, r *http.Request) {
 
 // sayOverride publishes an override and answers when it shows.
 func (d *Duty) sayOverride(w http.ResponseWriter, r *http.Request, o *event.Override, code int) {
-	if err := d.Bus.Publish(r.Context(), o); err != nil {
+	if err := d.Bus.PublishPromptly(r.Context(), o); err != nil {
 		complain(w, err)
 		return
 	}

@@ -225,7 +225,7 @@ func (d *Duty) newSilence(n *NewSilence, now time.Time) (*event.Silence, error) 
 
 // saySilence publishes a silence and answers when it shows.
 func (d *Duty) saySilence(w http.ResponseWriter, r *http.Request, s *event.Silence, code int) {
-	if err := d.Bus.Publish(r.Context(), s); err != nil {
+	if err := d.Bus.PublishPromptly(r.Context(), s); err != nil {
 		complain(w, err)
 		return
 	}

@@ -57,7 +57,7 @@ func (b *bell) ring(w http.ResponseWriter, r *http.Request) {
 	_, _ = io.Copy(io.Discard, io.LimitReader(r.Body, 64<<10)) // A job's output is none of our business; so the connection can go on.
 	now := time.Now().UTC()
 	if b.due(name, watch, now) {
-		if err := b.bus.Publish(r.Context(), &event.Command{Kind: event.Ping, Subject: name, At: now}); err != nil {
+		if err := b.bus.PublishPromptly(r.Context(), &event.Command{Kind: event.Ping, Subject: name, At: now}); err != nil {
 			w.Header().Set("Retry-After", "10")
 			http.Error(w, "the ping could not be stored: try again", http.StatusServiceUnavailable)
 			return
