@@ -35,6 +35,7 @@ const groupPublisher = "publisher"
 const (
 	maxReason  = 2000     // Bytes of the reason: it travels as a header.
 	cutTo      = 64 << 10 // Bytes that are left of a value that is too large for a letter.
+	leastCut   = 100      // Bytes that are left of the value and of the reason where dead.v1 takes hardly anything.
 	maxDeadKey = 256
 )
 
@@ -73,24 +74,32 @@ func delivered(d *driver.Delivery, group string, attempts int, reason error) let
 	return l
 }
 
-// The sizes of a letter: whole, with a long key in a header, with the beginning of the value, and with no more than what and
-// why.
+// The sizes of a letter: whole, with a long key in a header, with the beginning of the value, with no more than what and
+// why, and, where somebody limited dead.v1, with the beginnings of these.
 const (
 	whole = iota
 	short
 	cut
 	bare
+	least
 )
 
 // write makes the record of a letter.
 func (l *letter) write(size int, now time.Time) driver.Record {
 	reason := l.reason.Error()
-	if len(reason) > maxReason {
-		reason = reason[:maxReason] + "…"
+	long, value := maxReason, cutTo
+	if size == least {
+		long, value = leastCut, leastCut
+	}
+	if len(reason) > long {
+		reason = reason[:long] + "…"
 	}
 	r := driver.Record{Topic: topicDead.Name, Key: strings.ReplaceAll(l.record.Key, "\x00", ""), ID: l.id, Value: l.record.Value}
 	if size >= short {
 		r.Key = r.Key[:min(len(r.Key), maxDeadKey)]
+	}
+	if size == least {
+		r.Key = r.Key[:min(len(r.Key), leastCut)]
 	}
 	if size < bare {
 		r.Headers = append(r.Headers, l.record.Headers...)
@@ -107,7 +116,7 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 		return r
 	}
 	r.Headers = append(r.Headers, driver.Header{Name: deadTruncated, Value: strconv.Itoa(len(r.Value))})
-	if r.Value = r.Value[:min(len(r.Value), cutTo)]; l.record.Header(headerEncoding) != "" {
+	if r.Value = r.Value[:min(len(r.Value), value)]; l.record.Header(headerEncoding) != "" {
 		r.Value = nil // The beginning of what is compressed says nothing.
 	}
 	return r
@@ -116,7 +125,7 @@ func (l *letter) write(size int, now time.Time) driver.Record {
 // bury puts a letter on dead.v1, as much of it as the broker takes, and says so.
 func (b *Bus) bury(ctx context.Context, l letter, fence *driver.Fence) error {
 	var err error
-	for size := whole; size <= bare; size++ {
+	for size := whole; size <= least; size++ {
 		if size == short && len(l.record.Key) <= maxDeadKey {
 			continue
 		}

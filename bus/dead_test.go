@@ -44,6 +44,68 @@ func (s shortKeys) Publish(ctx context.Context, records []driver.Record, fence *
 	return s.Driver.Publish(ctx, records, fence)
 }
 
+// cramped is a broker whose dead.v1 somebody has limited to a kilobyte.
+type cramped struct{ driver.Driver }
+
+func (c cramped) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	for _, r := range records {
+		size := len(r.Key) + len(r.Value) + len(r.ID)
+		for _, h := range r.Headers {
+			size += len(h.Name) + len(h.Value) + 2
+		}
+		if r.Topic == "dead.v1" && size > 850 { // The rest is the frame.
+			return fmt.Errorf("%d bytes: %w", size, driver.ErrTooLarge)
+		}
+	}
+	return c.Driver.Publish(ctx, records, fence)
+}
+
+// reader says what it is given.
+type reader struct{ got chan string }
+
+func (r *reader) Tick(context.Context, time.Time) error { return nil }
+func (r *reader) Handle(_ context.Context, ms []bus.Message[event.Command]) error {
+	for _, m := range ms {
+		r.got <- m.Event.By
+	}
+	return nil
+}
+
+// However little dead.v1 takes, the group goes on behind what it cannot handle.
+func TestALetterFitsWhereDeadLettersHaveHardlyRoom(t *testing.T) {
+	m := mem.New()
+	b := bus.New(cramped{m}, bus.Settings{}, obs.Scope{})
+	if err := b.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	long := strings.Repeat("x", 5000)
+	if err := m.Publish(t.Context(), []driver.Record{{Topic: "commands.v1", Key: long[:300], Value: []byte(long), Headers: []driver.Header{{Name: "h", Value: long}}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Publish(t.Context(), command(1, "core-1")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	h := &reader{got: make(chan string, 2)}
+	done := make(chan error, 1)
+	go func() {
+		done <- bus.Own(ctx, b, "g", bus.Options{}, func(context.Context, *bus.Ownership) (bus.Handler[event.Command], error) { return h, nil })
+	}()
+	select {
+	case <-h.got:
+	case <-ctx.Done():
+		t.Error("the group stands still")
+	}
+	cancel()
+	<-done
+	letters, _, err := b.Letters(t.Context(), bus.LetterFilter{}, 10)
+	if err != nil || len(letters) == 0 || !letters[len(letters)-1].Truncated {
+		t.Errorf("%+v, %v", letters, err)
+	}
+}
+
 // mute is a command that cannot be said.
 type mute struct{ *event.Command }
 

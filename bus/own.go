@@ -321,9 +321,9 @@ func (o *owner[T, W]) run(ctx context.Context, open func(context.Context, *Owner
 	defer tick.Stop()
 	pass := func(now time.Time) {
 		switch err := h.Tick(ctx, now); {
-		case err == nil:
+		case err == nil && o.bus.Health() == nil: // One that had nothing to say says nothing of a bus that is away.
 			o.ticking.Works(o.log, now, "tick works again")
-		case ctx.Err() == nil:
+		case err != nil && ctx.Err() == nil:
 			o.ticking.Failed(o.log, now, "tick", "err", err)
 		}
 	}

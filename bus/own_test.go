@@ -3,6 +3,7 @@ package bus_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -10,6 +11,8 @@ import (
 
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/obs"
 )
 
 // stuck is a handler whatever of which fails for a while.
@@ -48,6 +51,43 @@ func TestAHandlerThatFailsForLongIsLoggedOnceAMinute(t *testing.T) {
 			if n := log.count(text); n != want {
 				t.Errorf("%s is logged %d times, want %d", text, n, want)
 			}
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// While the bus is away a handler that has nothing to say does not work again: it says nothing.
+func TestATickThatSaysNothingIsNoSignThatTheBusIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, log := &leaving{Driver: mem.New()}, &ledger{}
+		b := bus.New(l, bus.Settings{}, obs.New(slog.New(slog.NewTextHandler(log, nil)), nil))
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		defer b.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		var h stuck
+		done := make(chan error, 1)
+		go func() {
+			done <- bus.Own(ctx, b, "g", bus.Options{}, func(context.Context, *bus.Ownership) (bus.Handler[event.Command], error) { return &h, nil })
+		}()
+		l.known.Store(true)
+		for range 100 {
+			time.Sleep(2 * time.Second)
+			h.not.Store(!h.not.Load())
+		}
+		if n := log.count("works again"); n != 0 {
+			t.Errorf("it works again %d times", n)
+		}
+		l.known.Store(false)
+		h.not.Store(true)
+		time.Sleep(2 * time.Second)
+		if n := log.count("works again"); n != 1 {
+			t.Errorf("it works again %d times", n)
 		}
 		cancel()
 		if err := <-done; err != nil {

@@ -33,6 +33,7 @@ type life struct {
 	// Guarded by the driver's mutex:
 	ids  []topicID // The newest is the last one.
 	told bool      // It was said that the newest is gone.
+	seen bool      // A broker has said that it is there.
 }
 
 // era is which log the name of the topic stands for.
@@ -119,23 +120,23 @@ func (d *Driver) restore(ctx context.Context) error {
 	})
 	was := d.gone
 	d.gone = nil
-	if len(wanted) > 0 && len(missing) > 0 {
+	// One that was just made, and that no broker has shown yet, is not lost. Making it again does no harm.
+	lost := slices.DeleteFunc(slices.Clone(missing), func(name string) bool { return !d.lives[name].seen })
+	if len(wanted) > 0 && len(lost) > 0 {
 		if d.gone = was; was == nil {
-			d.gone = fmt.Errorf("kafka has lost topics: %s are being made again", strings.Join(missing, ", "))
+			d.gone = fmt.Errorf("kafka has lost topics: %s are being made again", strings.Join(lost, ", "))
+			for _, name := range lost {
+				d.lives[name].told = true
+			}
 		}
 	}
 	now := d.gone
 	d.mu.Unlock()
-	if now == nil {
+	if len(wanted) == 0 || len(missing) == 0 {
 		return nil
 	}
-	if was == nil {
-		d.mu.Lock()
-		for _, name := range missing {
-			d.lives[name].told = true
-		}
-		d.mu.Unlock()
-		d.scope.Log().Error("topics are gone with all they held, they are made again", "topics", strings.Join(missing, ","))
+	if now != nil && was == nil {
+		d.scope.Log().Error("topics are gone with all they held, they are made again", "topics", strings.Join(lost, ","))
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.tuning.patience)
 	defer cancel()
@@ -156,7 +157,9 @@ func (d *Driver) restore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.scope.Log().Warn("the topics are there again, and empty", "topics", strings.Join(missing, ","))
+	if now != nil {
+		d.scope.Log().Warn("the topics are there again, and empty", "topics", strings.Join(lost, ","))
+	}
 	_, err = d.identify(ctx)
 	return err
 }
@@ -180,6 +183,7 @@ func (d *Driver) identify(ctx context.Context) (missing []string, err error) {
 	for _, name := range names {
 		id, there := found[name]
 		l := d.lives[name]
+		l.seen = l.seen || there
 		switch {
 		case !there:
 			missing = append(missing, name)

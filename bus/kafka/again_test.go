@@ -352,6 +352,44 @@ func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
 	}
 }
 
+// A topic that was just made and that the brokers take long to show was never lost.
+func TestATopicThatWasJustMadeIsNotLost(t *testing.T) {
+	t.Parallel()
+	c := fake(t, t.TempDir())
+	var log journal
+	d := dialled(t, Config{Brokers: c.ListenAddrs()})
+	d.scope = logging(&log)
+	var slow atomic.Bool
+	slow.Store(true)
+	var looks atomic.Int64
+	c.ControlKey(int16(kmsg.Metadata), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		c.KeepControl()
+		if req.GetVersion() != versionMetadata || !slow.Load() {
+			return nil, nil, false
+		}
+		looks.Add(1)
+		res := req.ResponseKind().(*kmsg.MetadataResponse)
+		for _, t := range req.(*kmsg.MetadataRequest).Topics {
+			one := kmsg.NewMetadataResponseTopic()
+			one.Topic, one.ErrorCode = t.Topic, int16(kafkago.UnknownTopicOrPartition)
+			res.Topics = append(res.Topics, one)
+		}
+		return res, nil, true
+	})
+	if err := d.Ensure(t.Context(), ownTopics); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "some looks", func() bool { return looks.Load() >= 6 })
+	slow.Store(false)
+	if text := log.String(); strings.Contains(text, "gone") || strings.Contains(text, "empty") || d.Health() != nil {
+		t.Errorf("%s, %v", text, d.Health())
+	}
+	publishTo := ownTopics[0].Name
+	if err := d.Publish(t.Context(), []driver.Record{{Topic: publishTo, Key: "k"}}, nil); err != nil {
+		t.Error(err)
+	}
+}
+
 // A position that is not there yet, such as one that was written down of a log before, disturbs nobody: what is there is read.
 func TestAReplayFromBeyondTheEndDisturbsNobody(t *testing.T) {
 	t.Parallel()

@@ -66,25 +66,30 @@ func (c *census) note(r *driver.Record) {
 	c.live += now - was
 }
 
+// slight is by how many bytes a record may outgrow the one of its key on a topic that is over its limit, however much: what
+// ends a silence, an alert or an incident says a little more than what began it.
+const slight = 1 << 10
+
 // admits says whether the topic may take the records: there is room beside the newest of each key, or each of them goes
-// for one that is at least as large.
+// for one of its key, and takes hardly more, or no more than fits into a reserve of an eighth of the limit.
 func (c *census) admits(records []driver.Record, limit int64) bool {
 	live := c.live
 	sizes := map[string]int64{}
-	replaces := true
+	known, slightly := true, true
 	for i := range records {
 		r := &records[i]
 		was, seen := sizes[r.Key]
 		if !seen {
-			was = c.sizes[r.Key]
+			was, seen = c.sizes[r.Key]
 		}
 		var now int64
 		if r.Value != nil {
 			now = weigh(r)
 		}
-		replaces = replaces && now <= was
+		known = known && (seen && was > 0 || now == 0)
+		slightly = slightly && now <= was+slight
 		live += now - was
 		sizes[r.Key] = now
 	}
-	return replaces || live <= limit
+	return live <= limit || known && (slightly || live <= limit+limit/8)
 }

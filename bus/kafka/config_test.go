@@ -91,6 +91,8 @@ func TestDifferencesThatBreakTheContractAreNamedAndOthersListed(t *testing.T) {
 		"policy of a latest":  {latest, nil, change(latest, "cleanup.policy", "compact, delete"), "wanted cleanup.policy=compact", ""},
 		"not on the disk":     {synced, nil, change(synced, "flush.messages", "9223372036854775807"), "durability process", ""},
 		"more on the disk":    {log, nil, change(log, "flush.messages", "1"), "", ""},
+		"small records":       {log, nil, change(log, "max.message.bytes", "1000"), "", "max.message.bytes=1048588"},
+		"large records":       {log, nil, change(log, "max.message.bytes", "9000000"), "", ""},
 		"another time":        {log, nil, change(log, "retention.ms", "1000"), "", "retention.ms=3600000"},
 		"order of the policy": {driver.Topic{Name: "t", Kind: driver.Latest, Keep: time.Hour, Partitions: 4}, nil, change(driver.Topic{Name: "t", Kind: driver.Latest, Keep: time.Hour, Partitions: 4}, "cleanup.policy", "delete,compact"), "", ""},
 	} {
@@ -137,9 +139,13 @@ func TestACensusKnowsWhatStays(t *testing.T) {
 		"room":                {[]driver.Record{r("c", 100)}, 1000, true},
 		"no room":             {[]driver.Record{r("c", 500)}, 1000, false},
 		"as large":            {[]driver.Record{r("a", 500)}, 100, true},
-		"larger":              {[]driver.Record{r("a", 501)}, 100, false},
+		"a little larger":     {[]driver.Record{r("a", 1500)}, 100, true},
+		"much larger":         {[]driver.Record{r("a", 1600)}, 100, false},
+		"in the reserve":      {[]driver.Record{r("a", 1600)}, 1500, true},
+		"beyond the reserve":  {[]driver.Record{r("a", 1600)}, 1400, false},
+		"one that is new":     {[]driver.Record{r("a", 500), r("c", 10)}, 500, false},
 		"a removal":           {[]driver.Record{{Key: "a"}}, 0, true},
-		"what was just given": {[]driver.Record{r("a", 100), r("a", 500)}, 100, false},
+		"what was just given": {[]driver.Record{r("a", 100), r("a", 1500)}, 100, false},
 		"smaller and smaller": {[]driver.Record{r("a", 400), r("a", 300)}, 100, true},
 	} {
 		if got := c.admits(x.records, x.limit); got != x.want {

@@ -110,7 +110,11 @@ func (d *Driver) fits(ctx context.Context, t *topic, records []driver.Record) er
 			return nil
 		}
 	}
-	return fmt.Errorf("%d bytes more than there is room for in %d: %w", bytes, t.MaxBytes, driver.ErrFull)
+	still := ""
+	if t.Kind == driver.Latest {
+		still = "; what it holds can be changed and ended all the same"
+	}
+	return fmt.Errorf("%d bytes more than there is room for in %d%s: %w", bytes, t.MaxBytes, still, driver.ErrFull)
 }
 
 // askAside asks the brokers how full a topic is while publishing goes on, unless somebody is asking already.

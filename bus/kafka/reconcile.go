@@ -99,6 +99,9 @@ func reconcile(t *topic, entry *driver.Topic, have kept, want map[string]string)
 			differences = append(differences, name+"="+want[name])
 		}
 	}
+	if have.maxBatch() < defaultBatch { // More is no matter.
+		differences = append(differences, "max.message.bytes="+strconv.Itoa(defaultBatch))
+	}
 	if len(breaks) > 0 {
 		if len(differences) > 0 {
 			breaks = append(breaks, "it should have "+strings.Join(differences, ",")+" too")
