@@ -47,6 +47,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		inc.mutedUntil = now.Add(time.Hour)
 	}
 	inc.muted = nil
+	worst := inc.severe() // It stands for all: the reasons do not change with the order in which alerts are looked at.
 	for _, a := range inc.own {
 		subject.Labels = a.event.Labels
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
@@ -57,7 +58,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 			inc.muted = nil
 			return nil
 		}
-		if inc.muted == nil {
+		if a == worst {
 			inc.muted = why
 		}
 	}

@@ -96,15 +96,12 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	return true
 }
 
-// single is the alert of an incident that is about nothing but a target without relations; nil of any other.
+// single is the first alert of an incident that is about nothing but a target without relations; nil of any other.
 func (inc *incident) single() *held {
 	if !inc.key.node.unrelated() || inc.rec.Kind == event.IncidentSimilar {
 		return nil
 	}
-	for _, a := range inc.members {
-		return a
-	}
-	return nil
+	return inc.earliest()
 }
 
 // similarTitle says an incident of similar alerts in one line.

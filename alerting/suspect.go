@@ -87,7 +87,7 @@ func (d *Desk) suspect(now time.Time) {
 	for _, inc := range d.incidents {
 		accuse(inc.key.node)
 	}
-	for n := range d.suspects {
+	for _, n := range inNameOrder(d.suspects, func(*node) bool { return true }) { // One that is cleared may speak for the next.
 		s := found[n]
 		if s == nil {
 			d.clear(n, true, now)
@@ -103,8 +103,9 @@ func (d *Desk) suspect(now time.Time) {
 			d.clear(n, true, now)
 		}
 	}
-	for n, s := range found {
-		if n.suspected || n.gone() || len(s.branches) < 2 {
+	for _, n := range inNameOrder(found, func(n *node) bool { return len(found[n].branches) > 1 }) {
+		s := found[n]
+		if n.suspected || n.gone() {
 			continue
 		}
 		if !d.mute(n, s.since, now) {
@@ -119,6 +120,18 @@ func (d *Desk) suspect(now time.Time) {
 		d.suspects[n] = struct{}{}
 		d.stir(n)
 	}
+}
+
+// inNameOrder are the keys of a map that are meant, so that what is decided does not depend on how a map is laid out.
+func inNameOrder[V any](m map[*node]V, meant func(*node) bool) []*node {
+	var all []*node
+	for n := range m {
+		if meant(n) {
+			all = append(all, n)
+		}
+	}
+	slices.SortFunc(all, func(a, b *node) int { return cmp.Compare(a.id, b.id) })
+	return all
 }
 
 // mute says whether n cannot speak for itself: nobody can ask it, or it was asked for what began at since and nothing

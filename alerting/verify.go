@@ -68,6 +68,7 @@ func (d *Desk) verified(inc *incident, now time.Time) bool {
 				causes = append(causes, a.event.ID)
 			}
 		}
+		slices.Sort(causes)
 	}
 	if len(unsure) > 0 || inc.key.own {
 		code = ReasonUnverified
