@@ -65,7 +65,7 @@ func (e entrance) introduce(ctx context.Context, c net.Conn, address string) (ne
 			return nil, err
 		}
 	}
-	talk := protocol.NewConn(c, e.clientID)
+	talk := protocol.NewConn(&greeted{Conn: c, address: address}, e.clientID)
 	res, err := talk.RoundTrip(&apiversions.Request{})
 	if err != nil {
 		return nil, err
@@ -113,4 +113,24 @@ func logIn(ctx context.Context, talk *protocol.Conn, as sasl.Mechanism) error {
 		done, say, err = session.Next(ctx, said.AuthBytes)
 	}
 	return err
+}
+
+// greeted looks at the first bytes that come: who speaks another protocol announces a size that would be waited for in vain.
+type greeted struct {
+	net.Conn
+	address string
+	heard   bool
+}
+
+// Read implements net.Conn.
+func (g *greeted) Read(p []byte) (int, error) {
+	n, err := g.Conn.Read(p)
+	if n > 0 && !g.heard {
+		g.heard = true
+		if text := string(p[:min(n, 4)]); text == "HTTP" || text == "SSH-" || text == "INFO" {
+			g.Conn.Close() // Else the rest would be read until time is up.
+			return 0, fmt.Errorf("%s is no Kafka broker: it begins with %q; name the port of the brokers", g.address, text)
+		}
+	}
+	return n, err
 }

@@ -68,6 +68,20 @@ func TestABrokerThatDoesNotAnswerIsAway(t *testing.T) {
 	}
 }
 
+// What is no broker is not only late.
+func TestWhatSpeaksAnotherProtocolIsSaid(t *testing.T) {
+	t.Parallel()
+	web := listening(t, func(c net.Conn) {
+		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
+	})
+	d := dialled(t, Config{Brokers: []string{web}})
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	defer cancel()
+	if err := d.Open(ctx); err == nil || !strings.Contains(err.Error(), web+" is no Kafka broker: it begins with \"HTTP\"") {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A broker that was there and went is away, too.
 func TestABrokerThatWentIsAway(t *testing.T) {
 	t.Parallel()
