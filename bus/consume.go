@@ -15,7 +15,8 @@ import (
 
 // Message is one event as it was delivered.
 type Message[T any] struct {
-	// Event is nil when the key was removed.
+	// Event is nil when the key was removed. Of a topic that is Shared others in the process have the same one: it must not
+	// be changed.
 	Event *T
 	// Key is the record's key; of a removed event it is all there is.
 	Key       string
@@ -30,13 +31,13 @@ type Message[T any] struct {
 // Removed reports whether the message takes its key out of a keep-latest topic.
 func (m *Message[T]) Removed() bool { return m.Event == nil }
 
-func message[T any, W event.Word[T]](d *driver.Delivery) (Message[T], error) {
+func message[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (Message[T], error) {
 	m := Message[T]{Key: d.Record.Key, Partition: d.Partition, Position: d.Position, Stored: d.Stored, Attempt: d.Attempt}
 	if d.Record.Value == nil {
 		return m, nil
 	}
 	var err error
-	if m.Event, err = decode[T, W](&d.Record); err != nil {
+	if m.Event, err = shareOf[T, W](b, d); err != nil {
 		return m, fmt.Errorf("read %s/%d at %d: %w", d.Record.Topic, d.Partition, d.Position, err)
 	}
 	return m, nil
@@ -95,7 +96,7 @@ func Work[T any, W event.Word[T]](ctx context.Context, b *Bus, topic event.Topic
 	}()
 	one := func(d driver.Delivery) {
 		defer func() { <-slots }()
-		m, err := message[T, W](&d)
+		m, err := message[T, W](b, &d)
 		if err != nil {
 			err = Permanent(err)
 		} else {
@@ -227,7 +228,7 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 				if text != "" && !mentions(&batch[i].Record, text) {
 					continue
 				}
-				m, err := message[T, W](&batch[i])
+				m, err := message[T, W](b, &batch[i])
 				if err != nil {
 					b.skipped.WithLabelValues(s.Topic).Inc()
 					b.scope.Log().Warn("skip a record that cannot be read", "topic", s.Topic, "position", batch[i].Position, "err", err)

@@ -358,7 +358,7 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 	defer o.handled()
 	msgs, from := make([]Message[T], 0, len(batch)), make([]*driver.Delivery, 0, len(batch))
 	for i := range batch {
-		m, err := message[T, W](&batch[i])
+		m, err := message[T, W](o.bus, &batch[i])
 		if err != nil {
 			if o.bus.buryUntil(ctx, &batch[i], o.group, 1, err) != nil {
 				return false

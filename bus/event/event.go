@@ -11,6 +11,7 @@ package event
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -45,29 +46,18 @@ func malformed(word string, err error) error {
 	return fmt.Errorf("decode %s: %w: %w", word, ErrMalformed, err)
 }
 
-var idEncoding = base32.HexEncoding.WithPadding(base32.NoPadding)
+// idEncoding is base32hex in small letters.
+var idEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadding(base32.NoPadding)
 
 // ComputeID derives an identity of 26 characters from its parts; the parts are length-delimited, so that
 // ("ab", "c") and ("a", "bc") differ.
 func ComputeID(parts ...string) string {
-	h := sha256.New()
-	var size [8]byte
+	said := make([]byte, 0, 512) // Most fit, and stay on the stack.
 	for _, p := range parts {
-		n := uint64(len(p))
-		for i := range size {
-			size[i] = byte(n >> (8 * i))
-		}
-		h.Write(size[:])
-		h.Write([]byte(p))
+		said = append(binary.LittleEndian.AppendUint64(said, uint64(len(p))), p...)
 	}
-	sum := h.Sum(nil)
-	id := []byte(idEncoding.EncodeToString(sum[:16]))
-	for i, c := range id {
-		if c >= 'A' && c <= 'Z' {
-			id[i] = c + 'a' - 'A'
-		}
-	}
-	return string(id)
+	sum := sha256.Sum256(said)
+	return idEncoding.EncodeToString(sum[:16])
 }
 
 // millis and fromMillis carry times as Unix milliseconds, with 0 for the zero time.

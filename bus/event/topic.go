@@ -52,6 +52,8 @@ type Topic struct {
 	ContentType string
 	// Compress says that large records are compressed with s2 on the wire.
 	Compress bool
+	// Shared says that nobody changes what was decoded, so that all readers in a process can have the same.
+	Shared bool
 }
 
 // Class is the topic's name without the zone: all topics of jobs are of one class.
@@ -76,7 +78,7 @@ var (
 	topicJobs      = Topic{Name: "jobs.v1", Word: "dev.kemi.job.v1", Kind: Work, Partitions: 8, Keep: time.Hour, MaxBytes: 512 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf}
 	topicReadings  = Topic{Name: "readings.v1", Word: "dev.kemi.reading.v1", Kind: Log, Partitions: 8, Keep: 6 * time.Hour, MaxBytes: 4096 * mib, DropOldest: true, Bulk: true, ContentType: typeProtobuf, Compress: true}
 	topicFindings  = Topic{Name: "findings.v1", Word: "dev.kemi.finding.v1", Kind: Log, Partitions: 4, Keep: 7 * day, MaxBytes: 512 * mib, DropOldest: true, ContentType: typeJSON}
-	topicAlerts    = Topic{Name: "alerts.v1", Word: "dev.kemi.alert.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 1024 * mib, Durability: Power, ContentType: typeJSON}
+	topicAlerts    = Topic{Name: "alerts.v1", Word: "dev.kemi.alert.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 1024 * mib, Durability: Power, ContentType: typeJSON, Shared: true}
 	topicIncidents = Topic{Name: "incidents.v1", Word: "dev.kemi.incident.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
 	topicPages     = Topic{Name: "pages.v1", Word: "dev.kemi.page.v1", Kind: Latest, Partitions: 4, Keep: 90 * day, MaxBytes: 512 * mib, Durability: Power, ContentType: typeJSON}
 	topicCommands  = Topic{Name: "commands.v1", Word: "dev.kemi.command.v1", Kind: Log, Partitions: 1, Keep: 90 * day, MaxBytes: 128 * mib, Durability: Power, ContentType: typeJSON}
