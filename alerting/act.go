@@ -18,6 +18,9 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		return false
 	}
 	r := &inc.rec
+	if n := len(r.Reopened); n > 0 && c.At.Before(r.Reopened[n-1]) {
+		return false // It was about a time that is over: it came too late then, and may come again after a restart.
+	}
 	text := c.Comment
 	switch c.Kind {
 	case event.Acknowledge:

@@ -140,8 +140,11 @@ func (l *Ledger) Take(p *event.Page, now time.Time) {
 		return
 	}
 	e := l.add(p)
-	if e.lane.note(p); p.Kind == event.PageResolved {
+	switch e.lane.note(p); p.Kind {
+	case event.PageResolved:
 		l.piles.over(e.lane)
+	case event.PageFiring:
+		l.piles.again(e.lane)
 	}
 	l.piles.way(p)
 	if l.tidy(e.lane, now); !e.gone {
@@ -391,7 +394,8 @@ func (l *Ledger) sweep(now time.Time) {
 		}
 	}
 	for key, at := range l.lanes {
-		if now.Sub(at.touched) > rememberPages && len(at.entries) == 0 && (at.over > 0 || at.reached) {
+		stands := slices.ContainsFunc(at.piles, func(s *pile) bool { return !s.ended }) // Its summary waits for its end.
+		if now.Sub(at.touched) > rememberPages && len(at.entries) == 0 && !stands && (at.over > 0 || at.reached) {
 			delete(l.lanes, key)
 		}
 	}

@@ -78,6 +78,17 @@ func (all *piles) over(at *lane) {
 	at.piles = slices.DeleteFunc(at.piles, func(s *pile) bool { return s.ended })
 }
 
+// again takes in that what a lane is about was over, and fires again: so do the summaries that it is in.
+func (all *piles) again(at *lane) {
+	for _, s := range at.piles {
+		if i := s.lanes[at.key]; i.over && !s.ended {
+			i.over = false
+			s.open++
+			all.done = slices.DeleteFunc(all.done, func(other *pile) bool { return other == s })
+		}
+	}
+}
+
 // way takes in who is told by a summary.
 func (all *piles) way(p *event.Page) {
 	if s := all.byID[p.Summary]; s != nil && p.Kind == event.PageSummary && !slices.Contains(s.ways, whoOf(p)) {

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -302,17 +303,23 @@ func targetOf(f []string) *event.Target {
 	return t
 }
 
-// newest is the newest open incident of a cause.
+// newest is the newest open incident of a cause; when none is open, the newest.
 func (s *stage) newest(cause string) (about *event.Incident) {
+	rank := func(i *event.Incident) (open int) {
+		if i.State != event.IncidentResolved {
+			open = 1
+		}
+		return open
+	}
 	for _, i := range s.incidents {
-		if i.Cause == cause && i.State != event.IncidentResolved && (about == nil || i.OpenedAt.After(about.OpenedAt)) {
+		if i.Cause == cause && (about == nil || cmp.Or(rank(i)-rank(about), i.OpenedAt.Compare(about.OpenedAt)) > 0) {
 			about = i
 		}
 	}
 	return about
 }
 
-// act says a command about the newest open incident of a cause.
+// act says a command about the newest incident of a cause.
 func (s *stage) act(f []string) {
 	about := s.newest(f[1])
 	if about == nil {

@@ -335,3 +335,50 @@ func TestTheEndOfAnOldSummaryIsTold(t *testing.T) {
 		t.Errorf("told %q", got)
 	}
 }
+
+// A summary is not over while something in it fires again, however long that takes, also for who restarts meanwhile.
+func TestASummaryIsOverWhenNothingOfItFires(t *testing.T) {
+	for _, restarts := range []bool{false, true} {
+		policy := DefaultPolicy()
+		policy.PersonLimit = 2
+		s := newShelf(t.Fatalf, policy)
+		for i := range 3 {
+			s.page(fmt.Sprint("inc-", i), "pager/jo", "error", event.PageFiring, 0)
+		}
+		s.run(15 * time.Minute)
+		if got := s.kinds(); len(got) != 2 || !strings.HasPrefix(got[1], "summary 2 more incidents") {
+			t.Fatalf("told %q", got)
+		}
+		s.page("inc-1", "pager/jo", "error", event.PageResolved, 0)
+		s.run(time.Minute)
+		round := func(kind event.PageKind) {
+			s.ledger.Take(&event.Page{
+				ID: event.PageID("inc-1", "pager/jo", kind, steps), Incident: "inc-1", Domain: "default", Receiver: "pager", Person: "jo", Kind: kind, Stage: event.PageIntent,
+				DedupKey: DedupKey("inc-1", "pager/jo"), Title: "inc-1 again", Created: s.now, Updated: s.now, Snapshot: &event.Incident{ID: "inc-1", Severity: "error", Round: 1},
+			}, s.now)
+		}
+		round(event.PageFiring)
+		s.run(time.Minute)
+		s.page("inc-2", "pager/jo", "error", event.PageResolved, 0)
+		s.run(time.Minute)
+		before := len(s.told)
+		for range 60 {
+			s.now = s.now.Add(time.Hour)
+			s.pass(-1)
+			s.pass(-1)
+		}
+		if restarts {
+			s.restart()
+			s.pass(-1)
+		}
+		if got := s.kinds()[before:]; len(got) != 0 {
+			t.Fatalf("restarts %t: told %q while inc-1 fires", restarts, got)
+		}
+		round(event.PageResolved)
+		s.run(time.Minute)
+		got := s.kinds()[before:]
+		if !slices.ContainsFunc(got, func(k string) bool { return strings.HasPrefix(k, "resolved over: 2 more incidents") }) {
+			t.Errorf("restarts %t: then told %q", restarts, got)
+		}
+	}
+}

@@ -76,6 +76,7 @@ func TestAGroupAloneIsHandedASpanAgainAsItWasSaid(t *testing.T) {
 			t.Fatal(so, err)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(a.got) != 2 {
 			t.Fatalf("handed %v", a.got)
 		}

@@ -162,6 +162,7 @@ func (w *owner) Handle(ctx context.Context, batch []bus.Message[event.Command]) 
 
 // Tick implements bus.Handler.
 func (w *owner) Tick(ctx context.Context, now time.Time) error {
+	now = now.Round(0) // What pings are judged by is the time of day: a clock that is set forward is time that nobody listened.
 	if before := w.listened; len(w.room.watches) > 0 && now.Sub(before) >= listenedEvery {
 		if err := w.listens(ctx, now); err != nil {
 			return err // Nobody can store a ping either: nothing is judged.
