@@ -98,7 +98,7 @@ targets:
   - {id: core-1, class: switch, address: "127.1.0.1:1161", labels: {site: dc1, rack: core}}
   - {id: core-2, class: switch, address: "127.1.0.3:1161", team: default, lifecycle: retired, checks: []}
   - {id: tor-1,  class: switch, address: "127.1.0.2:1161", relations: {connected_to: {any_of: [core-1, core-2]}, powered_by: srv-1}}
-  - {id: srv-1, class: server, address: srv-1.example, labels: {zone: dmz}}
+  - {id: srv-1, class: server, address: srv-1.example, labels: {zone: dmz}, lifecycle: maintenance}
   - id: shop
     class: web
     address: "http://127.0.0.1:8080"
@@ -129,7 +129,7 @@ targets:
 			Relations: map[string][]event.Need{"runs_on": {{"srv-1"}}, "depends_on": {{"tor-1"}, {"core-1", "core-2"}}}, Source: file + ":11",
 		},
 		{
-			ID: "srv-1", Class: "server", Address: "srv-1.example", Team: "default", Lifecycle: event.Active, Checks: []event.Check{},
+			ID: "srv-1", Class: "server", Address: "srv-1.example", Team: "default", Lifecycle: event.Maintenance, Checks: []event.Check{},
 			Labels: map[string]string{"zone": "dmz"}, Source: file + ":10",
 		},
 		{
@@ -221,6 +221,10 @@ func TestEveryMistakeIsToldWithItsPlace(t *testing.T) {
 		{
 			"unknown lifecycle", classes + "targets: [{id: a, class: web, address: a, lifecycle: retird}]",
 			`2:54: there is no lifecycle "retird": did you mean "retired"?`,
+		},
+		{
+			"lifecycle near no other", classes + "targets: [{id: a, class: web, address: a, lifecycle: soon}]",
+			`2:54: there is no lifecycle "soon": write active, maintenance (polled, and pages are held back) or retired (not polled)`,
 		},
 		{
 			"cron", `classes: {web: {checks: [{kind: snmp, cron: "0 25 * * *"}]}}` + "\ntargets: []",

@@ -219,15 +219,11 @@ func (r *reader) merge(common, own map[string]source.Text) map[string]string {
 }
 
 func lifecycle(t source.Text) conf.Problems {
-	all := []string{string(event.Active), string(event.Retired)}
+	all := []string{string(event.Active), string(event.Maintenance), string(event.Retired)}
 	if slices.Contains(all, t.Text) {
 		return nil
 	}
-	if t.Text == string(event.Maintenance) {
-		// Accepting it would promise that nobody is paged, and nothing holds that yet.
-		return conf.Problems{t.At.Problem("maintenance does not hold pages back yet", "leave it out, or write retired to stop polling")}
-	}
-	do := "write active or retired"
+	do := "write active, maintenance (polled, and pages are held back) or retired (not polled)"
 	if near := conf.Nearest(t.Text, all); near != "" {
 		do = fmt.Sprintf("did you mean %q?", near)
 	}
