@@ -70,7 +70,7 @@ type api struct {
 	saidMu       sync.Mutex
 	said         map[string]time.Time // When a text was last warned of.
 	varied       string
-	variedAt     time.Time
+	variedUntil  time.Time
 	letters      int // On dead.v1 since then:
 	lettersSince time.Time
 }

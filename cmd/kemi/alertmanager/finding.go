@@ -57,9 +57,6 @@ func (j *judgement) finding(p *postableAlert) (f *event.Finding, was last, err e
 	until := ends
 	if ends.IsZero() {
 		until = now.Add(j.resolve)
-		if starts.After(now) { // A clock that is ahead.
-			ends = starts
-		}
 	}
 	if !ends.IsZero() && ends.Before(starts) {
 		return nil, was, fmt.Errorf("endsAt: %.200s ends at %s, before it starts at %s: start time must be before end time", labels, stamp(ends), stamp(starts))

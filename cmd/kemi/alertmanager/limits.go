@@ -55,20 +55,19 @@ const lettersAMinute = 10
 
 // room says whether there is room for more alerts. It is for one request.
 type room struct {
-	api           *api
-	state         *view.State
-	now           time.Time
+	most          Config
 	firing, known int
 }
 
-// room counts what is there.
-func (a *api) room(s *view.State, now time.Time) *room {
+// room counts what is there, before so many alerts come. What a request may bring over the limit is counted exactly: what
+// the read model knows by now is in its numbers and in the memory's.
+func (a *api) room(s *view.State, come int, now time.Time) *room {
 	firing, known := s.Elsewhere()
 	fresh := a.memory.sweep(s, now, false)
-	if firing+fresh >= a.Limits.MaxFiring || known+fresh >= a.Limits.MaxKnown { // Counted twice, perhaps.
+	if firing+fresh+come > a.Limits.MaxFiring || known+fresh+come > a.Limits.MaxKnown {
 		fresh = a.memory.sweep(s, now, true)
 	}
-	return &room{a, s, now, firing + fresh, known + fresh}
+	return &room{a.Limits, firing + fresh, known + fresh}
 }
 
 // take takes an alert in, or says why there is no room for it. What fires already and what is over always has some.
@@ -76,12 +75,11 @@ func (r *room) take(f *event.Finding, was *last) error {
 	if f.Verdict != event.VerdictFiring || was.firing {
 		return nil
 	}
-	most := r.api.Limits
 	switch {
-	case r.firing >= most.MaxFiring:
-		return fmt.Errorf("labels: %d alerts from elsewhere fire, which is as many as alertmanager: {max_firing: %d} allows%s", r.firing, most.MaxFiring, r.api.varies(r.state, r.now))
-	case was.at.IsZero() && r.known >= most.MaxKnown:
-		return fmt.Errorf("labels: there were %d alerts from elsewhere within a week, which is as many as alertmanager: {max_known: %d} allows%s", r.known, most.MaxKnown, r.api.varies(r.state, r.now))
+	case r.firing >= r.most.MaxFiring:
+		return fmt.Errorf("labels: %d alerts from elsewhere fire, which is as many as alertmanager: {max_firing: %d} allows", r.firing, r.most.MaxFiring)
+	case was.at.IsZero() && r.known >= r.most.MaxKnown:
+		return fmt.Errorf("labels: there were %d alerts from elsewhere within a week, which is as many as alertmanager: {max_known: %d} allows", r.known, r.most.MaxKnown)
 	}
 	r.firing++
 	if was.at.IsZero() {
@@ -93,32 +91,36 @@ func (r *room) take(f *event.Finding, was *last) error {
 // varied bounds how many alerts are looked at for the label that varies most.
 const varied = 50_000
 
-// varies says of which alert there are most, and by which of its labels: looked up once a minute.
-func (a *api) varies(s *view.State, now time.Time) string {
+// varies says of which alert there are most, and by which of its labels: looked up once a minute, or once a second while
+// the read model is behind. It is asked once for a request, and counts outside of the read model.
+func (a *api) varies(now time.Time) string {
 	a.saidMu.Lock()
 	defer a.saidMu.Unlock()
-	if a.varied != "" && now.Sub(a.variedAt) < time.Minute {
+	if now.Before(a.variedUntil) {
 		return a.varied
 	}
-	text, n := varies(s)
-	if n >= min(a.Limits.MaxFiring/2, varied) { // Else the read model is behind.
-		a.variedAt, a.varied = now, text
+	var all []*event.Alert
+	a.Model.Read(func(s *view.State) {
+		for one := range s.FromElsewhere() {
+			if all = append(all, one); len(all) == varied {
+				break
+			}
+		}
+	})
+	a.varied, a.variedUntil = varies(all), now.Add(time.Minute)
+	if len(all) < min(a.Limits.MaxFiring/2, varied) {
+		a.variedUntil = now.Add(time.Second)
 	}
-	return text
+	return a.varied
 }
 
-func varies(s *view.State) (text string, lookedAt int) {
-	names := map[string][]*event.Alert{}
-	n := 0
-	for a := range s.FromElsewhere() {
-		if n == varied {
-			break
-		}
-		n++
-		names[a.Name] = append(names[a.Name], a)
+func varies(all []*event.Alert) string {
+	if len(all) == 0 {
+		return ""
 	}
-	if len(names) == 0 {
-		return "", 0
+	names := map[string][]*event.Alert{}
+	for _, a := range all {
+		names[a.Name] = append(names[a.Name], a)
 	}
 	name := slices.MaxFunc(slices.Sorted(maps.Keys(names)), func(x, y string) int { return cmp.Compare(len(names[x]), len(names[y])) })
 	values := map[string]map[string]bool{}
@@ -138,7 +140,7 @@ func varies(s *view.State) (text string, lookedAt int) {
 		most = append(most, fmt.Sprintf("%.80q %d", label, len(values[label])))
 	}
 	return fmt.Sprintf("; most are %.80q (%d of %d looked at), where the labels with most values are %s: leave out of the labels what is another one each time, it can stand among the annotations",
-		name, len(names[name]), n, strings.Join(most, ", ")), n
+		name, len(names[name]), len(all), strings.Join(most, ", "))
 }
 
 // bury puts some of the alerts that there was no room for on dead.v1.

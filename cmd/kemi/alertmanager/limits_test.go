@@ -66,6 +66,42 @@ func TestAlertsWithoutEndAreRefusedAtSomeNumber(t *testing.T) {
 	}
 }
 
+// What fires is counted once, also while what this process remembers of it was not swept: a request takes what there is
+// room for, in whole.
+func TestARequestIsTakenUpToTheLimitThatIsSaid(t *testing.T) {
+	h := build(t, plan{yaml: quiet, limits: alertmanager.Config{MaxFiring: 100, MaxKnown: 1000, ResolveTimeout: time.Minute}})
+	<-h.model.Ready()
+	some := func(from, to int) string {
+		var all []string
+		for i := from; i < to; i++ {
+			all = append(all, one(ls{"alertname": "N", "n": fmt.Sprint(i)}))
+		}
+		return list(all...)
+	}
+	h.post(1, some(0, 1)) // The memory is swept, and not again for a minute.
+	h.post(40, some(0, 40))
+	if code, text := h.do("POST", "/alerts", some(40, 140)); code != http.StatusBadRequest || !strings.Contains(text, "alert 61: labels: 100 alerts from elsewhere fire") {
+		t.Errorf("%d %s", code, text)
+	}
+	h.await(100)
+}
+
+// A request with many alerts that there is no room for is answered at once, with the label that varies named once, whether
+// or not the read model is behind.
+func TestManyAlertsBeyondTheLimitAreRefusedWithOneReason(t *testing.T) {
+	h := build(t, plan{yaml: quiet, limits: alertmanager.Config{MaxFiring: 50, MaxKnown: 1000, ResolveTimeout: time.Minute}})
+	<-h.model.Ready()
+	var all []string
+	for i := range 1000 {
+		all = append(all, one(ls{"alertname": "N", "n": fmt.Sprint(i)}))
+	}
+	h.post(10, list(all[:10]...)) // Fewer than half of what may fire: the read model is behind, for all that is known.
+	code, text := h.do("POST", "/alerts", list(all...))
+	if n := strings.Count(text, "; most are "); code != http.StatusBadRequest || n != 1 || !strings.Contains(text, "and 940 more; most are ") {
+		t.Errorf("%d, %d times: %s", code, n, text)
+	}
+}
+
 // What the read model does not know yet is counted, too, and once.
 func TestWhatWasJustTakenIsCounted(t *testing.T) {
 	h := build(t, plan{yaml: quiet, deaf: true, limits: alertmanager.Config{MaxFiring: 3, MaxKnown: 3, ResolveTimeout: time.Minute}})

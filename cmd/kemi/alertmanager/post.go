@@ -81,15 +81,19 @@ func (a *api) post(w http.ResponseWriter, r *http.Request) error {
 	if more := t.wrong - len(complaints); more > 0 {
 		complaints = append(complaints, fmt.Sprintf("and %d more", more))
 	}
-	a.warn("alerts were refused", now, "from", from, "alerts", t.wrong, "first", complaints[0])
-	return bad("%s", strings.Join(complaints, "; "))
+	why := ""
+	if len(t.beyond) > 0 {
+		why = a.varies(now)
+	}
+	a.warn("alerts were refused", now, "from", from, "alerts", t.wrong, "first", complaints[0]+why)
+	return bad("%s%s", strings.Join(complaints, "; "), why)
 }
 
 // take decides what becomes of alerts; mistakes says which of them could not be read.
 func (a *api) take(posted []*postableAlert, mistakes map[int]error, from string, now time.Time) (t taken) {
 	newest := map[string]int{} // The same alert twice in one request is said once, as the last says.
 	a.Model.Read(func(s *view.State) {
-		room := a.room(s, now)
+		room := a.room(s, len(posted), now)
 		j := judgement{about: s.Called, from: from, now: now, resolve: a.Limits.ResolveTimeout, was: func(id string) last {
 			return a.memory.of(id, s.Problem(id))
 		}}
