@@ -56,6 +56,10 @@ func (a *api) post(w http.ResponseWriter, r *http.Request) error {
 	}
 	now, from := time.Now().UTC(), sender(r)
 	t := a.take(posted, mistakes, from, now)
+	why := ""
+	if len(t.beyond) > 0 {
+		why = a.varies(now)
+	}
 	if len(t.findings) > 0 {
 		if err := a.Bus.PublishPromptly(r.Context(), t.findings...); err != nil {
 			return fmt.Errorf("take in alerts: %w", err)
@@ -80,10 +84,6 @@ func (a *api) post(w http.ResponseWriter, r *http.Request) error {
 	complaints := t.refused
 	if more := t.wrong - len(complaints); more > 0 {
 		complaints = append(complaints, fmt.Sprintf("and %d more", more))
-	}
-	why := ""
-	if len(t.beyond) > 0 {
-		why = a.varies(now)
 	}
 	a.warn("alerts were refused", now, "from", from, "alerts", t.wrong, "first", complaints[0]+why)
 	return bad("%s%s", strings.Join(complaints, "; "), why)
