@@ -83,6 +83,7 @@ type held struct {
 	// spoke names the incident that explained it until it had to speak for itself.
 	spoke  string
 	queued bool
+	hushed bool // Something holds its pages back, as of when its incident's mutes was asked last.
 }
 
 // ended is which transition resolved an alert, and when that was seen: what comes again of the time before is old news.
@@ -175,6 +176,9 @@ func (d *Desk) Alert(e *event.Alert) {
 		old := a.event
 		if old.Updated.Equal(e.Updated) {
 			return
+		}
+		if a.inc != nil {
+			a.inc.restless = true
 		}
 		if a.event = e; saysTheSame(old, e) {
 			return // It was only said again.
@@ -314,7 +318,7 @@ func (d *Desk) Step(now time.Time) Output {
 			d.merge(inc, other, now)
 			continue
 		}
-		inc.pageAt = inc.pageAt.Add(d.groupWait(inc) - d.policy.GroupWait)
+		inc.pageAt = inc.pageAt.Add(d.groupWait(inc, now) - d.policy.GroupWait)
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile. Of what
 		// fired again and is over they were told that already.
 		over := len(inc.former) > 0 && len(inc.members) == 0

@@ -84,7 +84,8 @@ type incident struct {
 	// When people were told first, and called last; and how bad it was then.
 	toldAt, calledAt time.Time
 	toldSeverity     string
-	unclaimed        int // Alerts of it, as of a time, that its record did not list.
+	loud             string // How bad it was at worst, of what nothing held back.
+	unclaimed        int    // Alerts of it, as of a time, that its record did not list.
 	asOf             time.Time
 
 	closed    bool // It ended before a restart, but its record does not say so.
@@ -270,7 +271,7 @@ func (d *Desk) opened(inc *incident, code string, causes []string, now time.Time
 	if inc.rec.Reason.Code != ReasonSpoke {
 		inc.rec.Reason = event.Reason{Code: code, Causes: causes}
 	}
-	inc.pageAt = now.Add(d.groupWait(inc))
+	inc.pageAt = now.Add(d.groupWait(inc, now))
 	inc.say(d)
 	d.countFire(inc, now)
 }

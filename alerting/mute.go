@@ -31,7 +31,7 @@ func (d *Desk) Share(inhibitor *hush.Inhibitor, find func(id string) *event.Targ
 func (d *Desk) Hushed() { d.hushed++ }
 
 // mutes are the reasons why nobody is to be called for an incident now: there are some when every alert that is the
-// incident itself is held back.
+// incident itself is held back. Of those that are not it finds the worst: by what is held back nobody is chosen.
 func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	if d.hush == nil {
 		return nil
@@ -39,31 +39,36 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	if inc.mutedBy == d.hushed && !inc.restless && now.Before(inc.mutedUntil) {
 		return inc.muted
 	}
-	route := d.ways.Route(inc.labels(), d.teamOf(inc))
-	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Ways: route.Ways, Sources: d.inhibitor}
+	team := d.teamOf(inc)
+	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Sources: d.inhibitor}
 	inc.mutedBy, inc.restless = d.hushed, false
 	inc.mutedUntil = d.hush.Next(now)
 	if inc.mutedUntil.IsZero() {
 		inc.mutedUntil = now.Add(time.Hour)
 	}
 	inc.muted = nil
-	worst := inc.severe() // It stands for all: the reasons do not change with the order in which alerts are looked at.
+	var speaks, worst *held // The worst that nothing holds, and the worst that something does, whose reasons stand for all.
 	for _, a := range inc.own {
-		subject.Labels = a.event.Labels
+		if a.hushed = false; speaks != nil && before(speaks.event, a.event) {
+			continue // Nothing goes by it.
+		}
+		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).Ways
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
 		}
 		why := d.hush.Why(subject, now)
-		if len(why) == 0 {
-			inc.muted = nil
-			return nil
-		}
-		if a == worst {
-			inc.muted = why
+		if a.hushed = len(why) > 0; !a.hushed {
+			speaks = a
+		} else if worst == nil || before(a.event, worst.event) {
+			worst, inc.muted = a, why
 		}
 	}
-	if len(inc.own) == 0 {
+	switch {
+	case speaks != nil:
+		inc.muted = nil
+	case worst == nil:
 		subject.Labels = inc.labels()
+		subject.Ways = d.ways.Route(subject.Labels, team).Ways
 		inc.muted = d.hush.Why(subject, now)
 	}
 	return inc.muted

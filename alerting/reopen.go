@@ -199,11 +199,12 @@ func (inc *incident) earliest() *held {
 	return f.held[0]
 }
 
-// severe is the worst of an incident's own alerts, the first of the worst: by it goes who is told. Nil when it has none.
+// severe is the worst of an incident's own alerts that nothing holds back, the first of the worst: by it goes who is told.
+// When all are held back it is the worst of them; nil when there are none.
 func (inc *incident) severe() *held {
 	var worst *held
 	for _, a := range inc.own {
-		if worst == nil || before(a.event, worst.event) {
+		if worst == nil || worst.hushed && !a.hushed || worst.hushed == a.hushed && before(a.event, worst.event) {
 			worst = a
 		}
 	}

@@ -135,8 +135,14 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.over(0) > r.Round && !byHand,
 		toldAt: t.called, calledAt: t.called, toldSeverity: worstOf(r),
 	}
+	if r.State != event.IncidentVerifying && len(r.Muted) == 0 {
+		inc.loud = r.Severity
+	}
 	if said := t.newest; said != nil {
 		inc.toldCause, inc.toldTeam, inc.toldSeverity = said.Cause, said.Team, worstOf(said)
+		if severity(said.Severity) < severity(inc.toldSeverity) {
+			inc.toldSeverity = said.Severity // What is worse was held back.
+		}
 	}
 	over := t.over(0)
 	if inc.closed || byHand {
@@ -149,6 +155,8 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	}
 	if len(inc.told) == 0 {
 		inc.former, inc.overAt = t.who, t.overAt
+	} else if said := t.newest; said != nil && len(r.Muted) > 0 {
+		inc.loud = said.Severity
 	}
 	for _, act := range r.Acts {
 		if act.Kind == event.Unacknowledge && act.At.After(t.called) {

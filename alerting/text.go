@@ -86,6 +86,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		r.Title = inc.title(now)
 		return
 	}
+	muted := d.mutes(inc, now)
 	var own, suppressed first
 	worst := ""
 	for _, a := range inc.members {
@@ -94,11 +95,15 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		} else {
 			suppressed.offer(a)
 		}
-		worst = worse(worst, a.event.Severity)
+		if len(muted) > 0 || !a.hushed || a.cause != nil {
+			worst = worse(worst, a.event.Severity)
+		}
 	}
 	r.Firing = len(inc.members)
 	if worst != "" {
-		r.Severity = worse(r.Severity, worst)
+		if r.Severity = worse(inc.loud, worst); len(muted) == 0 {
+			inc.loud = r.Severity
+		}
 	}
 	if r.Alerts = resolved(r.Alerts); own.n > 0 {
 		r.Alerts = listed(own.held)

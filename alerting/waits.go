@@ -19,7 +19,8 @@ type Repeat struct {
 }
 
 // groupWait is how long the first page of an incident waits: as long as its route says.
-func (d *Desk) groupWait(inc *incident) time.Duration {
+func (d *Desk) groupWait(inc *incident, now time.Time) time.Duration {
+	d.mutes(inc, now) // The route is that of what nothing holds back.
 	if wait := d.ways.Route(inc.labels(), d.teamOf(inc)).GroupWait; wait != nil {
 		return *wait
 	}
