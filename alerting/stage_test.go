@@ -1,8 +1,8 @@
 package alerting
 
 import (
-	"cmp"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
