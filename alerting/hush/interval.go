@@ -78,7 +78,7 @@ func boundary(t time.Time, zone *time.Location, ranges []timeinterval.TimeRange)
 			}
 		}
 	}
-	if _, change := local.ZoneBounds(); !change.IsZero() && change.Before(first) {
+	if _, change := local.ZoneBounds(); change.After(t) && change.Before(first) {
 		first = change
 	}
 	return first.UTC()
