@@ -19,8 +19,8 @@ func newImport() *cobra.Command {
 	var secrets, force bool
 	cmd := &cobra.Command{
 		Use: "import FILE", Short: "Turn an Alertmanager configuration into Kemi's", Args: cobra.ExactArgs(1),
-		Long: `Reads an Alertmanager configuration and writes what it says as a part of kemi.yaml: receivers, route, inhibit_rules,
-time_intervals and templates. What cannot be brought over as it was is named on standard error and at the top of the
+		Long: `Reads an Alertmanager configuration and writes what it says as a part of kemi.yaml: receivers, route, inhibit_rules
+and time_intervals. What cannot be brought over as it was is named on standard error and at the top of the
 result, with its path and what to do. What Alertmanager would refuse is refused.
 
 A receiver with several integrations becomes several, NAME-KIND, and routes to it become routes to all of them. Routes

@@ -219,6 +219,9 @@ func (a *api) expire(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if s.Recurs != "" {
+		return bad("silence %s recurs (%s), and this API could not say it again: use kemi silence expire", s.ID, s.Recurs)
+	}
 	now := time.Now().UTC()
 	if state, _ := hush.StateOf(s, now); state != hush.Expired {
 		if err := a.say(r.Context(), []event.Event{hush.Expire(s, now)}); err != nil {
@@ -245,7 +248,8 @@ func (a *api) oneSilence(w http.ResponseWriter, r *http.Request) error {
 }
 
 // silences answers GET /silences: the ones in force first, which end next, then those to come, then those that are over,
-// the last of them first.
+// the last of them first. What this API can neither change nor bring back is not among them, for programs change and
+// expire all that is listed: windows of the configuration, and silences that recur. GET /silence/{id} has these.
 func (a *api) silences(w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
 	matchers, err := matchersOf(q, "filter")
@@ -260,10 +264,12 @@ func (a *api) silences(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	want := map[string]bool{string(hush.Active): active, string(hush.Expired): expired, string(hush.Pending): pending}
-	all := a.windows()
+	var all []*event.Silence
 	a.Model.Read(func(m *view.State) {
 		for _, s := range m.Silences() {
-			all = append(all, s)
+			if s.Recurs == "" {
+				all = append(all, s)
+			}
 		}
 	})
 	now := time.Now()

@@ -195,6 +195,41 @@ route: {receiver: box, routes: [{matchers: ['alertname="Muted"'], receiver: chat
 	}
 }
 
+// Programs change and expire what is listed: what this API could not bring back is shown by its id alone, and stays.
+func TestWhatIsListedCanBeChangedAndBroughtBack(t *testing.T) {
+	h := serve(t, quiet+`
+maintenance:
+  - {name: weekly, matchers: ['rack="7"'], starts: 2026-01-01 00:00, recurs: "FREQ=WEEKLY", lasts: 1h}
+  - {name: once, matchers: ['rack="8"'], starts: 2026-01-01 00:00, ends: 2100-01-01 00:00}
+`)
+	now := time.Now().UTC()
+	nightly := &event.Silence{
+		ID: "nightly", Kind: event.PlainSilence, Matchers: []event.Matcher{{Name: "alertname", Value: "A"}}, StartsAt: now.Add(-time.Minute),
+		Recurs: "FREQ=DAILY", LastsSeconds: 3600, Timezone: "UTC", By: "jo", Comment: "c", Updated: now,
+	}
+	if err := h.b.Publish(t.Context(), nightly); err != nil {
+		t.Fatal(err)
+	}
+	h.model.Await(t.Context(), func(m *view.State) bool { return m.Silence("nightly") != nil })
+	plain := h.add(silence("", onA, 0, time.Hour, "x"))
+	var all []silenceWord
+	h.want("GET", "/silences", "", &all)
+	if len(all) != 1 || all[0].ID != plain {
+		t.Errorf("listed: %+v", all)
+	}
+	for _, id := range []string{"config:weekly", "config:once", "nightly"} {
+		if s := h.get(id); s.ID != id {
+			t.Errorf("%s: %+v", id, s)
+		}
+	}
+	if code, text := h.do("DELETE", "/silence/nightly", ""); code != http.StatusBadRequest || !strings.Contains(text, "use kemi silence expire") {
+		t.Errorf("what recurs was taken away: %d %s", code, text)
+	}
+	if s := h.get("nightly"); s.Status.State == "expired" {
+		t.Errorf("it is over: %+v", s)
+	}
+}
+
 // Whoever edits a silence by an API that cannot say everything keeps what it cannot say.
 func TestAnEditKeepsWhatItCannotSay(t *testing.T) {
 	h := serve(t, quiet)

@@ -1,5 +1,5 @@
 // Package importer turns another tool's configuration into Kemi's. In: the text of an Alertmanager configuration. Out:
-// the same as a part of kemi.yaml (receivers, route, inhibit_rules, time_intervals, templates), a note for everything that
+// the same as a part of kemi.yaml (receivers, route, inhibit_rules, time_intervals), a note for everything that
 // could not be brought over, with its path and what to do, and the secrets that were in the text, to be written to files
 // of their own. It promises that what Alertmanager itself refuses is refused in its words, that what it writes is
 // understood by alerting/route and routes every alert as Alertmanager did, and that no secret is in the YAML or in a note
@@ -125,12 +125,8 @@ func (c *converter) note(n conf.Node, path, what, do string) {
 
 func (c *converter) whole(n conf.Node) mapping {
 	var out mapping
-	var templates []any
-	for _, t := range n.Get("templates").Items() {
-		templates = append(templates, c.relocate(t.Text()))
-	}
-	if len(templates) > 0 {
-		out.add("templates", templates)
+	if at := n.Get("templates"); len(at.Items()) > 0 {
+		c.note(at, "templates", "files of templates are not brought over", "where a receiver's setting says {{ template \"name\" . }} of one of them, write the text itself there; Alertmanager's own templates are there")
 	}
 	if receivers := c.receivers(n.Get("receivers")); len(receivers) > 0 {
 		out.add("receivers", receivers)
