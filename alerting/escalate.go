@@ -223,12 +223,22 @@ func (d *Desk) call(inc *incident, who []string, sequence int, code string, now 
 		}
 	}
 	d.render(inc, now)
-	inc.calledAt, inc.toldSeverity = now, inc.worst()
+	inc.toldSeverity = inc.worst()
+	if escalates(code) {
+		inc.calledAt = now
+	}
+	if inc.calls == nil {
+		inc.calls = map[string]time.Time{}
+	}
 	for _, w := range each {
+		inc.calls[w] = now
 		d.page(inc, w, event.PageFiring, sequence, code, now)
 	}
 	inc.say(d)
 }
+
+// escalates says whether somebody is called because the escalation begins or goes on.
+func escalates(code string) bool { return code != ReasonAssigned && code != ReasonRepeated }
 
 // plan says what the next step of the escalation will be, and when.
 func (d *Desk) plan(inc *incident, team string, now time.Time) {
@@ -301,19 +311,18 @@ func (d *Desk) again(inc *incident, code string, now time.Time) {
 	d.call(inc, who, r.Round*steps, code, now)
 }
 
-// sameRound is how long after the last call the end of a silence calls nobody anew: who was called a moment ago is at it.
+// sameRound is for how long after a call the end of a silence does not call the same people anew: who was called a moment
+// ago is at it.
 const sameRound = 5 * time.Minute
 
-// called says whether those with whom an escalation begins were called only a moment ago.
+// called says whether those with whom an escalation begins were all called only a moment ago.
 func (d *Desk) called(inc *incident, now time.Time) bool {
-	if now.Sub(inc.calledAt) >= sameRound {
-		return false
-	}
 	who, _ := d.first(d.ways.Route(inc.labels(), d.teamOf(inc)), inc.rec.Urgency, now)
-	return !slices.ContainsFunc(who, func(w string) bool { return !slices.Contains(inc.told, w) })
+	return !slices.ContainsFunc(who, func(w string) bool { return now.Sub(inc.calls[w]) >= sameRound })
 }
 
-// goOn takes the escalation up where it was held back.
+// goOn takes the escalation up where it was held back. When nothing of it is left it begins anew: somebody is to hear that
+// it is still there.
 func (d *Desk) goOn(inc *incident, now time.Time) {
 	inc.paused = false
 	route := d.ways.Route(inc.labels(), d.teamOf(inc))
@@ -321,6 +330,10 @@ func (d *Desk) goOn(inc *incident, now time.Time) {
 		d.plan(inc, route.Team, inc.calledAt)
 	}
 	d.planRepeats(inc, inc.calledAt)
+	if inc.rec.Next == nil && inc.rec.Repeats == nil {
+		d.again(inc, ReasonUnmuted, now)
+		return
+	}
 	inc.say(d)
 }
 

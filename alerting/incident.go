@@ -81,8 +81,9 @@ type incident struct {
 	peak       *count    // The most it took along.
 	counted    uint64    // As of which changes what it takes along was counted; 0 is not yet.
 	resume     string    // Why the escalation is to begin anew when nothing holds it back.
-	// When people were told first, and called last; and how bad it was then.
+	// When people were told first, and when its escalation took a step last; and how bad it was when they were called last.
 	toldAt, calledAt time.Time
+	calls            map[string]time.Time // When each was called last, whatever for.
 	toldSeverity     string
 	loud             string // How bad it was at worst, of what nothing held back.
 	unclaimed        int    // Alerts of it, as of a time, that its record did not list.

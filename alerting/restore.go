@@ -23,7 +23,7 @@ func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
 	for _, p := range pages {
 		t := told[p.Incident]
 		if t == nil {
-			t = &toldOf{fires: map[string]int{}, updates: map[string]int{}}
+			t = &toldOf{fires: map[string]int{}, updates: map[string]int{}, calls: map[string]time.Time{}}
 			told[p.Incident] = t
 		}
 		t.note(p)
@@ -51,8 +51,9 @@ type toldOf struct {
 	overs   []int           // After which rounds they were told that it is over, from 1.
 	newest  *event.Incident // As the newest of its pages says it.
 	at      time.Time
-	called  time.Time // When somebody was called last.
-	overAt  time.Time // When somebody was told last that it is over.
+	called  time.Time            // When an escalation called somebody last.
+	calls   map[string]time.Time // When each was called last, whatever for.
+	overAt  time.Time            // When somebody was told last that it is over.
 	updates map[string]int
 }
 
@@ -69,8 +70,11 @@ func (t *toldOf) note(p *event.Page) {
 		}
 		return
 	case event.PageFiring:
-		if p.Created.After(t.called) {
+		if p.Created.After(t.called) && escalates(p.Reason.Code) {
 			t.called = p.Created
+		}
+		if p.Created.After(t.calls[who]) {
+			t.calls[who] = p.Created
 		}
 	case event.PageUpdate:
 		t.updates[who]++
@@ -133,7 +137,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
 		byHand: byHand, paused: len(r.Muted) > 0, toldTeam: r.Team, toldCause: r.Cause,
 		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.over(0) > r.Round && !byHand,
-		toldAt: t.called, calledAt: t.called, toldSeverity: worstOf(r),
+		toldAt: t.called, calledAt: t.called, calls: t.calls, toldSeverity: worstOf(r),
 	}
 	if r.State != event.IncidentVerifying && len(r.Muted) == 0 {
 		inc.loud = r.Severity

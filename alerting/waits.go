@@ -27,13 +27,17 @@ func (d *Desk) groupWait(inc *incident, now time.Time) time.Duration {
 	return d.policy.GroupWait
 }
 
-// planRepeats says when the receivers of its route are told again of an incident, which they are told of now. Whom a team
-// calls again, and when, its escalation says.
+// planRepeats says when the receivers of its route are told again of an incident, which they are told of now, or were
+// told of since. Whom a team calls again, and when, its escalation says.
 func (d *Desk) planRepeats(inc *incident, now time.Time) {
 	r := &inc.rec
 	r.Repeats = nil
 	for _, again := range d.ways.Route(inc.labels(), d.teamOf(inc)).Repeats {
-		at := now.Add(again.Every)
+		last := now
+		if t := inc.calls[again.Receiver]; t.After(last) {
+			last = t
+		}
+		at := last.Add(again.Every)
 		i := slices.IndexFunc(r.Repeats, func(n event.NextStep) bool { return n.At.Equal(at) })
 		if i < 0 {
 			i = len(r.Repeats)
