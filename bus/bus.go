@@ -385,6 +385,24 @@ func Permanent(err error) error {
 	return permanent{err}
 }
 
+// permanentAt is a permanent error that says of which event it is.
+type permanentAt struct {
+	permanent
+	position int64
+}
+
+// Unwrap implements the interface of errors.As and errors.Is.
+func (p permanentAt) Unwrap() error { return p.permanent }
+
+// PermanentAt is Permanent of the event at a position of a batch: that one goes to dead.v1, the others are handed over again
+// together.
+func PermanentAt(position int64, err error) error {
+	if err == nil {
+		return nil
+	}
+	return permanentAt{permanent{err}, position}
+}
+
 // IsPermanent reports whether err was marked by Permanent.
 func IsPermanent(err error) bool {
 	var p permanent

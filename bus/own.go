@@ -19,7 +19,7 @@ import (
 // Handler is what owns one partition for one epoch. All its methods are called by one goroutine.
 type Handler[T any] interface {
 	// Handle takes events in order. Nil commits them; an error has the same events handed over again after a
-	// backoff, a Permanent one puts the event on dead.v1.
+	// backoff, a Permanent one puts the event on dead.v1. With Options.More others may come after them.
 	Handle(ctx context.Context, batch []Message[T]) error
 	// Tick is called about once a second, and after Ownership.Wake: time passing is an input. An error is logged, the
 	// next tick comes.
@@ -132,6 +132,9 @@ func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since tim
 type Options struct {
 	// Batch is how many events are handed over at once at most; 0 is 256.
 	Batch int
+	// More is how many events that came meanwhile are handed over along with those that a handler returned an error for, at
+	// most each time; 0 is none. All together they are no more than four times Batch.
+	More int
 	// Attempts after which an event that keeps failing goes to dead.v1; 0 is never: the partition waits.
 	Attempts int
 	// Start is where a group that never committed begins; the zero From is the oldest event.
@@ -356,26 +359,16 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 		return true
 	}
 	defer o.handled()
-	msgs, from := make([]Message[T], 0, len(batch)), make([]*driver.Delivery, 0, len(batch))
-	for i := range batch {
-		m, err := message[T, W](o.bus, &batch[i])
-		if err != nil {
-			if o.bus.buryUntil(ctx, &batch[i], o.group, 1, err) != nil {
-				return false
-			}
-			continue
-		}
-		msgs, from = append(msgs, m), append(from, &batch[i])
-	}
-	if !o.try(ctx, h, msgs, from) {
+	all := &handed[T, W]{owner: o, last: batch[len(batch)-1]}
+	if !all.add(ctx, batch) || !all.try(ctx, h) {
 		return false
 	}
-	last := batch[len(batch)-1]
+	last := all.last
 	for attempt := 0; ; attempt++ {
 		err := o.feed.Ack(ctx, last)
 		switch {
 		case err == nil:
-			o.bus.handled.WithLabelValues(o.topic.Name, o.group).Add(float64(len(batch)))
+			o.bus.handled.WithLabelValues(o.topic.Name, o.group).Add(float64(all.all))
 			return true
 		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced), errors.Is(err, driver.ErrClosed):
 			return false
@@ -384,35 +377,4 @@ func (o *owner[T, W]) handle(ctx context.Context, h Handler[T], batch []driver.D
 			return false
 		}
 	}
-}
-
-// try calls the handler until it takes the batch. A batch that fails for good is taken apart, so that one bad event
-// does not take its neighbours along.
-func (o *owner[T, W]) try(ctx context.Context, h Handler[T], msgs []Message[T], from []*driver.Delivery) bool {
-	for attempt := 1; len(msgs) > 0; attempt++ {
-		err := h.Handle(ctx, msgs)
-		switch {
-		case err == nil:
-			o.handling.Works(o.log, time.Now(), "handled at last")
-			return true
-		case ctx.Err() != nil, errors.Is(err, driver.ErrFenced):
-			return false
-		case IsPermanent(err) || (o.opts.Attempts > 0 && attempt >= o.opts.Attempts):
-			if len(msgs) == 1 {
-				return o.bus.buryUntil(ctx, from[0], o.group, attempt, err) == nil
-			}
-			for i := range msgs {
-				if !o.try(ctx, h, msgs[i:i+1], from[i:i+1]) {
-					return false
-				}
-			}
-			return true
-		}
-		o.bus.retried.WithLabelValues(o.topic.Name, o.group).Inc()
-		o.handling.Failed(o.log, time.Now(), "handle again", "attempt", attempt, "err", err)
-		if !pause.For(ctx, backoff(attempt-1)) {
-			return false
-		}
-	}
-	return true
 }

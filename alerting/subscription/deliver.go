@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,14 +21,21 @@ import (
 	"kemi.dev/kemi/internal/obs"
 )
 
-// At once, at most: how many requests one endpoint gets from a process, and how many events a partition has in hand.
+// At once, at most: how many requests one endpoint gets from a process, and how many events a partition begins with. While some
+// are not taken it gets more, so many with each round, up to four batches: that is more rounds than patience, so there are
+// others to try the endpoint with for as long as it takes to see whose fault it is.
 const (
 	requests = 4
 	batch    = 64
+	more     = 16
 )
 
-// patience is how many answers of the kind "I broke on this" an event gets, such as 500, before it is its own fault.
-const patience = 10
+// patience is how many answers of the kind "I broke on this" an event gets, such as 500, before it is its own fault; and how
+// many of any other kind while the endpoint takes others in between, but then for as long as hold.
+const (
+	patience = 10
+	hold     = 10 * time.Minute
+)
 
 // sender makes one attempt; see post.Client.
 type sender interface {
@@ -45,6 +53,7 @@ type endpoint struct {
 	slots  chan struct{}
 
 	outcomes *prometheus.CounterVec
+	took     atomic.Int64 // How many events were delivered.
 
 	mu    sync.Mutex
 	parts map[*partition]bool
@@ -71,17 +80,44 @@ type partition struct {
 
 	mu sync.Mutex
 	// Of the events that the bus has handed over and not committed, by position: those that need nothing more, those that
-	// are to be refused when they are handed over by themselves, and how often they were tried.
+	// are to be dead letters, and how those fared that were tried.
 	done  map[int64]bool
 	bad   map[int64]error
-	tries map[int64]int
+	tried map[int64]*trial
 	last  int64 // The last position of all that was handed over.
+	// open is whether some are in hand that may tell whether the endpoint works: it was not seen to take others in their place.
+	open bool
 	// oldest is when the oldest event in hand was stored that is not delivered; zero when there is none.
 	oldest time.Time
 }
 
+// trial is how an event fared that was not taken.
+type trial struct {
+	tries   int
+	since   time.Time // The first attempt.
+	took    int64     // endpoint.took at the last attempt.
+	against int       // Attempts that failed though the endpoint took others since the one before.
+}
+
+// suspect reports whether it may well be the event's own fault.
+func (t *trial) suspect() bool { return t != nil && t.against >= patience }
+
+// failed notes an attempt, and reports whether it is the event's own fault: it was not taken again and again for a while,
+// and others were in between. When the endpoint took none since the attempt before, it may be down by now; that is not
+// asked any more once there is nothing left to try it with.
+func (t *trial) failed(now time.Time, took int64, open bool) bool {
+	others := t.tries > 0 && took > t.took
+	if t.tries++; t.tries == 1 {
+		t.since = now
+	}
+	if t.took = took; others {
+		t.against++
+	}
+	return t.suspect() && now.Sub(t.since) >= hold && (others || !open)
+}
+
 func (e *endpoint) partition(ctx context.Context) *partition {
-	p := &partition{endpoint: e, done: map[int64]bool{}, bad: map[int64]error{}, tries: map[int64]int{}, last: -1}
+	p := &partition{endpoint: e, done: map[int64]bool{}, bad: map[int64]error{}, tried: map[int64]*trial{}, last: -1}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parts[p] = true
@@ -107,40 +143,53 @@ func (e *endpoint) oldest() (at time.Time) {
 	return at
 }
 
-// deliver returns nil when all are delivered, or not wanted. An error has them handed over again, a Permanent one by
-// themselves; what was delivered meanwhile is not delivered again.
+// deliver returns nil when all are delivered, or not wanted. An error has them handed over again, with others that came; of a
+// PermanentAt the one it names is left out then, and until then nothing that comes after it is delivered. What was delivered
+// meanwhile is not delivered again.
 func (p *partition) deliver(ctx context.Context, items []item) error {
 	if len(items) == 0 {
 		return nil
 	}
-	lanes := p.lanes(items)
-	var failed error
-	if len(lanes) > 0 {
-		failed = p.drive(ctx, lanes)
+	if err := p.refused(items); err != nil {
+		return err
+	}
+	fresh, again := p.lanes(items)
+	failed := p.drive(ctx, fresh)
+	if ctx.Err() == nil && (failed == nil || !p.endpoint.gate.down()) {
+		failed = cmp.Or(p.drive(ctx, again), failed)
 	}
 	p.look(items)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for i := range items {
-		if err := p.bad[items[i].position]; err != nil {
-			return bus.Permanent(err)
-		}
+	if err := p.refused(items); err != nil {
+		return err
 	}
 	return failed
 }
 
-// lanes sorts what is to be delivered by key: those that were tried least come first, so that an event that always fails holds
-// back its own key alone.
-func (p *partition) lanes(items []item) [][]*item {
+// refused is the error that makes the first of them a dead letter that is to be one.
+func (p *partition) refused(items []item) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range items {
+		if at := items[i].position; p.bad[at] != nil {
+			return bus.PermanentAt(at, p.bad[at])
+		}
+	}
+	return nil
+}
+
+// lanes sorts what is to be delivered by key: those that were not tried yet, and those that were, the least tried first. The
+// fresh ones go first, so that an event that always fails holds back its own key alone: were they side by side while the
+// gate is closed, the one that passes might be that event each time.
+func (p *partition) lanes(items []item) (fresh, again [][]*item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if items[0].position > p.last {
 		clear(p.done)
 		clear(p.bad)
-		clear(p.tries)
+		clear(p.tried)
 	}
 	p.last = max(p.last, items[len(items)-1].position)
 	var order []string
@@ -165,12 +214,18 @@ func (p *partition) lanes(items []item) [][]*item {
 		}
 		byKey[key] = append(byKey[key], it)
 	}
-	all := make([][]*item, 0, len(order))
+	p.open = false
 	for _, key := range order {
-		all = append(all, byKey[key])
+		lane := byKey[key]
+		t := p.tried[lane[0].position]
+		if p.open = p.open || !t.suspect(); t == nil {
+			fresh = append(fresh, lane)
+		} else {
+			again = append(again, lane)
+		}
 	}
-	slices.SortStableFunc(all, func(a, b []*item) int { return cmp.Compare(p.tries[a[0].position], p.tries[b[0].position]) })
-	return all
+	slices.SortStableFunc(again, func(a, b []*item) int { return cmp.Compare(p.tried[a[0].position].tries, p.tried[b[0].position].tries) })
+	return fresh, again
 }
 
 // look notes what is the oldest event that is left.
@@ -258,11 +313,15 @@ func (p *partition) attempt(ctx context.Context, stop <-chan struct{}, it *item)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.tries[it.position]++
-	tries := p.tries[it.position]
+	t := p.tried[it.position]
+	if t == nil {
+		t = &trial{}
+		p.tried[it.position] = t
+	}
 	switch age := time.Since(it.stored); {
 	case err == nil:
 		e.gate.worked(turn)
+		e.took.Add(1)
 		p.done[it.position] = true
 		e.count(it, "delivered")
 		return nil
@@ -272,13 +331,17 @@ func (p *partition) attempt(ctx context.Context, stop <-chan struct{}, it *item)
 		e.count(it, "refused")
 		return p.bad[it.position]
 	default:
-		e.gate.failed(turn, notify.RetryIn(err))
+		fault, longest := t.failed(time.Now(), e.took.Load(), p.open), longestWait
+		if t.against > 0 {
+			longest = suspectWait
+		}
+		e.gate.failed(turn, notify.RetryIn(err), longest)
 		err = fmt.Errorf("deliver %s: %w", it.id, err)
-		if age < e.config.GiveUpAfter && (tries < patience || !broke(answer)) {
+		if age < e.config.GiveUpAfter && !fault && (t.tries < patience || !broke(answer)) {
 			e.count(it, "failed")
 			return err
 		}
-		p.bad[it.position] = fmt.Errorf("given up after %d attempts, %s after it was stored: %w", tries, age.Round(time.Second), err)
+		p.bad[it.position] = fmt.Errorf("given up after %d attempts, %s after it was stored: %w", t.tries, age.Round(time.Second), err)
 		e.count(it, "given up")
 		return p.bad[it.position]
 	}

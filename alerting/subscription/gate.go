@@ -14,6 +14,7 @@ const (
 	firstWait    = time.Second
 	longestWait  = 5 * time.Minute
 	refusedWait  = time.Minute
+	suspectWait  = time.Minute // After what others were taken in place of: they are not to wait for long.
 	freeRefusals = 3
 	// downAfter is how many failures in a row say that it is the endpoint, not an event.
 	downAfter = 3
@@ -83,14 +84,14 @@ func (g *gate) worked(turn int) {
 	})
 }
 
-// failed closes the gate, or keeps it closed for longer; after is how long the endpoint wants to be left alone. Failures of
-// attempts that went out together count as one.
-func (g *gate) failed(turn int, after time.Duration) {
+// failed closes the gate, or keeps it closed for longer; after is how long the endpoint wants to be left alone, longest
+// how long it is at most, else. Failures of attempts that went out together count as one.
+func (g *gate) failed(turn int, after, longest time.Duration) {
 	g.change(turn, func(now time.Time) {
 		if turn == g.turn {
 			g.refusals = 0
 			g.failures++
-			g.until = now.Add(wait(g.failures, longestWait))
+			g.until = now.Add(wait(g.failures, longest))
 			g.turn++
 		}
 		if at := now.Add(after); after > 0 && at.After(g.until) {

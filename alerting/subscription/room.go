@@ -177,8 +177,8 @@ func (h handler[T]) Handle(ctx context.Context, batch []bus.Message[T]) error {
 	items := make([]item, 0, len(batch))
 	for i := range batch {
 		it, mine, err := h.make(&batch[i])
-		if err != nil { // It will be no better; its neighbours are handed over by themselves then.
-			return bus.Permanent(err)
+		if err != nil { // It will be no better.
+			return bus.PermanentAt(batch[i].Position, err)
 		}
 		if mine {
 			items = append(items, it)
@@ -193,7 +193,7 @@ func (handler[T]) Tick(context.Context, time.Time) error { return nil }
 // own delivers a topic as the subscription's group. One that never did begins with what comes from now on.
 func own[T any, W event.Word[T]](ctx context.Context, b *bus.Bus, e *endpoint) error {
 	topic := W(new(T)).Topic()
-	opts := bus.Options{Batch: batch, Start: bus.From{End: true}}
+	opts := bus.Options{Batch: batch, More: more, Start: bus.From{End: true}}
 	return bus.Own(ctx, b, Group(e.name), opts, func(ctx context.Context, _ *bus.Ownership) (bus.Handler[said[T, W]], error) {
 		return handler[said[T, W]]{e.partition(ctx), func(m *bus.Message[said[T, W]]) (item, bool, error) {
 			it, err := itemOf(topic, m)
@@ -205,7 +205,7 @@ func own[T any, W event.Word[T]](ctx context.Context, b *bus.Bus, e *endpoint) e
 // ownAgain delivers what the subscription alone is handed again.
 func (r *Room) ownAgain(ctx context.Context, e *endpoint) error {
 	group := Group(e.name)
-	opts := bus.Options{Batch: batch, Start: bus.From{End: true}}
+	opts := bus.Options{Batch: batch, More: more, Start: bus.From{End: true}}
 	return bus.Own(ctx, r.bus, group, opts, func(ctx context.Context, _ *bus.Ownership) (bus.Handler[bus.Redelivery], error) {
 		return handler[bus.Redelivery]{e.partition(ctx), func(m *bus.Message[bus.Redelivery]) (item, bool, error) {
 			if m.Removed() || m.Event.For != group {

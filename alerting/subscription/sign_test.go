@@ -151,7 +151,7 @@ func TestAttemptsThatGoOutTogetherFailAsOne(t *testing.T) {
 		}
 	}
 	for range 4 {
-		g.failed(0, 0)
+		g.failed(0, 0, longestWait)
 	}
 	if g.failures != 1 || time.Until(g.until) > 2*time.Second || g.down() {
 		t.Errorf("%d failures, closed for %s", g.failures, time.Until(g.until))
@@ -162,7 +162,7 @@ func TestAttemptsThatGoOutTogetherFailAsOne(t *testing.T) {
 	}
 	stop := make(chan struct{})
 	close(stop)
-	g.failed(2, time.Hour)
+	g.failed(2, time.Hour, longestWait)
 	if _, ok := g.enter(t.Context(), stop); ok {
 		t.Error("a closed gate lets pass")
 	}

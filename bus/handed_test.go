@@ -1,0 +1,100 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
+)
+
+// taker says of each round what it was handed, and answers as it is told to.
+type taker struct {
+	rounds [][]string
+	answer func(round int, batch []bus.Message[event.Incident]) error
+}
+
+func (h *taker) Handle(_ context.Context, batch []bus.Message[event.Incident]) error {
+	var ids []string
+	for _, m := range batch {
+		ids = append(ids, m.Event.ID)
+	}
+	h.rounds = append(h.rounds, ids)
+	return h.answer(len(h.rounds), batch)
+}
+
+func (*taker) Tick(context.Context, time.Time) error { return nil }
+
+func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := open(t)
+		taken := false
+		h := &taker{answer: func(round int, batch []bus.Message[event.Incident]) error {
+			i := slices.IndexFunc(batch, func(m bus.Message[event.Incident]) bool { return m.Event.ID == "i3" })
+			switch {
+			case round > 2 && i >= 0:
+				return bus.PermanentAt(batch[i].Position, errors.New("i3 is bad"))
+			case taken:
+				return nil
+			}
+			return errors.New("not now")
+		}}
+		ctx, cancel := context.WithCancel(t.Context())
+		over := make(chan error, 1)
+		opts := bus.Options{Batch: 4, More: 3}
+		go func() {
+			over <- bus.Own(ctx, b, "takers", opts, func(_ context.Context, o *bus.Ownership) (bus.Handler[event.Incident], error) { return h, nil })
+		}()
+		time.Sleep(time.Second)
+		for i := range 30 {
+			now := time.Now()
+			one := &event.Incident{
+				ID: fmt.Sprint("i", i), Domain: event.DefaultDomain, State: event.IncidentOpen, Kind: event.IncidentOwn, Title: "x", Severity: "critical",
+				Urgency: event.UrgencyPage, OpenedAt: now, Updated: now, Revision: 1, Reason: event.Reason{Code: "test"},
+			}
+			if err := b.Publish(t.Context(), one); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		letters, _, err := b.Letters(t.Context(), bus.LetterFilter{Group: "takers"}, 0)
+		if err != nil || len(letters) != 1 || letters[0].Key != "i3" || !strings.Contains(letters[0].Reason, "i3 is bad") {
+			t.Fatalf("letters %+v, %v", letters, err)
+		}
+		for i := 1; i < len(h.rounds); i++ {
+			was, is := slices.DeleteFunc(slices.Clone(h.rounds[i-1]), func(id string) bool { return id == "i3" && !slices.Contains(h.rounds[i], id) }), h.rounds[i]
+			if len(is) < len(was) || !slices.Equal(is[:len(was)], was) || len(is)-len(was) > opts.More {
+				t.Errorf("after %v came %v", was, is)
+			}
+		}
+		if last := h.rounds[len(h.rounds)-1]; len(last) != 4*opts.Batch-1 || last[len(last)-1] != "i15" {
+			t.Errorf("at last %v", last)
+		}
+		taken = true
+		time.Sleep(time.Minute)
+		if last := h.rounds[len(h.rounds)-1]; last[len(last)-1] != "i29" {
+			t.Errorf("then %v", last)
+		}
+		cancel()
+		if err := <-over; err != nil {
+			t.Error(err)
+		}
+		info, err := b.Inspect(t.Context(), "incidents.v1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, g := range info.Groups {
+			for _, p := range g.Partitions {
+				if g.Name == "takers" && p.Lag != 0 {
+					t.Errorf("%d are not committed", p.Lag)
+				}
+			}
+		}
+	})
+}
