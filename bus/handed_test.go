@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,13 +35,13 @@ func (*taker) Tick(context.Context, time.Time) error { return nil }
 func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _ := open(t)
-		taken := false
+		var taken atomic.Bool
 		h := &taker{answer: func(round int, batch []bus.Message[event.Incident]) error {
 			i := slices.IndexFunc(batch, func(m bus.Message[event.Incident]) bool { return m.Event.ID == "i3" })
 			switch {
 			case round > 2 && i >= 0:
 				return bus.PermanentAt(batch[i].Position, errors.New("i3 is bad"))
-			case taken:
+			case taken.Load():
 				return nil
 			}
 			return errors.New("not now")
@@ -63,6 +64,7 @@ func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		letters, _, err := b.Letters(t.Context(), bus.LetterFilter{Group: "takers"}, 0)
 		if err != nil || len(letters) != 1 || letters[0].Key != "i3" || !strings.Contains(letters[0].Reason, "i3 is bad") {
 			t.Fatalf("letters %+v, %v", letters, err)
@@ -76,8 +78,9 @@ func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
 		if last := h.rounds[len(h.rounds)-1]; len(last) != 4*opts.Batch-1 || last[len(last)-1] != "i15" {
 			t.Errorf("at last %v", last)
 		}
-		taken = true
+		taken.Store(true)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if last := h.rounds[len(h.rounds)-1]; last[len(last)-1] != "i29" {
 			t.Errorf("then %v", last)
 		}
