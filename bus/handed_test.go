@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -17,6 +18,7 @@ import (
 
 // taker says of each round what it was handed, and answers as it is told to.
 type taker struct {
+	mu     sync.Mutex
 	rounds [][]string
 	answer func(round int, batch []bus.Message[event.Incident]) error
 }
@@ -26,8 +28,16 @@ func (h *taker) Handle(_ context.Context, batch []bus.Message[event.Incident]) e
 	for _, m := range batch {
 		ids = append(ids, m.Event.ID)
 	}
+	h.mu.Lock()
 	h.rounds = append(h.rounds, ids)
+	h.mu.Unlock()
 	return h.answer(len(h.rounds), batch)
+}
+
+func (h *taker) seen() [][]string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.rounds)
 }
 
 func (*taker) Tick(context.Context, time.Time) error { return nil }
@@ -64,24 +74,24 @@ func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
-		synctest.Wait()
 		letters, _, err := b.Letters(t.Context(), bus.LetterFilter{Group: "takers"}, 0)
 		if err != nil || len(letters) != 1 || letters[0].Key != "i3" || !strings.Contains(letters[0].Reason, "i3 is bad") {
 			t.Fatalf("letters %+v, %v", letters, err)
 		}
-		for i := 1; i < len(h.rounds); i++ {
-			was, is := slices.DeleteFunc(slices.Clone(h.rounds[i-1]), func(id string) bool { return id == "i3" && !slices.Contains(h.rounds[i], id) }), h.rounds[i]
+		rounds := h.seen()
+		for i := 1; i < len(rounds); i++ {
+			was, is := slices.DeleteFunc(slices.Clone(rounds[i-1]), func(id string) bool { return id == "i3" && !slices.Contains(rounds[i], id) }), rounds[i]
 			if len(is) < len(was) || !slices.Equal(is[:len(was)], was) || len(is)-len(was) > opts.More {
 				t.Errorf("after %v came %v", was, is)
 			}
 		}
-		if last := h.rounds[len(h.rounds)-1]; len(last) != 4*opts.Batch-1 || last[len(last)-1] != "i15" {
+		if last := rounds[len(rounds)-1]; len(last) != 4*opts.Batch-1 || last[len(last)-1] != "i15" {
 			t.Errorf("at last %v", last)
 		}
 		taken.Store(true)
 		time.Sleep(time.Minute)
-		synctest.Wait()
-		if last := h.rounds[len(h.rounds)-1]; last[len(last)-1] != "i29" {
+		rounds = h.seen()
+		if last := rounds[len(rounds)-1]; last[len(last)-1] != "i29" {
 			t.Errorf("then %v", last)
 		}
 		cancel()

@@ -45,6 +45,7 @@ func TestAnEndpointThatIsDownForLongIsToldEverythingInItsOrderWhenItIsBack(t *te
 			}
 			time.Sleep(time.Hour)
 		}
+		synctest.Wait()
 		if got := len(hook.times); got < 15*12 || got > 15*20 {
 			t.Errorf("asked %d times in 15 hours, want once in 5 minutes", got)
 		}
