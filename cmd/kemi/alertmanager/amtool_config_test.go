@@ -16,12 +16,23 @@ func TestIntegrationAmtoolReadsTheConfiguration(t *testing.T) {
 	}
 	h := serve(t, quiet)
 	a := newAmtool(t, h.srv.URL)
-	if out := a.want("config", "routes", "show"); !strings.Contains(out, "receiver: owner") {
+	if out := a.want("config", "routes", "show"); !strings.Contains(out, "receiver: team:default") {
 		t.Errorf("config routes show:\n%s", out)
 	}
-	if out := a.want("config", "routes", "test", "team=network", "severity=critical"); strings.TrimSpace(out) != "owner" {
-		t.Errorf("config routes test:\n%s", out)
+	routed := func(a *amtool, want string, labels ...string) {
+		t.Helper()
+		if out := a.want(append([]string{"config", "routes", "test"}, labels...)...); strings.TrimSpace(out) != want {
+			t.Errorf("config routes test %s: want %s, got\n%s", labels, want, out)
+		}
 	}
+	routed(a, "team:network", "team=network", "severity=critical")
+	routed(a, "team:default", "severity=critical")
+	tree := newAmtool(t, serve(t, quiet+`
+route: {routes: [{matchers: ['severity="critical"'], receiver: [box, chat]}, {matchers: ['severity="info"'], receiver: "team:network"}]}
+`).srv.URL)
+	routed(tree, "box,chat", "severity=critical")
+	routed(tree, "team:network", "severity=info")
+	routed(tree, "team:default", "severity=warning")
 	if _, errs, err := a.run("", "config", "routes", "test", "--verify.receivers=box", "team=network"); err == nil {
 		t.Errorf("another receiver was expected, and it is content: %s", errs)
 	}

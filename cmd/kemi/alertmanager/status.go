@@ -47,7 +47,7 @@ func (a *api) receiverNames() []string {
 }
 
 // config is the part of the configuration that Alertmanager's tools can read, without anything secret: the names of the
-// receivers, and that everything goes to its owner. Kemi's own configuration says more.
+// receivers, and the routes as far as they say who is told. Kemi's own configuration says more.
 func (a *api) config() (string, error) {
 	type named struct {
 		Name string `yaml:"name"`
@@ -56,19 +56,21 @@ func (a *api) config() (string, error) {
 		Global struct {
 			ResolveTimeout string `yaml:"resolve_timeout"`
 		} `yaml:"global"`
-		Route struct {
-			Receiver string `yaml:"receiver"`
-		} `yaml:"route"`
-		Receivers []named `yaml:"receivers"`
+		Route     route.Shown `yaml:"route"`
+		Receivers []named     `yaml:"receivers"`
 	}
 	c.Global.ResolveTimeout = model.Duration(a.Limits.ResolveTimeout).String()
-	c.Route.Receiver = route.Owner
-	c.Receivers = []named{{route.Owner}}
-	for _, name := range a.receiverNames() {
-		c.Receivers = append(c.Receivers, named{name})
+	root, routed := a.tree.Show(a.Told.Teams())
+	c.Route = root
+	var names []string
+	for _, name := range slices.Concat([]string{route.Owner}, a.receiverNames(), routed) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+			c.Receivers = append(c.Receivers, named{name})
+		}
 	}
 	out, err := yaml.Marshal(c)
-	return "# What Alertmanager's tools can read of Kemi's configuration. Routes, teams and schedules stand in kemi.yaml.\n" + string(out), err
+	return "# What Alertmanager's tools can read of Kemi's configuration: who is told. Teams, schedules and waits stand in kemi.yaml.\n" + string(out), err
 }
 
 // receivers answers GET /receivers. They have no labels.
