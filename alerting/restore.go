@@ -23,7 +23,7 @@ func (d *Desk) Restore(incidents []*event.Incident, pages []*event.Page) {
 	for _, p := range pages {
 		t := told[p.Incident]
 		if t == nil {
-			t = &toldOf{fires: map[string]int{}, updates: map[string]int{}, calls: map[string]time.Time{}}
+			t = &toldOf{fires: map[string]int{}, updates: map[string]int{}, calls: map[string]time.Time{}, began: map[int]time.Time{}}
 			told[p.Incident] = t
 		}
 		t.note(p)
@@ -53,6 +53,7 @@ type toldOf struct {
 	at      time.Time
 	called  time.Time            // When an escalation called somebody last.
 	calls   map[string]time.Time // When each was called last, whatever for.
+	began   map[int]time.Time    // When the first was told in each round that it fires.
 	overAt  time.Time            // When somebody was told last that it is over.
 	updates map[string]int
 }
@@ -80,6 +81,9 @@ func (t *toldOf) note(p *event.Page) {
 		t.updates[who]++
 	default:
 		return
+	}
+	if first := t.began[round]; first.IsZero() || p.Created.Before(first) {
+		t.began[round] = p.Created
 	}
 	if t.fires[who] == 0 {
 		t.who = append(t.who, who)
@@ -137,7 +141,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
 		byHand: byHand, paused: len(r.Muted) > 0, toldTeam: r.Team, toldCause: r.Cause,
 		pageAt: r.Updated.Add(d.policy.GroupWait), closed: t.over(0) > r.Round && !byHand,
-		toldAt: t.called, calledAt: t.called, calls: t.calls, toldSeverity: worstOf(r),
+		calledAt: t.called, calls: t.calls, toldSeverity: worstOf(r),
 	}
 	if r.State != event.IncidentVerifying && len(r.Muted) == 0 {
 		inc.loud = r.Severity
@@ -151,6 +155,11 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	over := t.over(0)
 	if inc.closed || byHand {
 		over = t.over(1)
+	}
+	for round, at := range t.began {
+		if round > over && (inc.toldAt.IsZero() || at.Before(inc.toldAt)) {
+			inc.toldAt = at
+		}
 	}
 	for _, who := range t.who {
 		if t.fires[who] > over && !slices.Contains(inc.told, who) {
