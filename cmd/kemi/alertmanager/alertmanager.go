@@ -16,6 +16,7 @@ import (
 	"io"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -85,6 +86,7 @@ func New(o Options) http.Handler {
 	a.held = held{set: set, inhibitor: set.Inhibitor(), silences: map[string]*event.Silence{}, sources: map[string]*event.Alert{}}
 	// Its mistakes were said by alerting, which reads it as well.
 	a.tree, _ = route.New(o.Route, route.Known{Receivers: o.Told.Receivers(), Teams: o.Told.Teams(), Intervals: set.Intervals()}, route.AlertmanagerWaits())
+	allowed := map[string][]string{} // The methods by path.
 	for pattern, handle := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET /status": a.status, "GET /receivers": a.receivers,
 		"GET /alerts": a.list, "POST /alerts": a.post, "GET /alerts/groups": a.groups,
@@ -92,11 +94,19 @@ func New(o Options) http.Handler {
 		"GET /silence/{id}": a.oneSilence, "DELETE /silence/{id}": a.expire,
 	} {
 		method, path, _ := strings.Cut(pattern, " ")
+		allowed[path] = append(allowed[path], method)
 		a.mux.HandleFunc(method+" "+Prefix+path, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Cache-Control", "no-store")
 			if err := handle(w, r); err != nil {
 				refuse(w, err)
 			}
+		})
+	}
+	for path, methods := range allowed {
+		slices.Sort(methods)
+		a.mux.HandleFunc(Prefix+path, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Allow", strings.Join(methods, ", "))
+			refuse(w, wrong(http.StatusMethodNotAllowed, "%s %s is not there: use %s", r.Method, r.URL.Path, strings.Join(methods, " or ")))
 		})
 	}
 	a.mux.HandleFunc(Prefix+"/", func(w http.ResponseWriter, r *http.Request) {
@@ -148,6 +158,9 @@ func answerWith(w http.ResponseWriter, code int, body any) {
 
 // read reads what was posted, all of it: what is too long is not worth parsing.
 func read(w http.ResponseWriter, r *http.Request, most int64) ([]byte, error) {
+	if coding := r.Header.Get("Content-Encoding"); coding != "" && !strings.EqualFold(coding, "identity") {
+		return nil, wrong(http.StatusUnsupportedMediaType, "the request is written in %.40s (Content-Encoding), which is not read here: send it as it is", coding)
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, most))
 	var large *http.MaxBytesError
 	switch {
