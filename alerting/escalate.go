@@ -144,7 +144,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 	r := &inc.rec
 	d.render(inc, now)
 	team := d.teamOf(inc)
-	route := d.ways.Route(inc.labels(), team)
+	route := d.route(inc, now)
 	var why event.Reason
 	r.Urgency, why = d.ways.Urgency(team, r.Severity, now)
 	who, step := d.first(route, r.Urgency, now)
@@ -165,7 +165,7 @@ func (d *Desk) tell(inc *incident, now time.Time) {
 		code = ReasonReopened
 	}
 	if r.Urgency == event.UrgencyPage { // What is not worth a call any more is told as anything new is.
-		who = append(who, inc.former...)
+		who = append(who, d.awake(route, inc.former, now)...)
 	}
 	inc.former = nil
 	d.planRepeats(inc, now)
@@ -272,6 +272,9 @@ const steps = 1000
 func (d *Desk) step(inc *incident, code string, now time.Time) {
 	r := &inc.rec
 	team := cmp.Or(r.Next.Team, d.ways.Route(inc.labels(), d.teamOf(inc)).Team, d.teamOf(inc))
+	if d.postpone(inc, team, now) {
+		return
+	}
 	s, ok := d.ways.Step(team, r.Step, now)
 	if !ok {
 		r.Next = nil
@@ -301,8 +304,9 @@ func (d *Desk) again(inc *incident, code string, now time.Time) {
 	r := &inc.rec
 	r.Round++
 	r.Step, r.Next = 0, nil
-	who := slices.Clone(inc.told)
-	if route := d.ways.Route(inc.labels(), d.teamOf(inc)); r.Urgency == event.UrgencyPage {
+	route := d.route(inc, now)
+	who := d.awake(route, inc.told, now)
+	if r.Urgency == event.UrgencyPage {
 		if who, r.Step = d.first(route, r.Urgency, now); r.Step > 0 {
 			d.plan(inc, route.Team, now)
 		}
@@ -317,7 +321,7 @@ const sameRound = 5 * time.Minute
 
 // called says whether those with whom an escalation begins were all called only a moment ago.
 func (d *Desk) called(inc *incident, now time.Time) bool {
-	who, _ := d.first(d.ways.Route(inc.labels(), d.teamOf(inc)), inc.rec.Urgency, now)
+	who, _ := d.first(d.route(inc, now), inc.rec.Urgency, now)
 	return !slices.ContainsFunc(who, func(w string) bool { return now.Sub(inc.calls[w]) >= sameRound })
 }
 
@@ -325,7 +329,7 @@ func (d *Desk) called(inc *incident, now time.Time) bool {
 // it is still there.
 func (d *Desk) goOn(inc *incident, now time.Time) {
 	inc.paused = false
-	route := d.ways.Route(inc.labels(), d.teamOf(inc))
+	route := d.route(inc, now)
 	if r := &inc.rec; r.Urgency == event.UrgencyPage && route.Team != "" && r.Step > 0 {
 		d.plan(inc, route.Team, inc.calledAt)
 	}
@@ -341,7 +345,7 @@ func (d *Desk) goOn(inc *incident, now time.Time) {
 func (d *Desk) widen(inc *incident, now time.Time) {
 	r := &inc.rec
 	inc.toldSeverity = inc.worst()
-	route := d.ways.Route(inc.labels(), d.teamOf(inc))
+	route := d.route(inc, now)
 	who, step := d.first(route, r.Urgency, now)
 	who = slices.DeleteFunc(who, func(w string) bool { return slices.Contains(inc.told, w) })
 	if step > 0 && (r.Next == nil && len(who) > 0 || r.Next != nil && r.Next.Team != route.Team) {
@@ -350,7 +354,9 @@ func (d *Desk) widen(inc *incident, now time.Time) {
 		inc.say(d)
 	}
 	if len(who) > 0 {
-		d.planRepeats(inc, now)
+		d.planRepeats(inc, now, inc.told...)
 		d.call(inc, who, r.Round*steps, ReasonWorse, now)
+	} else if d.await(inc, route, inc.told...) {
+		inc.say(d)
 	}
 }

@@ -349,11 +349,12 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 		if inc.lookedAfter() || len(r.Muted) > 0 {
 			inc.paused = true // Its own people are called when nothing holds that back.
 		} else {
-			route := d.ways.Route(inc.labels(), team)
+			route := d.route(inc, now)
 			if fresh, r.Step = d.first(route, r.Urgency, now); r.Step > 0 {
 				d.plan(inc, route.Team, now)
 			}
 			fresh = slices.DeleteFunc(fresh, func(who string) bool { return slices.Contains(before, who) })
+			d.await(inc, route, before...)
 		}
 	}
 	inc.told = append(inc.told, fresh...)

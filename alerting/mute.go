@@ -52,7 +52,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		if a.hushed = false; speaks != nil && before(speaks.event, a.event) {
 			continue // Nothing goes by it.
 		}
-		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).Ways
+		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).times()
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
 		}
@@ -68,7 +68,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		inc.muted = nil
 	case worst == nil:
 		subject.Labels = inc.labels()
-		subject.Ways = d.ways.Route(subject.Labels, team).Ways
+		subject.Ways = d.ways.Route(subject.Labels, team).times()
 		inc.muted = d.hush.Why(subject, now)
 	}
 	return inc.muted

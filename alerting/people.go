@@ -111,7 +111,11 @@ func (p *people) Route(labels event.Labels, team string) Route {
 		if wait := m.GroupWait; p.tree != nil && (r.GroupWait == nil || wait < *r.GroupWait) {
 			r.GroupWait = &wait
 		}
-		r.Ways = append(r.Ways, hush.Way{Route: m.Where(), Mute: m.Mute, Active: m.Active})
+		way := Way{Way: hush.Way{Route: m.Where(), Mute: m.Mute, Active: m.Active}, Receiver: m.Receiver, Team: m.Team}
+		if t := p.team(m.Team); m.Team != "" && t.Receiver != "" {
+			way.Channel = []string{t.Receiver}
+		}
+		r.Ways = append(r.Ways, way)
 		switch {
 		case m.Receiver != "":
 			if !slices.Contains(r.Receivers, m.Receiver) {

@@ -115,6 +115,10 @@ func (hooks) Route(labels event.Labels, team string) Route {
 	switch team {
 	case "rooms":
 		return Route{Receivers: []string{"chat", "audit"}, GroupWait: &wait, Repeats: []Repeat{{"chat", 20 * time.Minute}, {"audit", time.Hour}}}
+	case "asleep":
+		return routeAsleep()
+	case "shifts":
+		return routeOfShifts()
 	case "both":
 		return Route{Receivers: []string{"chat"}, Team: "oncall", Repeats: []Repeat{{"chat", 4 * time.Minute}}}
 	}
@@ -152,8 +156,10 @@ func holdsForTest() *hush.Set {
 	nodes, _ := conf.Parse("kemi.yaml", []byte(`
 inhibit_rules:
   - {name: power, source_matchers: [alertname="PowerLost"], target_matchers: [alertname=~"NoPower|Cold"]}
+time_intervals:
+  - {name: nights, time_intervals: [{times: [{start_time: "21:00", end_time: "23:00"}]}]}
 `))
-	set, problems := hush.New(hush.Config{InhibitRules: nodes[0].Get("inhibit_rules")})
+	set, problems := hush.New(hush.Config{InhibitRules: nodes[0].Get("inhibit_rules"), TimeIntervals: nodes[0].Get("time_intervals")})
 	if len(problems) > 0 {
 		panic(problems)
 	}

@@ -28,65 +28,101 @@ func (d *Desk) groupWait(inc *incident, now time.Time) time.Duration {
 }
 
 // planRepeats says when the receivers of its route are told again of an incident, which they are told of now, or were
-// told of since. Whom a team calls again, and when, its escalation says.
-func (d *Desk) planRepeats(inc *incident, now time.Time) {
-	r := &inc.rec
-	r.Repeats = nil
-	for _, again := range d.ways.Route(inc.labels(), d.teamOf(inc)).Repeats {
-		last := now
-		if t := inc.calls[again.Receiver]; t.After(last) {
-			last = t
+// told of since, and when those who are asleep are, but for receivers that need not be. Whom a team calls again, and when, its escalation says.
+func (d *Desk) planRepeats(inc *incident, now time.Time, not ...string) {
+	route := d.route(inc, now)
+	inc.rec.Repeats = nil
+	for _, again := range route.Repeats {
+		if _, asleep := route.asleep(again.Receiver, ""); !asleep || slices.Contains(not, again.Receiver) {
+			last := now
+			if t := inc.calls[again.Receiver]; t.After(last) {
+				last = t
+			}
+			inc.later(last.Add(again.Every), again.Receiver, saidAgain)
 		}
-		at := last.Add(again.Every)
-		i := slices.IndexFunc(r.Repeats, func(n event.NextStep) bool { return n.At.Equal(at) })
-		if i < 0 {
-			i = len(r.Repeats)
-			r.Repeats = append(r.Repeats, event.NextStep{At: at})
-		}
-		r.Repeats[i].Who = append(r.Repeats[i].Who, again.Receiver)
 	}
-	for i := range r.Repeats {
-		r.Repeats[i].Text = strings.Join(r.Repeats[i].Who, ", ") + " again"
-	}
+	d.await(inc, route, not...)
 }
 
-// repeat tells receivers again whose time has come. What was late is said once.
+// saidAgain ends what a record says of receivers that are told again.
+const saidAgain = " again"
+
+// later notes that a receiver is told at a time, and what is said of that.
+func (inc *incident) later(at time.Time, receiver, said string) {
+	r := &inc.rec
+	i := slices.IndexFunc(r.Repeats, func(n event.NextStep) bool {
+		return n.At.Equal(at) && n.Team == "" && strings.HasSuffix(n.Text, said)
+	})
+	if i < 0 {
+		i = len(r.Repeats)
+		r.Repeats = append(r.Repeats, event.NextStep{At: at})
+	}
+	r.Repeats[i].Who = append(slices.Clone(r.Repeats[i].Who), receiver)
+	r.Repeats[i].Text = strings.Join(r.Repeats[i].Who, ", ") + said
+}
+
+// repeat tells receivers again whose time has come, and those who were asleep until now. What was late is said once.
 func (d *Desk) repeat(inc *incident, now time.Time) {
 	r := &inc.rec
 	if !slices.ContainsFunc(r.Repeats, func(n event.NextStep) bool { return !now.Before(n.At) }) {
 		return
 	}
-	every := d.ways.Route(inc.labels(), d.teamOf(inc)).Repeats
+	route := d.route(inc, now)
 	was := r.Repeats
 	r.Repeats = nil // The pages say what comes next, so that a crash between page and record repeats nothing.
 	type due struct {
-		who string
-		at  time.Time
+		who, code string
+		at        time.Time
 	}
 	var all []due
+	wakes := false
 	for _, n := range was {
-		var who []string
-		var next time.Time
-		for _, w := range n.Who {
-			i := slices.IndexFunc(every, func(again Repeat) bool { return again.Receiver == w })
-			if i < 0 {
-				continue // Its route names it no more.
+		late := !now.Before(n.At)
+		if n.Team != "" {
+			until, asleep := route.asleep("", n.Team)
+			switch {
+			case !late:
+				r.Repeats = append(r.Repeats, n)
+			case asleep:
+				n.At = until
+				r.Repeats = append(r.Repeats, n)
+			default:
+				wakes = wakes || n.Team == route.Team
 			}
-			if who = append(who, w); now.Before(n.At) {
-				next = n.At
-				continue
-			}
-			all = append(all, due{w, n.At})
-			if next = n.At.Add(every[i].Every); !next.After(now) {
-				next = now.Add(every[i].Every)
-			}
+			continue
 		}
-		if len(who) > 0 {
-			r.Repeats = append(r.Repeats, event.NextStep{At: next, Who: who, Text: strings.Join(who, ", ") + " again"})
+		said, code := saidAgain, ReasonRepeated
+		if strings.HasSuffix(n.Text, untilMute) {
+			said, code = untilMute, ReasonUnmuted
+		}
+		for _, w := range n.Who {
+			i := slices.IndexFunc(route.Repeats, func(again Repeat) bool { return again.Receiver == w })
+			until, asleep := route.asleep(w, "")
+			switch {
+			case !asleep && !slices.Contains(route.Receivers, w), i < 0 && said == saidAgain:
+				// Its route names it no more.
+			case !late:
+				inc.later(n.At, w, said)
+			case asleep:
+				inc.later(until, w, said)
+			default:
+				all = append(all, due{w, code, n.At})
+				if i < 0 {
+					break
+				}
+				next := n.At.Add(route.Repeats[i].Every)
+				if !next.After(now) {
+					next = now.Add(route.Repeats[i].Every)
+				}
+				inc.later(next, w, saidAgain)
+			}
 		}
 	}
 	for _, one := range all {
-		d.call(inc, []string{one.who}, int(one.at.UnixNano()), ReasonRepeated, now)
+		d.call(inc, []string{one.who}, int(one.at.UnixNano()), one.code, now)
+	}
+	if wakes {
+		d.wake(inc, route, now)
 	}
 	inc.say(d)
 }

@@ -34,7 +34,18 @@ type Route struct {
 	// Repeats are those of Receivers that are told again.
 	Repeats []Repeat
 	// Ways are those of the route with the times at which they are mute.
-	Ways []hush.Way
+	Ways []Way
+	// Asleep are those of whom only mute ways tell now, see at.
+	Asleep []Way
+}
+
+// Way is one way of a route: to a receiver, or to a team, which reads in Channel.
+type Way struct {
+	hush.Way
+
+	Receiver, Team string
+	Channel        []string
+	until          time.Time // Of those asleep: when to look again.
 }
 
 // Step is one step of an escalation.

@@ -102,6 +102,34 @@ func (s *Set) muted(ways []Way, now time.Time) []found {
 	return out
 }
 
+// Mute says whether a way is mute at an instant, and when that may be over; what is mute by several is asked again then.
+func (s *Set) Mute(w Way, now time.Time) (until time.Time, mute bool) {
+	for _, name := range w.Mute {
+		if v := s.intervals[name]; v != nil {
+			if in := v.at(now); in.on && in.to.After(until) {
+				until, mute = in.to, true
+			}
+		}
+	}
+	var next time.Time
+	for _, name := range w.Active {
+		if v := s.intervals[name]; v != nil {
+			in := v.at(now)
+			if in.on {
+				return until, mute
+			}
+			next = earlier(next, in.to)
+		}
+	}
+	if !next.IsZero() {
+		mute = true
+		if next.After(until) {
+			until = next
+		}
+	}
+	return until, mute
+}
+
 func (s *Set) mutedWay(w Way, now time.Time) []found {
 	route := "its route"
 	if w.Route != "" {

@@ -31,8 +31,7 @@ type Subject struct {
 	// Find looks up a target by its id, nil when there is none. With it the walk goes up to whatever the target needs;
 	// nil asks for the target alone.
 	Find func(id string) *event.Target
-	// Ways are those by which the alert is told. Time holds it back while all of them are mute: one that is not keeps the
-	// others from being.
+	// Ways are those by which the alert is told. Time holds it back while all of them are mute; for one alone see Mute.
 	Ways []Way
 	// Sources are the alerts that fire now; nil leaves inhibition out.
 	Sources *Inhibitor
