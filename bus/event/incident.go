@@ -88,7 +88,7 @@ type Incident struct {
 	Round int `json:"round,omitempty"`
 	// Next is what happens when nobody does anything.
 	Next *NextStep `json:"next,omitempty"`
-	// Repeats are when receivers that a route names are told again, if nobody does anything.
+	// Repeats are when receivers that a route names are told again, and whom its mute ways name are told, if nobody does anything.
 	Repeats []NextStep `json:"repeats,omitempty"`
 	// Acts are what people did about it, the last of them, oldest first.
 	Acts []Act `json:"acts,omitempty"`
