@@ -176,6 +176,12 @@ func (p *people) Step(team string, n int, now time.Time) (Step, bool) {
 		}
 		said = append(said, strings.TrimSpace(role+" "+person))
 	}
+	here := func(name string) string {
+		if p.roster.Left(name, t.Schedule, now) {
+			return ""
+		}
+		return p.Person(name)
+	}
 	for _, m := range t.Escalation[n].To {
 		switch m.Key {
 		case toPrimary:
@@ -184,17 +190,17 @@ func (p *people) Step(team string, n int, now time.Time) (Step, bool) {
 			add("the secondary", p.Person(p.roster.At(t.Schedule, oncall.Secondary, now).Person))
 		case toTeam:
 			for _, member := range t.Members {
-				add("", p.Person(member.Key))
+				add("", here(member.Key))
 			}
 			add("", t.Receiver)
 		case toManager:
 			if t.Manager != nil {
-				add("the manager", p.Person(t.Manager.Key))
+				add("the manager", here(t.Manager.Key))
 			}
 		case toReceiver:
 			add("", t.Receiver)
 		default:
-			add("", p.Person(m.Key))
+			add("", here(m.Key))
 		}
 	}
 	s.Text = strings.Join(said, ", ")

@@ -10,6 +10,47 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
+// Who has left is not called, whatever list still names them.
+func TestWhoHasLeftIsNotCalled(t *testing.T) {
+	h := &house{t: t}
+	room, problems := New(h.options(`
+receivers: {pager: {inbox: {}}, chat: {inbox: {}}}
+people:
+  jo: {ways: [pager]}
+  sun: {ways: [pager], leaves: 2026-02-01 09:00, timezone: Asia/Seoul}
+  boss: {ways: [pager], leaves: 2026-02-01}
+schedules:
+  net: {timezone: Asia/Seoul, layers: [{every: week, start: 2026-01-05 09:00, people: [jo]}]}
+teams:
+  default: {receiver: chat}
+  net: {receiver: chat, schedule: net, members: [jo, sun], manager: boss, escalation: [{to: [team]}, {after: 1m, to: [manager]}, {after: 2m, to: [sun]}]}
+  web: {members: [sun], escalation: [{to: [team]}]}
+`, nil))
+	if err := problems.Err(); err != nil {
+		t.Fatal(err)
+	}
+	gone := time.Date(2026, 2, 1, 0, 0, 0, 0, time.UTC) // Nine o'clock in Seoul.
+	for _, c := range []struct {
+		team string
+		step int
+		at   time.Time
+		want string
+	}{
+		{"net", 0, gone.Add(-1), "pager/jo pager/sun chat"},
+		{"net", 0, gone, "pager/jo chat"},
+		{"net", 1, gone.Add(-10 * time.Hour), "pager/boss"},
+		{"net", 1, gone, ""},
+		{"net", 2, gone.Add(-1), "pager/sun"},
+		{"net", 2, gone, ""},
+		{"web", 0, gone.Add(-1), "pager/sun"},
+		{"web", 0, gone, ""},
+	} {
+		if s, _ := room.Ways().Step(c.team, c.step, c.at); strings.Join(s.Who, " ") != c.want {
+			t.Errorf("%s, step %d at %s: %q", c.team, c.step, c.at, s.Who)
+		}
+	}
+}
+
 // What a configuration says is how a team is told: step by step, by urgency, by route.
 func TestATeamIsToldAsItsConfigurationSays(t *testing.T) {
 	h := &house{t: t}

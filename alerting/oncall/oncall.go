@@ -94,6 +94,23 @@ func (r *Roster) Person(key string) (Person, bool) {
 	return p, ok
 }
 
+// Left says whether a person has left by t: nobody to call, whatever a list of theirs still says. The time is meant in
+// the person's timezone, else in the schedule's, else in UTC.
+func (r *Roster) Left(person, schedule string, t time.Time) bool {
+	p := r.people[person]
+	if !p.Leaves.given {
+		return false
+	}
+	if s := r.schedules[schedule]; s != nil {
+		return !t.Before(s.leaves[person])
+	}
+	home, err := zone(p.Timezone)
+	if err != nil {
+		home = time.UTC // Said when the configuration was read.
+	}
+	return !t.Before(reach(home, p.Leaves.at))
+}
+
 // Schedules lists the names of all schedules, sorted.
 func (r *Roster) Schedules() []string { return slices.Sorted(maps.Keys(r.schedules)) }
 
