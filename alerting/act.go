@@ -92,3 +92,28 @@ func (d *Desk) resolveByHand(inc *incident, c *event.Command, now time.Time) {
 	d.close(inc, now)
 	inc.say(d)
 }
+
+// Codes of the reasons why nobody is called about an incident any more, by what people did.
+const (
+	// ReasonAcknowledged: somebody looks after it.
+	ReasonAcknowledged = "acknowledged"
+	// ReasonSnoozed: nobody is to be called before a time.
+	ReasonSnoozed = "snoozed"
+)
+
+// Quiet says why nobody is to be called about an incident now, also by a page that was decided before.
+func (d *Desk) Quiet(incident string) (why event.Reason, is bool) {
+	inc := d.incidents[incident]
+	if inc == nil {
+		return why, false
+	}
+	switch r := &inc.rec; {
+	case r.Ack != nil:
+		return event.Reason{Code: ReasonAcknowledged, Text: r.Ack.By + " looks after it"}, true
+	case !r.SnoozedUntil.IsZero():
+		return event.Reason{Code: ReasonSnoozed, Text: "nobody is to be called before " + r.SnoozedUntil.UTC().Format(time.DateTime) + " UTC"}, true
+	case len(r.Muted) > 0:
+		return r.Muted[0], true
+	}
+	return why, false
+}

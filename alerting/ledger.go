@@ -19,6 +19,8 @@ type Ledger struct {
 	// after names a person's next way after one that does not work; nil and "" are none.
 	after func(receiver, person string) string
 	gate  Gate
+	// quiet says why nobody is to be called about an incident now; nil is never.
+	quiet func(incident string) (why event.Reason, is bool)
 
 	lanes  map[string]*lane
 	pages  map[string]*entry // Those that are not settled, by ID.
@@ -85,7 +87,7 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 		if settled(p) {
 			l.known[p.ID] = p.Updated
 			at.held = at.held || p.Stage == event.PageHeld
-			at.reached = at.reached || p.Stage != event.PageHeld || p.Reason.Code == ReasonOverUnknown
+			at.reached = at.reached || p.Stage != event.PageHeld || p.Reason.Code == ReasonOverUnknown || p.Attempts > 0
 			if p.Stage == event.PageSent && now.Sub(p.Updated) < l.policy.LimitWithin && wakes(p) {
 				l.gate.Count(p, p.Updated)
 			}
@@ -244,6 +246,11 @@ func (l *Ledger) Due(now time.Time) []*event.Page {
 	for _, q := range l.queues {
 		for len(q.lanes) > 0 && q.sending < perReceiver {
 			e := q.lanes[0].entries[0]
+			if why, is := l.hushed(e.page); is {
+				l.hush(e, why, now)
+				l.tidy(e.lane, now)
+				continue
+			}
 			if now.Before(e.page.NextTry) || !l.gate.Begin(q.receiver, e.page.ID, now) {
 				break
 			}
@@ -260,6 +267,25 @@ func (l *Ledger) Due(now time.Time) []*event.Page {
 	}
 	slices.SortFunc(due, dueBefore)
 	return due
+}
+
+// hushed says why a page that was decided before calls nobody any more: somebody looks after its incident, or something
+// holds pages back. What somebody gave to a person by hand is told.
+func (l *Ledger) hushed(p *event.Page) (why event.Reason, is bool) {
+	if l.quiet == nil || p.Kind != event.PageFiring || p.Reason.Code == ReasonAssigned {
+		return event.Reason{}, false
+	}
+	return l.quiet(p.Incident)
+}
+
+// hush holds such a page. One that may have arrived counts as told.
+func (l *Ledger) hush(e *entry, why event.Reason, now time.Time) {
+	if e.tried {
+		p := *e.page
+		p.Attempts = max(p.Attempts, 1) // By that it is known after a restart.
+		e.page, e.lane.reached = &p, true
+	}
+	l.hold(e, why, now)
 }
 
 // Outcome takes in what came of an attempt and returns the page's new line in the ledger, to be published before Lines;
@@ -316,6 +342,9 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 		return nil
 	}
 	if line.Stage != event.PageFailed && now.Sub(line.Created) < l.policy.FallbackAfter {
+		return nil
+	}
+	if _, is := l.hushed(line); is {
 		return nil
 	}
 	way := l.after(line.Receiver, line.Person)
