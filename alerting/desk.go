@@ -320,8 +320,8 @@ func (d *Desk) Step(now time.Time) Output {
 		}
 		inc.pageAt = inc.pageAt.Add(d.groupWait(inc, now) - d.policy.GroupWait)
 		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile. Of what
-		// fired again and is over they were told that already.
-		over := len(inc.former) > 0 && len(inc.members) == 0
+		// fired again and is over they were told that already, and what flaps comes again.
+		over := len(inc.members) == 0 && (len(inc.former) > 0 || d.flapping[inc.fire] == inc)
 		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !over {
 			d.tellWhenDue(inc, now)
 		}

@@ -237,7 +237,7 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 	case len(inc.members) == 0 && len(inc.told) == 0 && inc.rec.State == event.IncidentVerifying:
 		d.end(inc, ReasonUnanswered, now)
 		return
-	case len(inc.members) == 0 && len(inc.told) == 0:
+	case len(inc.members) == 0 && len(inc.told) == 0 && d.flapping[inc.fire] != inc:
 		d.end(inc, ReasonOverUntold, now)
 		return
 	}
@@ -295,8 +295,12 @@ func (d *Desk) finish(inc *incident, now time.Time) {
 			inc.calm = now
 		}
 		if now.Sub(inc.calm) < d.policy.FlapCalm {
-			return
+			return // Also when nobody was told yet: what comes and goes faster than a page waits is told when it comes again.
 		}
+	}
+	if len(inc.told) == 0 {
+		d.end(inc, ReasonOverUntold, now)
+		return
 	}
 	d.end(inc, ReasonOver, now)
 }

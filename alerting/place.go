@@ -21,8 +21,8 @@ func (d *Desk) decide(a *held, now time.Time) {
 		}
 		a.spoke = a.inc.rec.ID // They were told that the target is down. It is not, and this is still there.
 	}
-	if a.inc != nil && a.cause == nil && len(a.inc.told) == 0 && len(a.inc.rec.Muted) > 0 && !a.inc.key.own && !n.gone() && !d.settled(a, now) {
-		return // Nobody was to be told that the target is down. It is not any more, and this may be over with it.
+	if a.inc != nil && a.cause == nil && len(a.inc.told) == 0 && (len(a.inc.rec.Muted) > 0 || d.flapping[a.inc.fire] == a.inc) && !a.inc.key.own && !n.gone() && !d.settled(a, now) {
+		return // Nobody was told yet that the target is down. It is not at the moment, and this may be over with it.
 	}
 	answered := n.answered(a.event.StartsAt)
 	b := d.graph.blame(n)

@@ -137,7 +137,7 @@ func fired(r *event.Incident) []time.Time {
 	case len(again) > 0 && r.State == event.IncidentVerifying:
 		again = again[:len(again)-1] // Of this one it is not known yet.
 	case len(again) > 0:
-	case r.State == event.IncidentVerifying, r.Reason.Code == ReasonOverUntold, r.Reason.Code == ReasonUnanswered:
+	case r.State == event.IncidentVerifying, r.Reason.Code == ReasonUnanswered:
 		return nil
 	}
 	return append([]time.Time{r.OpenedAt}, again...)
