@@ -170,7 +170,9 @@ func (d *Driver) compare(ctx context.Context, l *link, should jetstream.KeyValue
 	if err := l.call(ctx, stream, func(ctx context.Context) (err error) {
 		s, err = l.js.Stream(ctx, stream)
 		return err
-	}); err != nil {
+	}); errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil // Another process made it only now, and not every server of a cluster knows it yet: there is no difference.
+	} else if err != nil {
 		return err
 	}
 	c := s.CachedInfo().Config
