@@ -7,14 +7,11 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
-// maxActs bounds what a record keeps of what people did.
-const maxActs = 20
-
 // Command takes in what somebody says about an incident, and reports whether it was about one that is open here and was
 // not known yet. What is said twice counts once.
 func (d *Desk) Command(c *event.Command, now time.Time) bool {
 	inc := d.incidents[c.Subject]
-	if inc == nil || inc.closed || inc.byHand || knows(&inc.rec, c) {
+	if inc == nil || inc.closed || inc.byHand || inc.rec.Shows(c) {
 		return false
 	}
 	r := &inc.rec
@@ -56,20 +53,10 @@ func (d *Desk) Command(c *event.Command, now time.Time) bool {
 		return false
 	}
 	r.Acts = append(slices.Clone(r.Acts), event.Act{Kind: c.Kind, By: c.By, At: c.At, Text: cut(text, maxText)})
-	r.Acts = r.Acts[max(0, len(r.Acts)-maxActs):]
+	r.Acts = r.Acts[max(0, len(r.Acts)-event.MaxActs):]
 	inc.touch(d)
 	inc.say(d)
 	return true
-}
-
-// knows says whether a command was taken in before.
-func knows(r *event.Incident, c *event.Command) bool {
-	for _, a := range r.Acts {
-		if a.Kind == c.Kind && a.At.Equal(c.At) && a.By == c.By {
-			return true
-		}
-	}
-	return len(r.Acts) == maxActs && c.At.Before(r.Acts[0].At)
 }
 
 // resolveByHand tells everybody that it is over. What still fires of it stays with it, so that nobody is called for that

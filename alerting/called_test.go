@@ -151,11 +151,11 @@ func TestEveryAssignmentIsTold(t *testing.T) {
 	for _, line := range []string{"target core-1 switch", "down core-1", "fire core-1 TargetDown", "+10s"} {
 		s.do(line)
 	}
-	for range 2 * maxActs {
+	for range 2 * event.MaxActs {
 		s.do("assign core-1 lee")
 		s.do("+1s")
 	}
-	if got := len(s.called()) - 1; got != 2*maxActs {
-		t.Errorf("told %d of %d times", got, 2*maxActs)
+	if got := len(s.called()) - 1; got != 2*event.MaxActs {
+		t.Errorf("told %d of %d times", got, 2*event.MaxActs)
 	}
 }

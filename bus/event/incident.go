@@ -1,6 +1,7 @@
 package event
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -90,7 +91,7 @@ type Incident struct {
 	Next *NextStep `json:"next,omitempty"`
 	// Repeats are when receivers that a route names are told again, and whom its mute ways name are told, if nobody does anything.
 	Repeats []NextStep `json:"repeats,omitempty"`
-	// Acts are what people did about it, the last of them, oldest first.
+	// Acts are what people did about it, the last MaxActs of them, oldest first.
 	Acts []Act `json:"acts,omitempty"`
 	// Changes are what changed lately on the cause, newest first.
 	Changes []Change `json:"changes,omitempty"`
@@ -172,6 +173,18 @@ const (
 	ReasonMerged     = "merged"
 	ReasonUnanswered = "over-before-verified"
 )
+
+// MaxActs is how many acts a record keeps.
+const MaxActs = 20
+
+// Shows reports whether the record shows that a command was taken in. Of very many acts it keeps the last: a command that is
+// older than all of them is taken for one of those before.
+func (i *Incident) Shows(c *Command) bool {
+	if slices.ContainsFunc(i.Acts, func(a Act) bool { return a.Kind == c.Kind && a.By == c.By && a.At.Equal(c.At) }) {
+		return true
+	}
+	return len(i.Acts) >= MaxActs && c.At.Before(i.Acts[0].At)
+}
 
 // Question reports whether the incident was only ever a question, over before anybody was told: lists leave it out.
 func (i *Incident) Question() bool {

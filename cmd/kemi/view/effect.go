@@ -2,7 +2,6 @@ package view
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -33,17 +32,10 @@ func (s *State) EffectOf(c *event.Command) Effect {
 	return e
 }
 
-// shows reports whether a record shows a command. Of very many it keeps the last: one that is older than all of them was
-// there before. An acknowledgement that is gone was taken back, whoever said so.
+// shows reports whether a record shows a command. An acknowledgement that is gone was taken back, whoever said so.
 func shows(i *event.Incident, c *event.Command) bool {
-	if slices.ContainsFunc(i.Acts, func(a event.Act) bool { return a.Kind == c.Kind && a.By == c.By && a.At.Equal(c.At) }) {
-		return true
-	}
-	return len(i.Acts) >= fullActs && c.At.Before(i.Acts[0].At) || c.Kind == event.Unacknowledge && i.State == event.IncidentOpen && i.Ack == nil
+	return i.Shows(c) || c.Kind == event.Unacknowledge && i.State == event.IncidentOpen && i.Ack == nil
 }
-
-// fullActs is how many acts a record keeps.
-const fullActs = 20
 
 // Effect waits until it can be seen what came of a command, for ShowsWithin at most, and says what can be seen then.
 func (m *Model) Effect(ctx context.Context, c *event.Command) (e Effect) {
