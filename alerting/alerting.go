@@ -184,26 +184,28 @@ func (r *Room) Run(parent context.Context) error {
 	for _, n := range route.Notes(r.options.Route) {
 		r.scope.Log().Info("a route says what is not done here", "note", n.Problem().String())
 	}
-	followed := make(chan error, 3)
-	go func() {
-		followed <- r.targets.follow(ctx, r.bus)
-		cancel()
-	}()
-	go func() {
-		followed <- r.said.follow(ctx, r.bus, r.people)
-		cancel()
-	}()
-	go func() {
-		followed <- r.sources.follow(ctx, r.bus)
-		cancel()
-	}()
+	follows := []func(context.Context) error{
+		func(ctx context.Context) error { return r.targets.follow(ctx, r.bus) },
+		func(ctx context.Context) error { return r.said.follow(ctx, r.bus, r.people) },
+		func(ctx context.Context) error { return r.sources.follow(ctx, r.bus) },
+	}
+	followed := make(chan error, len(follows))
+	for _, follow := range follows {
+		go func() {
+			followed <- follow(ctx)
+			cancel()
+		}()
+	}
 	options := bus.Options{Start: bus.From{Snapshot: true}, Writes: []event.Topic{(*event.Incident)(nil).Topic(), (*event.Page)(nil).Topic()}}
 	err := bus.Own(ctx, r.bus, Group, options, func(ctx context.Context, own *bus.Ownership) (bus.Handler[event.Alert], error) {
 		return r.openPartition(ctx, own)
 	})
 	cancel()
 	r.sends.Wait()
-	return errors.Join(err, <-followed, <-followed, <-followed)
+	for range follows {
+		err = errors.Join(err, <-followed)
+	}
+	return err
 }
 
 // Roster is who is on call. Overrides reach it while Run runs; whoever does not run the room puts them in.

@@ -298,11 +298,11 @@ func (d *Desk) finish(inc *incident, now time.Time) {
 			return // Also when nobody was told yet: what comes and goes faster than a page waits is told when it comes again.
 		}
 	}
+	code := ReasonOver
 	if len(inc.told) == 0 {
-		d.end(inc, ReasonOverUntold, now)
-		return
+		code = ReasonOverUntold
 	}
-	d.end(inc, ReasonOver, now)
+	d.end(inc, code, now)
 }
 
 // end closes an incident and tells everybody who was told of it.

@@ -9,28 +9,27 @@ import (
 // decide finds the incident that an alert belongs to.
 func (d *Desk) decide(a *held, now time.Time) {
 	n := a.node
-	if a.inc != nil && a.cause == nil && len(a.inc.told) > 0 {
-		a.inc.review(d)
-		switch {
-		case a.inc.key.own || n.gone():
-			delete(d.loose, a)
-			a.loose = time.Time{}
-			return // People were told of it there: there it stays, whatever becomes of that incident.
-		case !d.settled(a, now):
-			return
+	if inc := a.inc; inc != nil && a.cause == nil {
+		told, back := len(inc.told) > 0, !inc.key.own && !n.gone()
+		if told {
+			inc.review(d)
 		}
-		a.spoke = a.inc.rec.ID // They were told that the target is down. It is not, and this is still there.
-	}
-	if a.inc != nil && a.cause == nil && len(a.inc.told) == 0 && (len(a.inc.rec.Muted) > 0 || d.flapping[a.inc.fire] == a.inc) && !a.inc.key.own && !n.gone() && !d.settled(a, now) {
-		return // Nobody was told yet that the target is down. It is not at the moment, and this may be over with it.
+		switch {
+		case told && !back:
+			d.tie(a)
+			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case back && (told || len(inc.rec.Muted) > 0 || d.flapping[inc.fire] == inc) && !d.settled(a, now):
+			return // The target that was down is not at the moment, and this may be over with it.
+		case told:
+			a.spoke = inc.rec.ID // They were told that the target is down. It is not, and this is still there.
+		}
 	}
 	answered := n.answered(a.event.StartsAt)
 	b := d.graph.blame(n)
 	// When the cause is back, what it took along comes back one by one: what is still down on the way is no new cause.
 	returning := a.cause != nil && !a.cause.gone() && b.root != nil && d.graph.leads(b.root, a.cause)
 	if b.root != nil && !answered && (!returning || d.settled(a, now)) {
-		delete(d.loose, a)
-		a.loose = time.Time{}
+		d.tie(a)
 		d.place(a, key{b.root, false}, b.root, now)
 		return
 	}
@@ -40,9 +39,14 @@ func (d *Desk) decide(a *held, now time.Time) {
 		}
 		a.spoke = a.inc.rec.ID
 	}
+	d.tie(a)
+	d.place(a, key{n, answered || !n.gone()}, nil, now)
+}
+
+// tie notes that an alert belongs where it is: nothing is waited for any more.
+func (d *Desk) tie(a *held) {
 	delete(d.loose, a)
 	a.loose = time.Time{}
-	d.place(a, key{n, answered || !n.gone()}, nil, now)
 }
 
 // settled says whether a suppressed alert has outlived its cause for long enough.

@@ -16,12 +16,8 @@ import (
 // ReasonReopened: it was over, and fires again.
 const ReasonReopened = "fires-again"
 
-const (
-	maxReopened = 20 // Times that a record keeps of when it fired again.
-	firesAgain  = "fires again"
-)
-
-func refired(c event.Change) bool { return strings.HasPrefix(c.Text, firesAgain) }
+// maxReopened is how many times of when it fired again a record keeps.
+const maxReopened = 20
 
 // restKey is by what an incident that is over is found: its cause, or one of its own alerts.
 type restKey struct{ cause, alert string }
@@ -105,7 +101,7 @@ func (d *Desk) reopen(before *event.Incident, k key, a *held, now time.Time) *in
 	}
 	r.Reopened = append(slices.Clone(r.Reopened), now)
 	r.Reopened = r.Reopened[max(0, len(r.Reopened)-maxReopened):]
-	said := event.Change{At: now, Text: firesAgain + ": it was over for " + now.Sub(before.ResolvedAt).Round(time.Second).String()}
+	said := event.Change{At: now, Text: "fires again: it was over for " + now.Sub(before.ResolvedAt).Round(time.Second).String()}
 	r.Changes = newest(append([]event.Change{said}, r.Changes...), now)
 	d.incidents[r.ID], d.order = inc, append(d.order, inc)
 	d.waiting++
@@ -185,45 +181,4 @@ func (inc *incident) overFor() []string {
 		inc.rec.ResolvedAt = inc.overAt
 	}
 	return nil
-}
-
-// earliest is the first of an incident's alerts.
-func (inc *incident) earliest() *held {
-	var f first
-	for _, a := range inc.members {
-		f.offer(a)
-	}
-	if f.n == 0 {
-		return nil
-	}
-	return f.held[0]
-}
-
-// severe is the worst of an incident's own alerts that nothing holds back, the first of the worst: by it goes who is told.
-// When all are held back it is the worst of them; nil when there are none.
-func (inc *incident) severe() *held {
-	var worst *held
-	for _, a := range inc.own {
-		if worst == nil || worst.hushed && !a.hushed || worst.hushed == a.hushed && before(a.event, worst.event) {
-			worst = a
-		}
-	}
-	return worst
-}
-
-func before(a, b *event.Alert) bool {
-	if a.Severity != b.Severity {
-		if x, y := severity(a.Severity), severity(b.Severity); x != y {
-			return x > y
-		}
-	}
-	return cmp.Or(a.StartsAt.Compare(b.StartsAt), cmp.Compare(a.ID, b.ID)) < 0
-}
-
-// worst is how bad it is what an incident's people are chosen by.
-func (inc *incident) worst() string {
-	if a := inc.severe(); a != nil {
-		return a.event.Severity
-	}
-	return inc.rec.Severity
 }

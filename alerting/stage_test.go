@@ -86,7 +86,7 @@ func (s *stage) lose(l loss) {
 func newStage(t *testing.T, policy Policy) *stage {
 	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 	s := &stage{
-		t: t, desk: NewDesk(policy, hooks{}, holdsForTest()), begin: begin, inhibitor: holdsForTest().Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{},
+		t: t, desk: NewDesk(policy, hooks{}, holdsForTest(t)), begin: begin, inhibitor: holdsForTest(t).Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{},
 		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
 		silences: map[string]*event.Silence{}, decided: map[string]int{},
 	}
@@ -152,7 +152,8 @@ func (h hooks) Step(team string, n int, _ time.Time) (Step, bool) {
 
 func (hooks) Person(name string) string { return "pager/" + name }
 
-func holdsForTest() *hush.Set {
+func holdsForTest(t testing.TB) *hush.Set {
+	t.Helper()
 	nodes, _ := conf.Parse("kemi.yaml", []byte(`
 inhibit_rules:
   - {name: power, source_matchers: [alertname="PowerLost"], target_matchers: [alertname=~"NoPower|Cold"]}
@@ -161,7 +162,7 @@ time_intervals:
 `))
 	set, problems := hush.New(hush.Config{InhibitRules: nodes[0].Get("inhibit_rules"), TimeIntervals: nodes[0].Get("time_intervals")})
 	if len(problems) > 0 {
-		panic(problems)
+		t.Fatal(problems)
 	}
 	return set
 }
@@ -170,7 +171,7 @@ time_intervals:
 func (s *stage) restart() {
 	s.restarts++
 	s.memory = s.desk.Remember(s.now.Add(-10 * time.Minute))
-	s.desk = NewDesk(s.desk.policy, hooks{}, holdsForTest())
+	s.desk = NewDesk(s.desk.policy, hooks{}, holdsForTest(s.t))
 	s.desk.Share(s.inhibitor, s.known)
 	s.desk.Restore(slices.Collect(maps.Values(s.incidents)), s.pages)
 	if len(s.pages)%2 == 0 { // Both ways must do.
@@ -395,7 +396,7 @@ func (s *stage) setPolicy(words []string) {
 	if len(problems) > 0 {
 		s.t.Fatalf("policy %q: %v", words, problems)
 	}
-	s.desk = NewDesk(policy, hooks{}, holdsForTest())
+	s.desk = NewDesk(policy, hooks{}, holdsForTest(s.t))
 	s.desk.Share(s.inhibitor, s.known)
 }
 

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -204,20 +203,6 @@ func (d *Desk) teamOf(inc *incident) string {
 	return cmp.Or(inc.team, DefaultTeam)
 }
 
-// worse is the more severe of two severities: how urgent a word is comes first, and what nobody knows is urgent.
-func worse(a, b string) string {
-	if a == "" || severity(b) > severity(a) {
-		return b
-	}
-	return a
-}
-
-// severity orders severities.
-func severity(s string) int {
-	urgency, _ := route.DefaultUrgency(s)
-	return 100*slices.Index([]event.Urgency{event.UrgencyLog, event.UrgencyNotify, event.UrgencyPage}, urgency) + slices.Index([]string{"", "none", "debug", "info", "notice", "warning", "minor", "error", "major", "critical", "emergency", "page"}, strings.ToLower(s))
-}
-
 func summary(a *event.Alert) string {
 	return cmp.Or(a.Annotations["summary"], a.Annotations["description"])
 }
@@ -340,8 +325,11 @@ func text(inc *incident, kind event.PageKind) string {
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause {
 		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
 	}
-	if i := slices.IndexFunc(r.Changes, refired); i >= 0 && kind != event.PageResolved {
-		fmt.Fprintf(&b, "It %s.\n", r.Changes[i].Text)
+	if n := len(r.Reopened); n > 0 && kind != event.PageResolved {
+		again := func(c event.Change) bool { return c.At.Equal(r.Reopened[n-1]) }
+		if i := slices.IndexFunc(r.Changes, again); i >= 0 {
+			fmt.Fprintf(&b, "It %s.\n", r.Changes[i].Text)
+		}
 	}
 	switch r.Reason.Code {
 	case ReasonSuspected:

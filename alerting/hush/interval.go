@@ -2,6 +2,7 @@ package hush
 
 import (
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -89,7 +90,7 @@ func boundary(t time.Time, zone *time.Location, ranges []timeinterval.TimeRange)
 func (s *Set) muted(ways []Way, now time.Time) []found {
 	var out []found
 	for _, w := range ways {
-		why := s.mutedWay(w, now)
+		why, _ := s.mutedWay(w, now)
 		if len(why) == 0 {
 			return nil
 		}
@@ -104,48 +105,26 @@ func (s *Set) muted(ways []Way, now time.Time) []found {
 
 // Mute says whether a way is mute at an instant, and when that may be over; what is mute by several is asked again then.
 func (s *Set) Mute(w Way, now time.Time) (until time.Time, mute bool) {
-	for _, name := range w.Mute {
-		if v := s.intervals[name]; v != nil {
-			if in := v.at(now); in.on && in.to.After(until) {
-				until, mute = in.to, true
-			}
-		}
-	}
-	var next time.Time
-	for _, name := range w.Active {
-		if v := s.intervals[name]; v != nil {
-			in := v.at(now)
-			if in.on {
-				return until, mute
-			}
-			next = earlier(next, in.to)
-		}
-	}
-	if !next.IsZero() {
-		mute = true
-		if next.After(until) {
-			until = next
-		}
-	}
-	return until, mute
+	why, until := s.mutedWay(w, now)
+	return until, len(why) > 0
 }
 
-func (s *Set) mutedWay(w Way, now time.Time) []found {
+// mutedWay lists why a way is mute, and says when that may be over.
+func (s *Set) mutedWay(w Way, now time.Time) (out []found, until time.Time) {
 	route := "its route"
 	if w.Route != "" {
 		route = oneLine(w.Route)
 	}
-	var out []found
 	for _, name := range w.Mute {
 		if v := s.intervals[name]; v != nil {
 			if in := v.at(now); in.on {
 				out = append(out, mute(route+" is mute in "+name+" until "+stamp(in.to), name))
+				until = later(until, in.to)
 			}
 		}
 	}
 	var outside []string
-	var until time.Time
-	text := ""
+	var opens time.Time
 	for _, name := range w.Active {
 		v := s.intervals[name]
 		if v == nil {
@@ -153,20 +132,16 @@ func (s *Set) mutedWay(w Way, now time.Time) []found {
 		}
 		in := v.at(now)
 		if in.on {
-			return out
+			return out, until
 		}
-		if outside = append(outside, name); text != "" {
-			text += ", "
-		}
-		text += name
-		until = earlier(until, in.to)
+		outside, opens = append(outside, name), earlier(opens, in.to)
 	}
 	if len(outside) > 0 {
-		f := mute(route+" speaks only in "+text+", not before "+stamp(until), outside[0])
+		f := mute(route+" speaks only in "+strings.Join(outside, ", ")+", not before "+stamp(opens), outside[0])
 		f.Causes = outside
-		out = append(out, f)
+		out, until = append(out, f), later(until, opens)
 	}
-	return out
+	return out, until
 }
 
 func mute(text, name string) found {

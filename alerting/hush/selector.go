@@ -15,11 +15,4 @@ func NewSelector(all []event.Matcher) (*Selector, error) {
 }
 
 // Matches reports whether an alert with these labels is selected. A label that is not there is empty.
-func (s *Selector) Matches(labels event.Labels) bool {
-	for i := range s.matchers {
-		if m := &s.matchers[i]; !m.matches(labels.Get(m.name)) {
-			return false
-		}
-	}
-	return true
-}
+func (s *Selector) Matches(labels event.Labels) bool { return matchAll(s.matchers, labels) }

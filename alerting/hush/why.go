@@ -121,6 +121,13 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
 // at is the schedule's answer at an instant, remembered for as long as it holds.
 func (e *entry) at(now time.Time) span {
 	if known := e.memo.Load(); known != nil && known.covers(now) {
