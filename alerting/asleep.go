@@ -13,7 +13,7 @@ import (
 // over. Until then the record says so among the Repeats, which is how it outlives a restart. When every way is mute the
 // incident is held back as a whole, see mutes.
 
-// untilMute ends what a record says of those who are asleep.
+// untilMute ends what is said for people of those who are asleep.
 const untilMute = ", mute until then"
 
 // route is by which ways an incident is told now.
@@ -110,7 +110,7 @@ func (d *Desk) await(inc *incident, route Route, not ...string) bool {
 	for _, w := range route.Asleep {
 		switch {
 		case w.Team == "" && !slices.Contains(not, w.Receiver) && !slices.ContainsFunc(r.Repeats, func(n event.NextStep) bool { return slices.Contains(n.Who, w.Receiver) }):
-			inc.later(w.until, w.Receiver, untilMute)
+			inc.later(w.until, w.Receiver, true)
 		case w.Team != "":
 			d.awaitTeam(inc, w)
 		}
@@ -128,7 +128,7 @@ func (d *Desk) awaitTeam(inc *incident, w Way) {
 	if d.route(inc, w.until).Team == w.Team {
 		who, _ := d.first(Route{Team: w.Team, Channel: w.Channel}, r.Urgency, w.until)
 		if len(who) > 0 {
-			r.Repeats = append(r.Repeats, event.NextStep{At: w.until, Team: w.Team, Who: who, Text: "the team " + w.Team + untilMute})
+			r.Repeats = append(r.Repeats, event.NextStep{At: w.until, Team: w.Team, Who: who, Asleep: true, Text: "the team " + w.Team + untilMute})
 		}
 	}
 }

@@ -38,26 +38,27 @@ func (d *Desk) planRepeats(inc *incident, now time.Time, not ...string) {
 			if t := inc.calls[again.Receiver]; t.After(last) {
 				last = t
 			}
-			inc.later(last.Add(again.Every), again.Receiver, saidAgain)
+			inc.later(last.Add(again.Every), again.Receiver, false)
 		}
 	}
 	d.await(inc, route, not...)
 }
 
-// saidAgain ends what a record says of receivers that are told again.
-const saidAgain = " again"
-
-// later notes that a receiver is told at a time, and what is said of that.
-func (inc *incident) later(at time.Time, receiver, said string) {
+// later notes that a receiver is told at a time: again, or for the first time when it is asleep until then.
+func (inc *incident) later(at time.Time, receiver string, asleep bool) {
 	r := &inc.rec
 	i := slices.IndexFunc(r.Repeats, func(n event.NextStep) bool {
-		return n.At.Equal(at) && n.Team == "" && strings.HasSuffix(n.Text, said)
+		return n.At.Equal(at) && n.Team == "" && n.Asleep == asleep
 	})
 	if i < 0 {
 		i = len(r.Repeats)
-		r.Repeats = append(r.Repeats, event.NextStep{At: at})
+		r.Repeats = append(r.Repeats, event.NextStep{At: at, Asleep: asleep})
 	}
 	r.Repeats[i].Who = append(slices.Clone(r.Repeats[i].Who), receiver)
+	said := " again"
+	if asleep {
+		said = untilMute
+	}
 	r.Repeats[i].Text = strings.Join(r.Repeats[i].Who, ", ") + said
 }
 
@@ -91,20 +92,20 @@ func (d *Desk) repeat(inc *incident, now time.Time) {
 			}
 			continue
 		}
-		said, code := saidAgain, ReasonRepeated
-		if strings.HasSuffix(n.Text, untilMute) {
-			said, code = untilMute, ReasonUnmuted
+		code := ReasonRepeated
+		if n.Asleep {
+			code = ReasonUnmuted
 		}
 		for _, w := range n.Who {
 			i := slices.IndexFunc(route.Repeats, func(again Repeat) bool { return again.Receiver == w })
 			until, asleep := route.asleep(w, "")
 			switch {
-			case !asleep && !slices.Contains(route.Receivers, w), i < 0 && said == saidAgain:
+			case !asleep && !slices.Contains(route.Receivers, w), i < 0 && !n.Asleep:
 				// Its route names it no more.
 			case !late:
-				inc.later(n.At, w, said)
+				inc.later(n.At, w, n.Asleep)
 			case asleep:
-				inc.later(until, w, said)
+				inc.later(until, w, n.Asleep)
 			default:
 				all = append(all, due{w, code, n.At})
 				if i < 0 {
@@ -114,7 +115,7 @@ func (d *Desk) repeat(inc *incident, now time.Time) {
 				if !next.After(now) {
 					next = now.Add(route.Repeats[i].Every)
 				}
-				inc.later(next, w, saidAgain)
+				inc.later(next, w, false)
 			}
 		}
 	}

@@ -143,6 +143,8 @@ type NextStep struct {
 	Team string `json:"team,omitempty"`
 	// Who is called then, as receiver or receiver/person.
 	Who []string `json:"who,omitempty"`
+	// Asleep says that they were not told yet: the routes that name them are mute until then.
+	Asleep bool `json:"asleep,omitempty"`
 	// Text says it in words.
 	Text string `json:"text"`
 }
