@@ -24,6 +24,29 @@ type Again struct {
 	At time.Time `json:"at,omitzero"`
 }
 
+// again reads a span, which ends now if it has no end. take stores what is to be said again of a batch and counts it; what
+// could not be stored does not count. progress is told after every batch; it may be nil.
+func (b *Bus) again(ctx context.Context, s Span, take func(batch []driver.Delivery, a *Again) error, progress func(Again)) (a Again, err error) {
+	if s.To.IsZero() {
+		s.To = time.Now()
+	}
+	err = b.read(ctx, s, func(batch []driver.Delivery) error {
+		next := a
+		if err := take(batch, &next); err != nil {
+			return err
+		}
+		next.At = batch[len(batch)-1].Stored
+		if a = next; progress != nil {
+			progress(a)
+		}
+		return nil
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	return a, err
+}
+
 // mayAgain says why records of a topic may not be said again on another, or the same.
 func mayAgain(from, into event.Topic) error {
 	switch {
@@ -58,42 +81,27 @@ func (b *Bus) MaySayAgain(topic, into string) error {
 // headers and key, in their order per partition. Their identities are what they were, so that whoever heard them before
 // is not misled. A span without an end ends now. progress is told after every batch; it may be nil.
 func (b *Bus) SayAgain(ctx context.Context, s Span, into string, progress func(Again)) (Again, error) {
-	var a Again
 	if err := b.MaySayAgain(s.Topic, into); err != nil {
-		return a, err
+		return Again{}, err
 	}
 	from, to := b.topics[s.Topic], b.topics[into]
-	if s.To.IsZero() {
-		s.To = time.Now()
-	}
-	err := b.read(ctx, s, func(batch []driver.Delivery) error {
+	a, err := b.again(ctx, s, func(batch []driver.Delivery, a *Again) error {
 		records := make([]driver.Record, 0, len(batch))
-		next := a
 		for i := range batch {
 			r := &batch[i].Record
 			switch e, err := b.readable(r); {
 			case err != nil:
-				next.Unreadable++
+				a.Unreadable++
 			case isLate(e, time.Now()):
-				next.Late++
+				a.Late++
 			default:
 				records = append(records, moved(r, from, to))
-				next.Records++
-				next.Bytes += int64(len(r.Value))
+				a.Records++
+				a.Bytes += int64(len(r.Value))
 			}
-			next.At = batch[i].Stored
 		}
-		if err := b.storePatiently(ctx, records); err != nil {
-			return err
-		}
-		if a = next; progress != nil {
-			progress(a)
-		}
-		return nil
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
+		return b.storePatiently(ctx, records)
+	}, progress)
 	if err != nil {
 		return a, fmt.Errorf("say %s again: %w", s.Topic, err)
 	}

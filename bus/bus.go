@@ -68,7 +68,7 @@ type Bus struct {
 	sizer     driver.Sizer // Nil when the driver is none.
 	sizes     map[string]*size
 	owned     places
-	shared    *shared
+	decoded   *decoded
 }
 
 // Settings say what of the topics is not the same everywhere.
@@ -95,7 +95,7 @@ func Classes() []string {
 func New(d driver.Driver, settings Settings, scope obs.Scope) *Bus {
 	scope = scope.For("bus")
 	b := &Bus{
-		d: d, settings: settings, topics: map[string]event.Topic{}, scope: scope, shared: newShared(),
+		d: d, settings: settings, topics: map[string]event.Topic{}, scope: scope, decoded: newDecoded(),
 		published: scope.Counter("kemi_bus_published_total", "Events stored on a topic.", "topic"),
 		failed:    scope.Counter("kemi_bus_publish_failed_total", "Publish calls that returned an error.", "topic"),
 		handled:   scope.Counter("kemi_bus_handled_total", "Events handled by a group.", "topic", "group"),

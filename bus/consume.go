@@ -37,7 +37,7 @@ func message[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (Message[T], er
 		return m, nil
 	}
 	var err error
-	if m.Event, err = shareOf[T, W](b, d); err != nil {
+	if m.Event, err = decodeOnce[T, W](b, d); err != nil {
 		return m, fmt.Errorf("read %s/%d at %d: %w", d.Record.Topic, d.Partition, d.Position, err)
 	}
 	return m, nil

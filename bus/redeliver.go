@@ -98,50 +98,35 @@ func redelivery(group, why string, asked, stored time.Time, position int64, r *d
 // anything, and nothing is put back on it. A span without an end ends now. progress is told after every batch; it may be
 // nil. The error wraps ErrFull when again.v1 has no room for more.
 func (b *Bus) SendAgain(ctx context.Context, s Span, group string, progress func(Again)) (Again, error) {
-	var a Again
 	if _, err := b.Topic(s.Topic); err != nil {
-		return a, err
+		return Again{}, err
 	}
 	if err := b.listens(ctx, group); err != nil {
-		return a, err
+		return Again{}, err
 	}
 	asked := time.Now().UTC()
-	if s.To.IsZero() {
-		s.To = asked
-	}
-	err := b.read(ctx, s, func(batch []driver.Delivery) error {
+	a, err := b.again(ctx, s, func(batch []driver.Delivery, a *Again) error {
 		events := make([]event.Event, 0, len(batch))
-		next := a
 		for i := range batch {
 			r := &batch[i].Record
 			r.Partition = batch[i].Partition
-			next.At = batch[i].Stored
 			if r.Value != nil {
 				if _, err := b.readable(r); err != nil {
-					next.Unreadable++
+					a.Unreadable++
 					continue
 				}
 			}
 			one, err := redelivery(group, WhyReplay, asked, batch[i].Stored, batch[i].Position, r)
 			if err != nil {
-				next.Unreadable++
+				a.Unreadable++
 				continue
 			}
 			events = append(events, one)
-			next.Records++
-			next.Bytes += int64(len(one.Value))
+			a.Records++
+			a.Bytes += int64(len(one.Value))
 		}
-		if err := b.Publish(ctx, events...); err != nil {
-			return err
-		}
-		if a = next; progress != nil {
-			progress(a)
-		}
-		return nil
-	})
-	if err == nil {
-		err = ctx.Err()
-	}
+		return b.Publish(ctx, events...)
+	}, progress)
 	if err != nil {
 		return a, fmt.Errorf("send %s again to %s: %w", s.Topic, group, err)
 	}

@@ -1,0 +1,78 @@
+package bus
+
+import (
+	"hash/maphash"
+	"maps"
+	"sync"
+	"weak"
+
+	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
+)
+
+// decoded are the events of topics that say so (event.Topic.Shared), for as long as any reader keeps them: several rooms of
+// one process keep the same 100,000 alerts, and each copy is a kilobyte and has to be decoded. It keeps nothing alive itself.
+type decoded struct {
+	seed maphash.Seed
+	mu   sync.Mutex
+	// known are weak pointers of the word's type.
+	known map[spot]any
+	// sweep is how many may be known until those that nobody keeps are looked for.
+	sweep int
+}
+
+// spot is a record and what it says: a topic that was made again has others at the same positions.
+type spot struct {
+	topic     string
+	partition int
+	position  int64
+	sum       uint64
+}
+
+// sweepFrom is how many are known before it is worth the while to look for those that nobody keeps.
+const sweepFrom = 4096
+
+func newDecoded() *decoded {
+	return &decoded{seed: maphash.MakeSeed(), known: map[spot]any{}, sweep: sweepFrom}
+}
+
+// decodeOnce decodes a delivered record, or returns what another reader got of it and still has.
+func decodeOnce[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (*T, error) {
+	if !b.topics[d.Record.Topic].Shared {
+		return decode[T, W](&d.Record)
+	}
+	all := b.decoded
+	at := spot{d.Record.Topic, d.Partition, d.Position, maphash.Bytes(all.seed, d.Record.Value)}
+	all.mu.Lock()
+	have := kept[T](all.known[at])
+	all.mu.Unlock()
+	if have != nil {
+		return have, nil
+	}
+	mine, err := decode[T, W](&d.Record)
+	if err != nil {
+		return nil, err
+	}
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if have := kept[T](all.known[at]); have != nil {
+		return have, nil // Another was faster.
+	}
+	if len(all.known) >= all.sweep {
+		maps.DeleteFunc(all.known, func(_ spot, p any) bool {
+			w, is := p.(weak.Pointer[T]) // Some may be of another type, and in use.
+			return is && w.Value() == nil
+		})
+		all.sweep = max(sweepFrom, 2*len(all.known))
+	}
+	all.known[at] = weak.Make(mine)
+	return mine, nil
+}
+
+// kept is what a weak pointer points to; nil when nobody keeps it any more, or there is none.
+func kept[T any](p any) *T {
+	if p, is := p.(weak.Pointer[T]); is {
+		return p.Value()
+	}
+	return nil
+}
