@@ -10,6 +10,7 @@
 package subscription
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strconv"
@@ -93,25 +94,42 @@ func CheckName(name string) string {
 // Group is the name under which a subscription reads its topics.
 func Group(name string) string { return bus.AloneGroup + name }
 
-// topics are those that can be subscribed to.
-func topics() []event.Topic {
-	return []event.Topic{
-		(*event.Incident)(nil).Topic(), (*event.Alert)(nil).Topic(), (*event.Page)(nil).Topic(), (*event.Finding)(nil).Topic(), (*event.Target)(nil).Topic(),
+// subject is a topic that can be subscribed to, and how it is delivered.
+type subject struct {
+	topic event.Topic
+	own   func(ctx context.Context, b *bus.Bus, e *endpoint) error
+}
+
+func subjects() []subject {
+	return []subject{
+		{(*event.Incident)(nil).Topic(), own[event.Incident]}, {(*event.Alert)(nil).Topic(), own[event.Alert]}, {(*event.Page)(nil).Topic(), own[event.Page]},
+		{(*event.Finding)(nil).Topic(), own[event.Finding]}, {(*event.Target)(nil).Topic(), own[event.Target]},
 	}
+}
+
+// subjectOf finds one by its topic's name, with or without the version.
+func subjectOf(topic string) (s subject, known bool) {
+	for _, s := range subjects() {
+		if s.topic.Name == topic || short(s.topic.Name) == topic {
+			return s, true
+		}
+	}
+	return s, false
 }
 
 // Names are the topics that can be subscribed to, as they are written in the configuration: without their version.
 func Names() []string {
 	var all []string
-	for _, t := range topics() {
-		all = append(all, short(t.Name))
+	for _, s := range subjects() {
+		all = append(all, short(s.topic.Name))
 	}
 	return all
 }
 
 // Takes reports whether events of the topic of that name can be delivered.
 func Takes(topic string) bool {
-	return slices.ContainsFunc(topics(), func(t event.Topic) bool { return t.Name == topic })
+	_, known := subjectOf(topic)
+	return known
 }
 
 // short is a topic's name without its version.

@@ -67,13 +67,13 @@ func itemOf[T any, W event.Word[T]](topic event.Topic, m *bus.Message[said[T, W]
 func itemAgain(m *bus.Message[bus.Redelivery]) (item, error) {
 	r := m.Event
 	it := item{}
-	topic, known := topicOf(r.Of)
+	of, known := subjectOf(r.Of)
 	switch {
 	case !known:
 		return it, fmt.Errorf("%s is no topic to subscribe to", r.Of)
 	case r.Removed:
 		var err error
-		if it, err = removed(topic, r.ItsKey, r.Partition, r.Position, r.Stored); err != nil {
+		if it, err = removed(of.topic, r.ItsKey, r.Partition, r.Position, r.Stored); err != nil {
 			return it, err
 		}
 	default:
@@ -85,15 +85,6 @@ func itemAgain(m *bus.Message[bus.Redelivery]) (item, error) {
 	}
 	it.again, it.position, it.stored = r.Why, m.Position, m.Stored
 	return it, nil
-}
-
-func topicOf(name string) (event.Topic, bool) {
-	for _, t := range topics() {
-		if t.Name == name {
-			return t, true
-		}
-	}
-	return event.Topic{}, false
 }
 
 // about makes an item of an event and the bytes that say it.

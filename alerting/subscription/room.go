@@ -101,7 +101,8 @@ func (r *Room) Run(ctx context.Context) error {
 	}
 	for _, e := range r.endpoints {
 		for _, name := range e.config.Topics {
-			start(func(ctx context.Context) error { return r.own(ctx, e, name) })
+			s, _ := subjectOf(name) // Validate has said that there is one.
+			start(func(ctx context.Context) error { return s.own(ctx, r.bus, e) })
 		}
 		start(func(ctx context.Context) error { return r.ownAgain(ctx, e) })
 	}
@@ -147,23 +148,6 @@ func (r *Room) sayRemoved(ctx context.Context) {
 			r.scope.Log().Info("a subscription is not configured here any more; its place on the bus stays until it is removed there, see docs/subscribing.md", "subscription", name)
 		}
 	}
-}
-
-// own delivers one topic.
-func (r *Room) own(ctx context.Context, e *endpoint, name string) error {
-	switch name + ".v1" {
-	case (*event.Incident)(nil).Topic().Name:
-		return own[event.Incident](ctx, r.bus, e)
-	case (*event.Alert)(nil).Topic().Name:
-		return own[event.Alert](ctx, r.bus, e)
-	case (*event.Page)(nil).Topic().Name:
-		return own[event.Page](ctx, r.bus, e)
-	case (*event.Finding)(nil).Topic().Name:
-		return own[event.Finding](ctx, r.bus, e)
-	case (*event.Target)(nil).Topic().Name:
-		return own[event.Target](ctx, r.bus, e)
-	}
-	return fmt.Errorf("subscription %s: %s is no topic to subscribe to", e.name, name)
 }
 
 // handler is a bus.Handler of what can be made items of.
