@@ -17,6 +17,7 @@ import (
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -107,7 +108,7 @@ func TestDeadLettersAreListedNewestFirstAndChosen(t *testing.T) {
 
 func TestALetterThatIsRetriedIsHandledByEverybodyOfTheTopicAndIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var log ledger
+		var log journal.Journal
 		b := bus.New(mem.New(), bus.Settings{}, obs.New(slog.New(slog.NewTextHandler(&log, nil)), nil))
 		if err := b.Open(t.Context()); err != nil {
 			t.Fatal(err)
@@ -157,7 +158,7 @@ func TestALetterThatIsRetriedIsHandledByEverybodyOfTheTopicAndIsDone(t *testing.
 		if err != nil || len(all) != 2 || all[0].Done == nil || all[0].Done.How != bus.Retried || all[0].Done.By != "jo" || all[0].Done.Comment != "mended" || time.Since(all[0].Done.At) > time.Minute {
 			t.Errorf("done: %+v, %v", all, err)
 		}
-		if log.count("dead letters are done") != 1 || log.count("by=jo") != 1 {
+		if log.Count("dead letters are done") != 1 || log.Count("by=jo") != 1 {
 			t.Error("the log does not say who did it")
 		}
 		settled, err = b.Retry(t.Context(), ids, "al", "")

@@ -12,6 +12,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -48,7 +49,7 @@ func TestAHandlerThatFailsForLongIsLoggedOnceAMinute(t *testing.T) {
 			time.Sleep(150 * time.Second)
 		}
 		for text, want := range map[string]int{"msg=tick ": 3, `msg="tick works again"`: 1, `msg="handle again"`: 3, `msg="handled at last"`: 1} {
-			if n := log.count(text); n != want {
+			if n := log.Count(text); n != want {
 				t.Errorf("%s is logged %d times, want %d", text, n, want)
 			}
 		}
@@ -62,7 +63,7 @@ func TestAHandlerThatFailsForLongIsLoggedOnceAMinute(t *testing.T) {
 // While the bus is away a handler that has nothing to say does not work again: it says nothing.
 func TestATickThatSaysNothingIsNoSignThatTheBusIsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, log := &leaving{Driver: mem.New()}, &ledger{}
+		l, log := &mem.Leaving{Driver: mem.New()}, &journal.Journal{}
 		b := bus.New(l, bus.Settings{}, obs.New(slog.New(slog.NewTextHandler(log, nil)), nil))
 		if err := b.Open(t.Context()); err != nil {
 			t.Fatal(err)
@@ -75,18 +76,18 @@ func TestATickThatSaysNothingIsNoSignThatTheBusIsBack(t *testing.T) {
 		go func() {
 			done <- bus.Own(ctx, b, "g", bus.Options{}, func(context.Context, *bus.Ownership) (bus.Handler[event.Command], error) { return &h, nil })
 		}()
-		l.known.Store(true)
+		l.Known.Store(true)
 		for range 100 {
 			time.Sleep(2 * time.Second)
 			h.not.Store(!h.not.Load())
 		}
-		if n := log.count("works again"); n != 0 {
+		if n := log.Count("works again"); n != 0 {
 			t.Errorf("it works again %d times", n)
 		}
-		l.known.Store(false)
+		l.Known.Store(false)
 		h.not.Store(true)
 		time.Sleep(2 * time.Second)
-		if n := log.count("works again"); n != 1 {
+		if n := log.Count("works again"); n != 1 {
 			t.Errorf("it works again %d times", n)
 		}
 		cancel()

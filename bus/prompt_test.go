@@ -4,41 +4,18 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"kemi.dev/kemi/bus"
-	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/obs"
 )
 
-// leaving is a broker that stores nothing while it is away, and may know of it.
-type leaving struct {
-	*mem.Driver
-	away, known atomic.Bool
-}
-
-func (l *leaving) Health() error {
-	if l.known.Load() {
-		return errors.New("no broker answers since noon")
-	}
-	return nil
-}
-
-func (l *leaving) Publish(ctx context.Context, rs []driver.Record, f *driver.Fence) error {
-	if l.away.Load() {
-		<-ctx.Done()
-		return ctx.Err()
-	}
-	return l.Driver.Publish(ctx, rs, f)
-}
-
 func TestWhoWaitsForAnAnswerHearsSoonThatTheBusIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := &leaving{Driver: mem.New()}
+		l := &mem.Leaving{Driver: mem.New()}
 		b := bus.New(l, bus.Settings{}, obs.Scope{})
 		if err := b.Open(t.Context()); err != nil {
 			t.Fatal(err)
@@ -52,20 +29,20 @@ func TestWhoWaitsForAnAnswerHearsSoonThatTheBusIsAway(t *testing.T) {
 		if _, err := say(); err != nil {
 			t.Fatal(err)
 		}
-		l.away.Store(true)
+		l.Away.Store(true)
 		if took, err := say(); took != 5*time.Second || !errors.Is(err, bus.ErrAway) || !strings.Contains(err.Error(), "look in a moment") {
 			t.Errorf("before it is known: after %s %v", took, err)
 		}
-		l.known.Store(true)
+		l.Known.Store(true)
 		if took, err := say(); took != time.Second || !errors.Is(err, bus.ErrAway) || !strings.Contains(err.Error(), "the bus is away, try again when it is back") {
 			t.Errorf("when it is known: after %s %v", took, err)
 		}
-		l.away.Store(false)
+		l.Away.Store(false)
 		if took, err := say(); took != 0 || err != nil {
 			t.Errorf("something else is wrong: after %s %v", took, err)
 		}
-		l.away.Store(true)
-		l.known.Store(false)
+		l.Away.Store(true)
+		l.Known.Store(false)
 		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		if err := b.PublishPromptly(ctx, command(1, "a")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bus.ErrAway) {

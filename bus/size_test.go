@@ -1,12 +1,10 @@
 package bus_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +15,7 @@ import (
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -34,28 +33,10 @@ func (s *small) Ensure(ctx context.Context, topics []driver.Topic) error {
 	return s.Driver.Ensure(ctx, topics)
 }
 
-// ledger is a log that may be read while it is written.
-type ledger struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (l *ledger) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *ledger) count(s string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), s)
-}
-
 // observed is a bus over a small broker, with its log and its metrics.
-func observed(t *testing.T) (*bus.Bus, *small, *ledger, *prometheus.Registry) {
+func observed(t *testing.T) (*bus.Bus, *small, *journal.Journal, *prometheus.Registry) {
 	t.Helper()
-	d, log, reg := &small{mem.New(), map[string]driver.Topic{}}, &ledger{}, prometheus.NewRegistry()
+	d, log, reg := &small{mem.New(), map[string]driver.Topic{}}, &journal.Journal{}, prometheus.NewRegistry()
 	b := bus.New(d, bus.Settings{}, obs.New(slog.New(slog.NewTextHandler(log, nil)), reg))
 	if err := b.Open(t.Context()); err != nil {
 		t.Fatal(err)
@@ -126,13 +107,13 @@ func TestATopicThatIsNearlyFullIsSaidOnceAnHour(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		var err error
 		for i := 5; err == nil; i++ {
-			if err = put(i); log.count(warning) > 0 && i < 8 {
+			if err = put(i); log.Count(warning) > 0 && i < 8 {
 				t.Fatalf("warned after %d", i)
 			}
 			time.Sleep(30 * time.Second)
 		}
-		if got := metric(t, reg, "kemi_bus_topic_bytes")["commands.v1"]; got < 80_000 || log.count(warning) != 1 || log.count("topic=commands.v1") == 0 {
-			t.Fatalf("%v bytes, %d warnings when the topic is full (%v)", got, log.count(warning), err)
+		if got := metric(t, reg, "kemi_bus_topic_bytes")["commands.v1"]; got < 80_000 || log.Count(warning) != 1 || log.Count("topic=commands.v1") == 0 {
+			t.Fatalf("%v bytes, %d warnings when the topic is full (%v)", got, log.Count(warning), err)
 		}
 		for i := range 130 {
 			if put(100+i) == nil {
@@ -140,7 +121,7 @@ func TestATopicThatIsNearlyFullIsSaidOnceAnHour(t *testing.T) {
 			}
 			time.Sleep(time.Minute)
 		}
-		if got := log.count(warning); got != 3 {
+		if got := log.Count(warning); got != 3 {
 			t.Errorf("%d warnings in 2 h 10 min, want 3", got)
 		}
 	})
@@ -161,8 +142,8 @@ func TestATopicThatForgetsIsNotSaidToBeFull(t *testing.T) {
 			}
 			time.Sleep(31 * time.Second)
 		}
-		if log.count("nearly full") != 0 || metric(t, reg, "kemi_bus_topic_bytes")["readings.v1"] == 0 {
-			t.Errorf("%d warnings, %v", log.count("nearly full"), metric(t, reg, "kemi_bus_topic_bytes"))
+		if log.Count("nearly full") != 0 || metric(t, reg, "kemi_bus_topic_bytes")["readings.v1"] == 0 {
+			t.Errorf("%d warnings, %v", log.Count("nearly full"), metric(t, reg, "kemi_bus_topic_bytes"))
 		}
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -19,6 +18,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/scheduler"
 )
@@ -353,7 +353,7 @@ func TestAJobThatTheBusNeverTakesDoesNotHoldUpTheOthers(t *testing.T) {
 func TestABusThatTakesNothingIsSaidOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
-		var said lines
+		var said journal.Journal
 		h.log = slog.New(slog.NewTextHandler(&said, nil))
 		for i := range 20 {
 			h.publish(target(fmt.Sprintf("vm-%d", i), time.Now().Add(-time.Hour), every(time.Second)))
@@ -371,7 +371,7 @@ func TestABusThatTakesNothingIsSaidOnceAMinute(t *testing.T) {
 			"jobs cannot be published, it is tried again": {5, 6}, "jobs are published again": {2, 2},
 			"the progress cannot be saved, it is tried again": {2, 3}, "the progress is saved again": {1, 2}, "drop jobs that are late": {2, 6},
 		} {
-			if n := said.count(what); n < want[0] || n > want[1] {
+			if n := said.Count(what); n < want[0] || n > want[1] {
 				t.Errorf("%q is said %d times in two outages of 150 s, want %v", what, n, want)
 			}
 		}
@@ -382,7 +382,7 @@ func TestABusThatTakesNothingIsSaidOnceAMinute(t *testing.T) {
 func TestATargetThatIsRefusedIsLoggedOnceAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newHouse(t)
-		var said lines
+		var said journal.Journal
 		h.log = slog.New(slog.NewTextHandler(&said, nil))
 		stop := h.start()
 		defer stop()
@@ -392,29 +392,11 @@ func TestATargetThatIsRefusedIsLoggedOnceAnHour(t *testing.T) {
 		for _, want := range []int{2, 2, 4} {
 			h.publish(far, bad)
 			time.Sleep(31 * time.Minute)
-			if n := said.count("target is not scheduled"); n != want {
+			if n := said.Count("target is not scheduled"); n != want {
 				t.Fatalf("said %d times, want %d", n, want)
 			}
 		}
 	})
-}
-
-// lines is a log.
-type lines struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lines) count(what string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.text.String(), what)
 }
 
 func TestATargetInAZoneThatNobodyServesIsCounted(t *testing.T) {

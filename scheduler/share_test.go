@@ -13,6 +13,7 @@ import (
 
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/scheduler"
 )
@@ -135,7 +136,7 @@ func TestWhoWasStoppedDoesNotCountWhatItsSuccessorOwns(t *testing.T) {
 		broker := mem.New()
 		defer broker.Close()
 		one, two := newPeer(t, broker.Open()), newPeer(t, broker.Open())
-		var said lines
+		var said journal.Journal
 		two.log = slog.New(slog.NewTextHandler(&said, nil))
 		const targets = 40
 		begin := time.Now()
@@ -159,7 +160,7 @@ func TestWhoWasStoppedDoesNotCountWhatItsSuccessorOwns(t *testing.T) {
 		if n := two.metric("kemi_scheduler_slots_missed_total", ""); n > 4 {
 			t.Errorf("who was stopped counted %v slots as missed, which another owned", n)
 		}
-		if n := said.count("skip what was due"); n != 0 {
+		if n := said.Count("skip what was due"); n != 0 {
 			t.Errorf("and said so %d times", n)
 		}
 		jobs, missed := accounts(one, two)

@@ -102,8 +102,11 @@ type subject struct {
 
 func subjects() []subject {
 	return []subject{
-		{(*event.Incident)(nil).Topic(), own[event.Incident]}, {(*event.Alert)(nil).Topic(), own[event.Alert]}, {(*event.Page)(nil).Topic(), own[event.Page]},
-		{(*event.Finding)(nil).Topic(), own[event.Finding]}, {(*event.Target)(nil).Topic(), own[event.Target]},
+		{(*event.Incident)(nil).Topic(), own[event.Incident]},
+		{(*event.Alert)(nil).Topic(), own[event.Alert]},
+		{(*event.Page)(nil).Topic(), own[event.Page]},
+		{(*event.Finding)(nil).Topic(), own[event.Finding]},
+		{(*event.Target)(nil).Topic(), own[event.Target]},
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,6 +20,7 @@ import (
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/internal/await"
 	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -40,24 +40,6 @@ func strict(t *testing.T, secret string, got chan<- parcel) http.HandlerFunc {
 	}
 }
 
-// logbook keeps what is logged.
-type logbook struct {
-	mu sync.Mutex
-	strings.Builder
-}
-
-func (l *logbook) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Builder.Write(p)
-}
-
-func (l *logbook) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.Builder.String()
-}
-
 func TestEveryTopicIsDeliveredByteForByteAndSigned(t *testing.T) {
 	got := make(chan parcel, 100)
 	srv := httptest.NewServer(strict(t, secretTwo, got))
@@ -74,7 +56,7 @@ func TestEveryTopicIsDeliveredByteForByteAndSigned(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := subscribing(t, strings.Join(Names(), " "), func(c *Config) { c.URL, c.Secret = conf.NewSecret(srv.URL+"/hidden-path"), file })
-	var log logbook
+	var log journal.Journal
 	d := mem.New()
 	scope := obs.New(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})), prometheus.NewRegistry())
 	b := bus.New(d, bus.Settings{}, scope)

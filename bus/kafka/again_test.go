@@ -19,6 +19,7 @@ import (
 
 	"kemi.dev/kemi/bus/driver"
 	"kemi.dev/kemi/internal/brokers"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/pause"
 )
 
@@ -146,7 +147,7 @@ func ownNames() []string {
 
 // outlives holds a driver to going on when lose took topics with all they held.
 func outlives(t *testing.T, addresses []string, tune tuning, lose func()) {
-	var log journal
+	var log journal.Journal
 	d, err := New(Config{Brokers: addresses}, "", logging(&log))
 	if err != nil {
 		t.Fatal(err)
@@ -285,7 +286,7 @@ func TestALogThatBeganAnewAndGrewPastTheOldOneIsReadWhole(t *testing.T) {
 func TestTopicsThatCannotBeMadeAgainAreSaid(t *testing.T) {
 	t.Parallel()
 	c := fake(t, t.TempDir())
-	var log journal
+	var log journal.Journal
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
 	d.scope = logging(&log)
 	if err := d.Ensure(t.Context(), ownTopics); err != nil {
@@ -325,7 +326,7 @@ func TestTopicsThatCannotBeMadeAgainAreSaid(t *testing.T) {
 func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
 	t.Parallel()
 	c := fake(t, t.TempDir())
-	var log journal
+	var log journal.Journal
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
 	d.scope = logging(&log)
 	if err := d.Ensure(t.Context(), ownTopics); err != nil {
@@ -356,7 +357,7 @@ func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
 func TestATopicThatWasJustMadeIsNotLost(t *testing.T) {
 	t.Parallel()
 	c := fake(t, t.TempDir())
-	var log journal
+	var log journal.Journal
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
 	d.scope = logging(&log)
 	var slow atomic.Bool

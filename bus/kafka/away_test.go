@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/pause"
 )
@@ -112,16 +112,14 @@ func TestWhoLosesTheBrokersSaysSoOnce(t *testing.T) {
 	_, text, _ := net.SplitHostPort(c.ListenAddrs()[0])
 	port, _ := strconv.Atoi(text)
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
-	var log journal
+	var log journal.Journal
 	d.scope = logging(&log)
 	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	said := func(what string) bool { return strings.Contains(log.String(), what) }
 	for range 2 {
-		log.mu.Lock()
-		log.text.Reset()
-		log.mu.Unlock()
+		log.Reset()
 		c.Close()
 		eventually(t, "the loss to be told", func() bool { return said("the brokers are away") && d.Health() != nil })
 		c = fake(t, dir, port)
@@ -152,24 +150,6 @@ func TestABrokerThatIsTooOldIsNotAway(t *testing.T) {
 	if err := d.Open(ctx); err == nil || errors.Is(err, driver.ErrAway) || !strings.Contains(err.Error(), "upgrade the brokers") {
 		t.Errorf("got %v", err)
 	}
-}
-
-// journal is what a driver says in its log, from a level on.
-type journal struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (w *journal) Write(p []byte) (int, error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.Write(p)
-}
-
-func (w *journal) String() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.text.String()
 }
 
 func logging(w io.Writer) obs.Scope { return obs.New(slog.New(slog.NewTextHandler(w, nil)), nil) }
@@ -208,7 +188,7 @@ func TestAClusterThatIsJustStartingIsWaitedForQuietly(t *testing.T) {
 		return res
 	}))
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
-	var log journal
+	var log journal.Journal
 	d.scope = logging(&log)
 	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {
 		t.Fatal(err)
@@ -235,7 +215,7 @@ func TestAClusterThatForgetsGroupsSoonIsWarnedOf(t *testing.T) {
 		}
 		defer c.Close()
 		d := dialled(t, Config{Brokers: c.ListenAddrs()})
-		var log journal
+		var log journal.Journal
 		d.scope = logging(&log)
 		for range 2 {
 			if err := d.Ensure(t.Context(), []driver.Topic{{Name: "t", Partitions: 1}}); err != nil {

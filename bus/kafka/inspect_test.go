@@ -14,6 +14,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 )
 
@@ -26,7 +27,7 @@ func TestASizeThatIsNotToldIsNotNought(t *testing.T) {
 		return req.ResponseKind(), nil, true
 	})
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
-	var log journal
+	var log journal.Journal
 	d.scope = logging(&log)
 	full := driver.Topic{Name: "full.v1", Partitions: 1, MaxBytes: 100}
 	for range 2 {
@@ -101,7 +102,7 @@ func TestAGroupThatHandledEverythingHasNoLag(t *testing.T) {
 func TestAMemberSaysWhatItIsCalled(t *testing.T) {
 	t.Parallel()
 	c := fake(t, "")
-	var log journal
+	var log journal.Journal
 	metrics := prometheus.NewRegistry()
 	d, err := New(Config{Brokers: c.ListenAddrs()}, "", obs.New(slog.New(slog.NewTextHandler(&log, nil)), metrics))
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/pause"
 )
@@ -149,31 +150,14 @@ func (s *source) full() bool {
 type scene struct {
 	dir            string
 	d              *Driver
-	log            *lockedText
+	log            *journal.Journal
 	bulky, precise *source
 	seen           sync.Map
 	end            func()
 }
 
-type lockedText struct {
-	mu   sync.Mutex
-	text strings.Builder
-}
-
-func (l *lockedText) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.Write(p)
-}
-
-func (l *lockedText) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.text.String()
-}
-
 func onASmallDisk(t *testing.T, bulkBelow, reserve int64) *scene {
-	s := &scene{dir: smallDisk(t, 160), log: &lockedText{}}
+	s := &scene{dir: smallDisk(t, 160), log: &journal.Journal{}}
 	var err error
 	if s.d, err = New(Config{}, s.dir, obs.New(slog.New(slog.NewTextHandler(s.log, nil)), prometheus.NewRegistry())); err != nil {
 		t.Fatal(err)
@@ -334,7 +318,7 @@ func TestIntegrationAFullDiskHeals(t *testing.T) {
 // Who starts on a disk that is full already is told about the disk, not that there is no broker.
 func TestIntegrationAStartOnAFullDiskNamesTheDisk(t *testing.T) {
 	t.Parallel()
-	dir, log := smallDisk(t, 160), &lockedText{}
+	dir, log := smallDisk(t, 160), &journal.Journal{}
 	start := func() *Driver {
 		d, err := New(Config{}, dir, obs.New(slog.New(slog.NewTextHandler(log, nil)), nil))
 		if err != nil {

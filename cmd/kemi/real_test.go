@@ -23,6 +23,7 @@ import (
 
 	"kemi.dev/kemi/cmd/kemi/api"
 	"kemi.dev/kemi/internal/await"
+	"kemi.dev/kemi/internal/journal"
 	"kemi.dev/kemi/internal/simulate"
 )
 
@@ -63,25 +64,7 @@ type process struct {
 	args   []string // Beyond the configuration.
 	env    []string
 	cmd    *exec.Cmd
-	log    diary
-}
-
-// diary is what a process says, to be read while it goes on.
-type diary struct {
-	mu  sync.Mutex
-	all bytes.Buffer
-}
-
-func (d *diary) Write(p []byte) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.all.Write(p)
-}
-
-func (d *diary) String() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.all.String()
+	log    journal.Journal
 }
 
 // start runs `kemi run` and waits until it serves. The address must be in the configuration.
