@@ -2,6 +2,7 @@ package bus
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,6 +33,8 @@ type Letter struct {
 	Truncated bool `json:"truncated,omitempty"`
 	// Removed: the record takes its key out of the topic.
 	Removed bool `json:"removed,omitempty"`
+	// Foreign: no Kemi wrote it. Topic, Partition and Position are then where it lies itself, and Reason says what it is.
+	Foreign bool `json:"foreign,omitempty"`
 	// Done is nil while nobody did anything about it.
 	Done *Done `json:"done,omitempty"`
 	// Record is the original one, as much of it as the letter holds; only Bus.Letter fills it.
@@ -79,7 +82,7 @@ func parseDone(r *driver.Record) (d done, ok bool) {
 	return d, json.Unmarshal(r.Value, &d) == nil
 }
 
-// parseLetter reads a letter. What others wrote to dead.v1 is a letter too, of which little is known.
+// parseLetter reads a letter. What others wrote to dead.v1 is a letter too, of which no more is known than that.
 func parseLetter(d *driver.Delivery) Letter {
 	about := map[string]string{}
 	var original []driver.Header
@@ -111,11 +114,24 @@ func parseLetter(d *driver.Delivery) Letter {
 	if n, err := strconv.Atoi(about[deadTruncated]); err == nil {
 		l.Truncated, l.Bytes = true, n
 	}
+	if l.Topic == "" {
+		l.Foreign, l.Topic, l.Partition, l.Position = true, topicDead.Name, d.Partition, d.Position
+		l.Reason = strangers(&d.Record)
+	}
 	l.Record = driver.Record{Topic: l.Topic, Partition: l.Partition, Key: l.Key, Value: d.Record.Value, Headers: original}
 	if l.Removed {
 		l.Record.Value = nil
 	}
 	return l
+}
+
+// strangers says what a record on dead.v1 is that no Kemi put there.
+func strangers(r *driver.Record) string {
+	what := "without a content type"
+	if is := r.Header(headerType); is != "" {
+		what = fmt.Sprintf("of the content type %.100q", is)
+	}
+	return fmt.Sprintf("not a dead letter of Kemi: somebody else put %d bytes %s on %s, and no record of a topic", len(r.Value), what, topicDead.Name)
 }
 
 // LetterOf reads a record of dead.v1 as Tail hands it over: a letter, or nil and what was done about which letters, or
@@ -124,7 +140,7 @@ func LetterOf(r *Raw) (letter *Letter, behind *Done, of []int64) {
 	if r.Topic != topicDead.Name {
 		return nil, nil, nil
 	}
-	d := driver.Delivery{Position: r.Position, Stored: r.Stored, Record: driver.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}}
+	d := driver.Delivery{Partition: r.Partition, Position: r.Position, Stored: r.Stored, Record: driver.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}}
 	for name, value := range r.Headers {
 		d.Record.Headers = append(d.Record.Headers, driver.Header{Name: name, Value: value})
 	}
@@ -156,8 +172,8 @@ func (f *LetterFilter) match(l *Letter) bool {
 func (l *Letter) stuck(topics map[string]event.Topic) string {
 	t, known := topics[l.Topic]
 	switch {
-	case l.Topic == "":
-		return "it does not say which topic it is from"
+	case l.Foreign:
+		return "it is not a dead letter of Kemi, and there is no topic to put it back on: drop it"
 	case !known || t.Word == topicDead.Word || t.Word == topicState.Word:
 		return "this bus does not carry the topic " + l.Topic + " (is the zone configured?)"
 	case l.Truncated && len(l.Record.Value) == l.Bytes:

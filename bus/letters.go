@@ -96,7 +96,12 @@ func (b *Bus) Letter(ctx context.Context, id int64) (*Letter, error) {
 }
 
 // Decode makes the event of a letter's record, or says why there is none.
-func (b *Bus) Decode(l *Letter) (event.Event, error) { return b.readable(&l.Record) }
+func (b *Bus) Decode(l *Letter) (event.Event, error) {
+	if l.Foreign {
+		return nil, errors.New("nobody says which word it is")
+	}
+	return b.readable(&l.Record)
+}
 
 // Stuck says why a letter cannot be put back, "" when it can.
 func (b *Bus) Stuck(l *Letter) string { return l.stuck(b.topics) }

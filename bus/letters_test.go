@@ -95,7 +95,7 @@ func TestDeadLettersAreListedNewestFirstAndChosen(t *testing.T) {
 			t.Errorf("its record: %v %v %v", e, err, l.Record.Headers)
 		}
 		l, err = b.Letter(t.Context(), stranger)
-		if err != nil || l.Position != -1 || l.Topic != "" || string(l.Record.Value) != "who?" {
+		if err != nil || !l.Foreign || l.Position != stranger || l.Topic != bus.TopicDead || !strings.HasPrefix(l.Reason, "not a dead letter of Kemi: ") || string(l.Record.Value) != "who?" {
 			t.Errorf("the stranger's: %+v, %v", l, err)
 		}
 		for _, id := range []int64{third + 1000, 0} {
@@ -219,7 +219,7 @@ func TestLettersThatCannotBePutBackSayWhy(t *testing.T) {
 		if err != nil || len(settled) != 6 {
 			t.Fatal(settled, err)
 		}
-		for i, want := range []string{"never stored", "cut short", "which topic", "does not carry", "does not carry", "has 1 partitions, it was in number 7"} {
+		for i, want := range []string{"never stored", "cut short", "not a dead letter of Kemi", "does not carry", "does not carry", "has 1 partitions, it was in number 7"} {
 			if !strings.Contains(settled[i].Why, want) {
 				t.Errorf("letter %d: %q lacks %q", i, settled[i].Why, want)
 			}

@@ -48,8 +48,8 @@ func (picky) Handle(_ context.Context, batch []bus.Message[event.Command]) error
 
 func (picky) Tick(context.Context, time.Time) error { return nil }
 
-// happened serves a bus with some of every word, and with three dead letters: 1 is no event, 2 is of a newer version, 3 is a
-// command that a handler refused.
+// happened serves a bus with some of every word, and with four dead letters: 1 is no event, 2 is of a newer version, 3 is a
+// command that a handler refused. 4 is what somebody else put on dead.v1.
 func happened() (url string, stop func(), err error) {
 	d := mem.New()
 	b := bus.New(d, bus.Settings{}, obs.Scope{})
@@ -78,7 +78,11 @@ func happened() (url string, stop func(), err error) {
 			return "", nil, err
 		}
 		if len(info.Groups) == 1 && len(info.Groups[0].Partitions) == 1 && info.Groups[0].Partitions[0].Lag == 0 {
-			return srv.URL, stop, nil
+			err := d.Publish(ctx, []driver.Record{{Topic: bus.TopicDead, Key: "k9", Value: []byte("woof\x1b[2J"), Headers: []driver.Header{{Name: "content-type", Value: "text/plain\x1b[2J"}}}}, nil)
+			if err != nil {
+				stop()
+			}
+			return srv.URL, stop, err
 		}
 	}
 	stop()

@@ -76,7 +76,7 @@ func printLetters(w io.Writer, all *api.Letters, withDone bool) error {
 	rows := make([][]string, 0, len(all.Letters))
 	for i := range all.Letters {
 		l := &all.Letters[i]
-		row := []string{strconv.FormatInt(l.ID, 10), ago(l.At), or(l.Topic, "unknown"), or(l.Group, "-"), or(short(l.Key, 40), "-"), strconv.Itoa(l.Attempts), short(l.Reason, 160)}
+		row := []string{strconv.FormatInt(l.ID, 10), ago(l.At), l.Topic, or(l.Group, "-"), or(short(l.Key, 40), "-"), strconv.Itoa(l.Attempts), short(l.Reason, 160)}
 		if withDone && l.Done != nil {
 			row = append(row, l.Done.How+" "+ago(l.Done.At)+" ago "+l.Done.By)
 		} else if withDone {

@@ -142,18 +142,15 @@ func unless(s, usual string) string {
 
 // place names where a letter's record was.
 func place(l *bus.Letter) string {
-	switch {
-	case l.Topic == "":
-		return "unknown"
-	case l.Position < 0:
+	if l.Position < 0 {
 		return l.Topic
 	}
 	return fmt.Sprintf("%s %d/%d", l.Topic, l.Partition, l.Position)
 }
 
 func letterGist(l *bus.Letter) string {
-	if l.Topic == "" && l.Reason == "" {
-		return fmt.Sprintf("letter %d: nobody says what this is (%d bytes)", l.ID, l.Bytes)
+	if l.Foreign {
+		return fmt.Sprintf("letter %d: %s", l.ID, l.Reason)
 	}
 	return fmt.Sprintf("letter %d: from %s by %s: %s", l.ID, place(l), l.Group, l.Reason)
 }

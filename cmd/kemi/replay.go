@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/cmd/kemi/api"
 )
 
@@ -52,7 +53,7 @@ does no harm.`,
   kemi replay jobs.v1.dmz --from 1m --into jobs.v1.default
   kemi replay incidents.v1 --from 08:00 --to 10:00 --webhook billing-audit`,
 	}
-	cmd.Flags().StringVarP(&output, "output", "o", "json", "json, one event a line, or text")
+	cmd.Flags().StringVarP(&output, "output", "o", "json", "json, one event a line, or text; with --into and --webhook text, or json: what was done")
 	cmd.Flags().StringVar(&from, "from", "", "begin there: 2h (ago), 10:00, beginning, or PARTITION/POSITION")
 	cmd.Flags().StringVar(&to, "to", "", "end before that time; without it, with what is stored now")
 	cmd.Flags().StringVar(&key, "key", "", "only events of this key: a target, an alert, …")
@@ -85,11 +86,12 @@ does no harm.`,
 		}
 		p := newProgress(cmd.ErrOrStderr())
 		defer p.clear()
+		asJSON := cmd.Flags().Changed("output") && output == "json" // What is said again is told as text when nobody says how.
 		if into != "" {
-			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "into": into, "yes": yes}, p)
+			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "into": into, "yes": yes}, asJSON, p)
 		}
 		if webhook != "" {
-			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "webhook": webhook}, p)
+			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "webhook": webhook}, asJSON, p)
 		}
 		n := 0
 		_, err = c.lines(cmd, "/topics/"+url.PathEscape(topic)+"/events", queryOf("from", from, "to", to, "key", key, "limit", most), func(line json.RawMessage) error {
@@ -105,8 +107,16 @@ does no harm.`,
 	return cmd
 }
 
+// saidAgain is what came of a replay, as JSON.
+type saidAgain struct {
+	Topic   string `json:"topic"`
+	Into    any    `json:"into,omitempty"`
+	Webhook any    `json:"webhook,omitempty"`
+	bus.Again
+}
+
 // sayAgain has the server publish a part of a topic again, and says how far it is.
-func (c *client) sayAgain(cmd *cobra.Command, topic string, want map[string]any, p *progress) error {
+func (c *client) sayAgain(cmd *cobra.Command, topic string, want map[string]any, asJSON bool, p *progress) error {
 	body, err := json.Marshal(want)
 	if err != nil {
 		return err
@@ -132,6 +142,9 @@ func (c *client) sayAgain(cmd *cobra.Command, topic string, want map[string]any,
 		})
 	}
 	p.clear()
+	if asJSON {
+		return printJSON(cmd.OutOrStdout(), saidAgain{Topic: topic, Into: want["into"], Webhook: want["webhook"], Again: so.Again})
+	}
 	said := fmt.Sprintf("%s: %d events were said again on %s", topic, so.Records, want["into"])
 	if want["webhook"] != nil {
 		said = fmt.Sprintf("%s: %d events wait to be delivered again to %s", topic, so.Records, want["webhook"])
