@@ -68,6 +68,7 @@ type Bus struct {
 	sizer     driver.Sizer // Nil when the driver is none.
 	sizes     map[string]*size
 	owned     places
+	stuck     stuck
 	decoded   *decoded
 }
 

@@ -133,6 +133,9 @@ func (b *Bus) bury(ctx context.Context, l letter, fence *driver.Fence) error {
 			break
 		}
 	}
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		b.stuck.tried(place{l.record.Topic, l.group, l.record.Partition}, time.Now(), err)
+	}
 	if err != nil {
 		return err
 	}

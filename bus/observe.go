@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"sync"
@@ -157,7 +158,7 @@ func (o *openLetters) take(d *driver.Delivery) {
 		return
 	}
 	from := "unknown" // A stranger may write anything there.
-	if t, known := o.topics[d.Record.Header(deadTopic)]; known {
+	if t, known := o.topics[cmp.Or(d.Record.Header(deadTopic), topicDead.Name)]; known {
 		from = t.Name
 	}
 	o.all[d.Position] = from

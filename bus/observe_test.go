@@ -45,7 +45,7 @@ func TestWhatWaitsAndWhatIsDeadIsMeasured(t *testing.T) {
 		}
 		time.Sleep(31 * time.Second)
 		got := metric(t, reg, "kemi_bus_dead_letters")
-		if n, there := got["unknown"]; got["commands.v1"] != 0 || !there || n < 30 || n >= 50 {
+		if n, there := got["dead.v1"]; got["commands.v1"] != 0 || !there || n < 30 || n >= 50 {
 			t.Errorf("%v dead letters when the topic has room for 48 strange ones", got)
 		}
 		cancel()

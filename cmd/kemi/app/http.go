@@ -83,7 +83,10 @@ func (a *App) routes() http.Handler {
 		}
 		return 0
 	})
-	a.registry.MustRegister(age, connected)
+	still := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kemi_bus_standing_still", Help: "Groups, by partition, and publishers that stand still because dead.v1 does not take what they cannot handle.",
+	}, func() float64 { return float64(len(a.bus.StandStill())) })
+	a.registry.MustRegister(age, connected, still)
 	return mux
 }
 
@@ -117,6 +120,13 @@ func (a *App) flows() (ok bool, why string) {
 	}
 	if err := a.bus.Health(); err != nil {
 		return false, "the bus: " + err.Error()
+	}
+	if all := a.bus.StandStill(); len(all) > 0 {
+		why := all[0]
+		if len(all) > 1 {
+			why += fmt.Sprintf("; and %d more stand still", len(all)-1)
+		}
+		return false, why
 	}
 	slot, stage := a.canary.NewestOf(a.judged)
 	limit := tooOld * a.Config.CanaryEvery

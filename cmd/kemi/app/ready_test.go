@@ -3,10 +3,12 @@ package app
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/internal/canary"
@@ -58,6 +61,87 @@ func TestReadyNamesTheDiskAtOnce(t *testing.T) {
 			t.Errorf("open %v, all %v, %q: %d %q, want %d %q", c.open, c.all, c.why, w.Code, w.Body.String(), c.code, c.want)
 		}
 	}
+}
+
+// full is a broker whose dead.v1 takes nothing while it is full.
+type full struct {
+	driver.Driver
+	is atomic.Bool
+}
+
+func (d *full) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	if d.is.Load() && len(records) > 0 && records[0].Topic == bus.TopicDead {
+		return fmt.Errorf("%w: it takes 300 bytes", driver.ErrTooLarge)
+	}
+	return d.Driver.Publish(ctx, records, fence)
+}
+
+// idle takes everything.
+type idle struct{}
+
+func (idle) Handle(context.Context, []bus.Message[event.Command]) error { return nil }
+func (idle) Tick(context.Context, time.Time) error                      { return nil }
+
+// A group that cannot put away what it cannot handle does nothing more: people are told, as of a bus that is away.
+func TestReadyNamesAGroupThatStandsStillBehindDeadLetters(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &full{Driver: mem.New()}
+		d.is.Store(true)
+		a := &App{Config: &config.Config{}, registry: prometheus.NewRegistry(), bus: bus.New(d, bus.Settings{}, obs.Scope{}), canary: canary.New()}
+		defer a.bus.Close()
+		a.open.Store(true)
+		h := a.routes()
+		must := func(err error) {
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		must(a.bus.Open(t.Context()))
+		must(d.Publish(t.Context(), []driver.Record{{Topic: "commands.v1", Value: []byte("garbage")}}, nil))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() {
+			ended <- bus.Own(ctx, a.bus, "cmdb", bus.Options{}, func(context.Context, *bus.Ownership) (bus.Handler[event.Command], error) { return idle{}, nil })
+		}()
+		ask := func(path string) string {
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
+			return fmt.Sprint(w.Code, " ", w.Body.String())
+		}
+		look := func(after time.Duration, ready, metric string) {
+			t.Helper()
+			time.Sleep(after)
+			if got := ask("/-/ready"); !strings.HasPrefix(got, ready) {
+				t.Errorf("ready says %q, want %q", got, ready)
+			}
+			if got := ask("/metrics"); !strings.Contains(got, "\nkemi_bus_standing_still "+metric+"\n") {
+				t.Errorf("want kemi_bus_standing_still %s in %s", metric, got)
+			}
+		}
+		look(5*time.Second, "200 Kemi is ready.", "0")
+		look(25*time.Second, "503 Kemi is not ready: the group cmdb stands still in partition 0 of commands.v1: dead.v1 has not taken what cannot be handled for ", "1")
+		if got := ask("/-/ready"); !strings.Contains(got, "it takes 300 bytes") {
+			t.Errorf("ready does not say why: %q", got)
+		}
+		d.is.Store(false)
+		look(15*time.Second, "200 Kemi is ready.", "0")
+		// Who is stopped meanwhile is not waited for.
+		d.is.Store(true)
+		must(d.Publish(t.Context(), []driver.Record{{Topic: "commands.v1", Value: []byte("garbage")}}, nil))
+		look(30*time.Second, "503 ", "1")
+		cancel()
+		must(<-ended)
+		look(2*time.Minute, "200 ", "0")
+		// Who publishes what cannot be stored, again and again, does not get on either.
+		large := &event.Command{Kind: event.AcceptShrink, Subject: strings.Repeat("x", 2<<20), At: time.Now()}
+		for range 4 {
+			if err := a.bus.Publish(t.Context(), large); err == nil {
+				t.Fatal("it was stored")
+			}
+			time.Sleep(5 * time.Second)
+		}
+		look(0, "503 Kemi is not ready: whoever publishes on commands.v1 stands still: dead.v1 has not taken", "1")
+	})
 }
 
 // sulking is a broker that takes topics and then lets nobody read them.
