@@ -79,3 +79,77 @@ func (a *Alert) Encode() ([]byte, error) { return encodeCloudEvent(a, "processor
 
 // Decode implements Word.
 func (a *Alert) Decode(data []byte) error { return decodeCloudEvent(data, topicAlerts.Word, a) }
+
+// readPlain implements plainWord.
+func (a *Alert) readPlain(p *plain) {
+	for name := range p.fields() {
+		switch name {
+		case "id":
+			a.ID = p.text()
+		case "name":
+			a.Name = p.text()
+		case "rule":
+			a.Rule = p.text()
+		case "state":
+			a.State = AlertState(p.text())
+		case "unknown":
+			a.Unknown = p.bool()
+		case "target":
+			a.Target = p.text()
+		case "team":
+			a.Team = p.text()
+		case "domain":
+			a.Domain = p.text()
+		case "severity":
+			a.Severity = p.text()
+		case "labels":
+			a.Labels = p.labels()
+		case "annotations":
+			a.Annotations = p.texts(a.Annotations)
+		case "value":
+			a.Value = p.number()
+		case "threshold":
+			a.Threshold = p.text()
+		case "starts_at":
+			a.StartsAt = p.time()
+		case "ends_at":
+			a.EndsAt = p.time()
+		case "until":
+			a.Until = p.time()
+		case "generator_url":
+			a.GeneratorURL = p.text()
+		case "updated":
+			a.Updated = p.time()
+		case "finding":
+			a.Finding = p.text()
+		case "reason":
+			p.reason(&a.Reason)
+		default:
+			p.refused = true
+		}
+	}
+}
+
+// write implements written.
+func (a *Alert) write(w *writer) {
+	w.text("id", a.ID)
+	w.text("name", a.Name)
+	w.text("rule", a.Rule)
+	w.text("state", string(a.State))
+	w.someTrue("unknown", a.Unknown)
+	w.text("target", a.Target)
+	w.some("team", a.Team)
+	w.text("domain", a.Domain)
+	w.some("severity", a.Severity)
+	w.labels("labels", a.Labels)
+	w.someMap("annotations", a.Annotations)
+	w.number("value", a.Value)
+	w.some("threshold", a.Threshold)
+	w.time("starts_at", a.StartsAt)
+	w.someTime("ends_at", a.EndsAt)
+	w.someTime("until", a.Until)
+	w.some("generator_url", a.GeneratorURL)
+	w.time("updated", a.Updated)
+	w.some("finding", a.Finding)
+	w.field("reason", &a.Reason)
+}

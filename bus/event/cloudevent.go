@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"mime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +24,44 @@ type envelope struct {
 	PartitionKey    string    `json:"partitionkey,omitempty"`
 }
 
+// write implements written.
+func (e *envelope) write(w *writer) {
+	w.text("specversion", e.SpecVersion)
+	w.text("id", e.ID)
+	w.text("source", e.Source)
+	w.text("type", e.Type)
+	w.some("subject", e.Subject)
+	w.someTime("time", e.Time)
+	w.text("datacontenttype", e.DataContentType)
+	w.some("partitionkey", e.PartitionKey)
+}
+
+// readPlain implements plainWord.
+func (e *envelope) readPlain(p *plain) {
+	for name := range p.fields() {
+		switch name {
+		case "specversion":
+			e.SpecVersion = p.text()
+		case "id":
+			e.ID = p.text()
+		case "source":
+			e.Source = p.text()
+		case "type":
+			e.Type = p.text()
+		case "subject":
+			e.Subject = p.text()
+		case "time":
+			e.Time = p.time()
+		case "datacontenttype":
+			e.DataContentType = p.text()
+		case "partitionkey":
+			e.PartitionKey = p.text()
+		default:
+			p.refused = true
+		}
+	}
+}
+
 // incoming is the envelope with the data, as others may write it: they may carry the data in base64.
 type incoming struct {
 	envelope
@@ -37,20 +74,19 @@ const specVersion = "1.0"
 
 // encodeCloudEvent wraps a word; room is the one that says it, at is when it became true.
 func encodeCloudEvent(e Event, room string, at time.Time) ([]byte, error) {
-	data, err := json.Marshal(e)
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", e.Topic().Word, err)
-	}
-	out, err := json.Marshal(envelope{
+	env := envelope{
 		SpecVersion: specVersion, ID: e.Identity(), Source: "/kemi/" + room, Type: e.Topic().Word, Subject: attribute(e.Key()),
 		Time: at.UTC(), DataContentType: "application/json", PartitionKey: attribute(e.Route()),
-	})
+	}
+	// The data is JSON already: as a field of the envelope it would be read once more.
+	out, err := marshal(make([]byte, 0, 1024), &env)
+	if err == nil {
+		out, err = marshal(append(out[:len(out)-1], dataKey...), e)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Topic().Word, err)
 	}
-	// The data is JSON already: as a field of the envelope it would be read once more.
-	out = slices.Grow(out[:len(out)-1], len(dataKey)+len(data)+1)
-	return append(append(append(out, dataKey...), data...), '}'), nil
+	return append(out, '}'), nil
 }
 
 const dataKey = `,"data":`
@@ -62,7 +98,7 @@ func split(data []byte) (env incoming, ok bool) {
 	if !found || rest[len(rest)-1] != '}' {
 		return env, false
 	}
-	if err := json.Unmarshal(append(head[:len(head):len(head)], '}'), &env); err != nil || env.Data != nil || env.DataBase64 != nil {
+	if unmarshal(append(head[:len(head):len(head)], '}'), &env) != nil || env.Data != nil || env.DataBase64 != nil {
 		return env, false
 	}
 	env.Data = rest[:len(rest)-1]
@@ -97,7 +133,7 @@ func isForbidden(r rune) bool {
 // Kemi may have written them.
 func decodeCloudEvent(data []byte, word string, into Event) error {
 	if env, ok := split(data); ok && env.SpecVersion == specVersion && env.Type == word && isJSON(env.DataContentType) &&
-		len(env.Data) > 0 && env.Data[0] == '{' && json.Unmarshal(env.Data, into) == nil && complete(env.Data, into) == nil {
+		len(env.Data) > 0 && env.Data[0] == '{' && unmarshal(env.Data, into) == nil && complete(env.Data, into) == nil {
 		return nil
 	}
 	return decodeAny(data, word, into)

@@ -85,3 +85,10 @@ type Reason struct {
 	// Causes are the identities of the events and targets that led here.
 	Causes []string `json:"causes,omitempty"`
 }
+
+// write implements written.
+func (r *Reason) write(w *writer) {
+	w.text("code", r.Code)
+	w.some("text", r.Text)
+	w.someTexts("causes", r.Causes)
+}

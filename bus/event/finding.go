@@ -85,3 +85,68 @@ func (f *Finding) Encode() ([]byte, error) { return encodeCloudEvent(f, "process
 
 // Decode implements Word.
 func (f *Finding) Decode(data []byte) error { return decodeCloudEvent(data, topicFindings.Word, f) }
+
+// readPlain implements plainWord.
+func (f *Finding) readPlain(p *plain) {
+	for name := range p.fields() {
+		switch name {
+		case "rule":
+			f.Rule = p.text()
+		case "alert":
+			f.Alert = p.text()
+		case "verdict":
+			f.Verdict = Verdict(p.text())
+		case "target":
+			f.Target = p.text()
+		case "team":
+			f.Team = p.text()
+		case "domain":
+			f.Domain = p.text()
+		case "labels":
+			f.Labels = p.labels()
+		case "annotations":
+			f.Annotations = p.texts(f.Annotations)
+		case "value":
+			f.Value = p.number()
+		case "threshold":
+			f.Threshold = p.text()
+		case "since":
+			f.Since = p.time()
+		case "until":
+			f.Until = p.time()
+		case "generator_url":
+			f.GeneratorURL = p.text()
+		case "at":
+			f.At = p.time()
+		case "reading":
+			f.Reading = p.text()
+		case "asked_by":
+			f.AskedBy = p.text()
+		case "reason":
+			p.reason(&f.Reason)
+		default:
+			p.refused = true
+		}
+	}
+}
+
+// write implements written.
+func (f *Finding) write(w *writer) {
+	w.text("rule", f.Rule)
+	w.some("alert", f.Alert)
+	w.text("verdict", string(f.Verdict))
+	w.text("target", f.Target)
+	w.some("team", f.Team)
+	w.text("domain", f.Domain)
+	w.labels("labels", f.Labels)
+	w.someMap("annotations", f.Annotations)
+	w.number("value", f.Value)
+	w.some("threshold", f.Threshold)
+	w.time("since", f.Since)
+	w.someTime("until", f.Until)
+	w.some("generator_url", f.GeneratorURL)
+	w.time("at", f.At)
+	w.some("reading", f.Reading)
+	w.some("asked_by", f.AskedBy)
+	w.field("reason", &f.Reason)
+}

@@ -116,8 +116,9 @@ func isPlain(s string) bool {
 
 // UnmarshalJSON reads an object.
 func (ls *Labels) UnmarshalJSON(data []byte) error {
-	if plain, ok := parsePlain(string(data)); ok {
-		*ls = plain
+	p := plain{rest: string(data)}
+	if read := p.labels(); !p.refused && p.rest == "" {
+		*ls = read
 		return nil
 	}
 	var m map[string]string
@@ -126,38 +127,4 @@ func (ls *Labels) UnmarshalJSON(data []byte) error {
 	}
 	*ls = LabelsOf(m)
 	return nil
-}
-
-// parsePlain reads what plain writes, without a map.
-func parsePlain(s string) (Labels, bool) {
-	s, ok := strings.CutPrefix(s, "{")
-	if !ok {
-		return nil, false
-	}
-	ls := make(Labels, 0, strings.Count(s, `":"`))
-	for s != "}" {
-		var name, value string
-		if len(ls) > 0 {
-			if s, ok = strings.CutPrefix(s, ","); !ok {
-				return nil, false
-			}
-		}
-		if name, s, ok = cutText(s); !ok || !strings.HasPrefix(s, ":") {
-			return nil, false
-		}
-		if value, s, ok = cutText(s[1:]); !ok || value == "" || len(ls) > 0 && ls[len(ls)-1].Name >= name {
-			return nil, false
-		}
-		ls = append(ls, Label{name, value})
-	}
-	return ls, true
-}
-
-// cutText takes a quoted text without escapes off the front.
-func cutText(s string) (text, rest string, ok bool) {
-	if s, ok = strings.CutPrefix(s, `"`); !ok {
-		return "", s, false
-	}
-	text, rest, ok = strings.Cut(s, `"`)
-	return text, rest, ok && isPlain(text)
 }

@@ -117,3 +117,31 @@ func (p *Page) Encode() ([]byte, error) { return encodeCloudEvent(p, "alerting",
 
 // Decode implements Word.
 func (p *Page) Decode(data []byte) error { return decodeCloudEvent(data, topicPages.Word, p) }
+
+// write implements written.
+func (p *Page) write(w *writer) {
+	w.text("id", p.ID)
+	w.text("incident", p.Incident)
+	w.text("domain", p.Domain)
+	w.text("team", p.Team)
+	w.text("receiver", p.Receiver)
+	w.some("person", p.Person)
+	w.some("urgency", string(p.Urgency))
+	w.someInt("step", p.Step)
+	w.text("kind", string(p.Kind))
+	w.text("stage", string(p.Stage))
+	w.text("dedup_key", p.DedupKey)
+	w.text("title", p.Title)
+	w.some("text", p.Text)
+	if p.Snapshot != nil {
+		w.field("snapshot", p.Snapshot)
+	}
+	w.int("attempts", p.Attempts)
+	w.some("response", p.Response)
+	w.someTime("next_try", p.NextTry)
+	w.some("summary", p.Summary)
+	w.someTrue("possible_duplicate", p.PossibleDuplicate)
+	w.time("created", p.Created)
+	w.time("updated", p.Updated)
+	w.field("reason", &p.Reason)
+}

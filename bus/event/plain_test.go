@@ -2,6 +2,8 @@ package event
 
 import (
 	"encoding/json"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +75,149 @@ func TestAnEnvelopeIsReadInPartsAsAWhole(t *testing.T) {
 			t.Fatalf("%s: %s", text, d)
 		}
 	})
+}
+
+// fill draws every field of a word; full leaves none of them empty, and all texts plain.
+func fill(t *rapid.T, v reflect.Value, full bool) {
+	some := func(most int) int {
+		if full {
+			return 1
+		}
+		return rapid.IntRange(0, most).Draw(t, "n")
+	}
+	text := func() string {
+		if full {
+			return rapid.StringMatching(`[a-z ]{1,6}`).Draw(t, "text")
+		}
+		return texts.Draw(t, "text")
+	}
+	switch v.Interface().(type) {
+	case time.Time:
+		if full || rapid.Bool().Draw(t, "a time") {
+			at := time.Unix(rapid.Int64Range(-1e12, 5e11).Draw(t, "s"), rapid.Int64Range(0, 999999999).Draw(t, "ns")).UTC()
+			if full || rapid.Bool().Draw(t, "of our time") {
+				at = time.Unix(rapid.Int64Range(1, 5e9).Draw(t, "s"), 5e6).UTC()
+			}
+			if rapid.Bool().Draw(t, "elsewhere") {
+				at = at.In(time.FixedZone("", rapid.SampledFrom([]int{9 * 3600, -3600, 90, 24 * 3600}).Draw(t, "zone")))
+			}
+			v.Set(reflect.ValueOf(at))
+		}
+		return
+	case Labels:
+		m := map[string]string{}
+		for range some(3) {
+			m[text()] = text()
+		}
+		v.Set(reflect.ValueOf(LabelsOf(m)))
+		return
+	}
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString(text())
+	case reflect.Bool:
+		v.SetBool(full || rapid.Bool().Draw(t, "bool"))
+	case reflect.Int:
+		v.SetInt(rapid.Int64().Draw(t, "int"))
+	case reflect.Float64:
+		v.SetFloat(rapid.OneOf(rapid.Float64(), rapid.SampledFrom([]float64{0, 1, -1, 0.5, math.Copysign(0, -1), 1e-7, 1e21, math.MaxFloat64})).Draw(t, "number"))
+	case reflect.Struct:
+		for i := range v.NumField() {
+			fill(t, v.Field(i), full)
+		}
+	case reflect.Pointer:
+		if some(1) > 0 {
+			v.Set(reflect.New(v.Type().Elem()))
+			fill(t, v.Elem(), full)
+		}
+	case reflect.Slice:
+		for range some(2) {
+			one := reflect.New(v.Type().Elem()).Elem()
+			fill(t, one, full)
+			v.Set(reflect.Append(v, one))
+		}
+	case reflect.Map:
+		if n := some(2); n > 0 {
+			v.Set(reflect.MakeMap(v.Type()))
+			for range n {
+				one := reflect.New(v.Type().Elem()).Elem()
+				fill(t, one, full)
+				v.SetMapIndex(reflect.ValueOf(text()), one)
+			}
+		}
+	default:
+		t.Fatalf("a field of kind %s", v.Kind())
+	}
+}
+
+// What we write ourselves is what encoding/json writes, byte for byte, and what it refuses to write we do.
+func TestWordsAreWrittenAsJSONWritesThem(t *testing.T) {
+	for _, w := range []written{&envelope{}, &Alert{}, &Finding{}, &Incident{}, &Page{}} {
+		of := reflect.TypeOf(w).Elem()
+		t.Run(of.Name(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				v := reflect.New(of)
+				fill(t, v.Elem(), rapid.Bool().Draw(t, "full"))
+				want, wrong := json.Marshal(v.Interface())
+				got, err := marshal([]byte("before"), v.Interface())
+				if (err == nil) != (wrong == nil) || err == nil && string(got) != "before"+string(want) {
+					t.Fatalf("%s: %v\nJSON: %s: %v", got, err, want, wrong)
+				}
+			})
+		})
+	}
+}
+
+// What we read ourselves is what encoding/json reads.
+func TestWordsAreReadAsJSONReadsThem(t *testing.T) {
+	for _, w := range []plainWord{&envelope{}, &Alert{}, &Finding{}} {
+		of := reflect.TypeOf(w).Elem()
+		t.Run(of.Name(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				v := reflect.New(of)
+				fill(t, v.Elem(), rapid.Bool().Draw(t, "full"))
+				data, err := json.Marshal(v.Interface())
+				if err != nil {
+					return
+				}
+				text := string(data)
+				if rapid.Bool().Draw(t, "spoilt") {
+					i := rapid.IntRange(0, len(text)).Draw(t, "at")
+					text = text[:i] + rapid.SampledFrom([]string{" ", `"`, `{`, `}`, `,`, `0`, `-`, `e`, `.`, `null`, `"name":null,`, `"labels":{"a":"b"},`, `"ID":"x",`, `"value":1,`, `\u0041`, `\`, "\x00", "é", "\xff"}).Draw(t, "by") + text[i:]
+				}
+				want, got := reflect.New(of).Interface(), reflect.New(of).Interface()
+				wrong, err := json.Unmarshal([]byte(text), want), unmarshal([]byte(text), got)
+				if (err == nil) != (wrong == nil) {
+					t.Fatalf("%s: %v, JSON: %v", text, err, wrong)
+				}
+				if d := cmp.Diff(want, got); err == nil && d != "" {
+					t.Fatalf("%s: %s", text, d)
+				}
+			})
+		})
+	}
+}
+
+// A field that is written and not read would cost all alerts four times the time, and nobody would notice.
+func TestNoFieldIsForgottenWhenWordsAreRead(t *testing.T) {
+	for _, w := range []plainWord{&envelope{}, &Alert{}, &Finding{}} {
+		of := reflect.TypeOf(w).Elem()
+		t.Run(of.Name(), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				v := reflect.New(of)
+				fill(t, v.Elem(), true)
+				data, err := json.Marshal(v.Interface())
+				if err != nil {
+					return
+				}
+				p := plain{rest: string(data)}
+				word, _ := reflect.New(of).Interface().(plainWord)
+				if word.readPlain(&p); p.refused || p.rest != "" {
+					t.Fatalf("%s is not read by itself from %s on", data, p.rest)
+				}
+			})
+		})
+	}
 }
 
 func BenchmarkAlertWire(b *testing.B) {
