@@ -91,13 +91,14 @@ func TestARecordHasWhatAPageNeeds(t *testing.T) {
 		ID: "a", Name: "Hot", State: event.AlertFiring, Target: "core-1", Domain: "default", Severity: "critical", Value: 81.5, Threshold: "> 75", StartsAt: s.now, Updated: s.now,
 		Labels:      event.LabelsOf(map[string]string{"alertname": "Hot", "target": "core-1", "rack": "r1", "long": strings.Repeat("x", 1000)}),
 		Annotations: map[string]string{"summary": "it is hot", "description": "Look at the fans.", "runbook_url": "https://wiki.example.org/hot"},
+		GeneratorURL: "http://prometheus.example:9090/graph?g0.expr=t",
 	})
 	s.do("+30s")
 	if len(s.pages) != 1 {
 		t.Fatalf("told %q", s.told())
 	}
 	a := s.pages[0].Snapshot.Alerts[0]
-	if a.Severity != "critical" || a.Threshold != "> 75" || a.Value != 81.5 || a.Description != "Look at the fans." || a.Runbook != "https://wiki.example.org/hot" || a.Labels.Get("rack") != "r1" || len([]rune(a.Labels.Get("long"))) != maxLabel+1 {
+	if a.Severity != "critical" || a.Threshold != "> 75" || a.Value != 81.5 || a.Description != "Look at the fans." || a.Runbook != "https://wiki.example.org/hot" || a.Graph != "http://prometheus.example:9090/graph?g0.expr=t" || a.Labels.Get("rack") != "r1" || len([]rune(a.Labels.Get("long"))) != maxLabel+1 {
 		t.Errorf("%+v", a)
 	}
 }
@@ -113,11 +114,12 @@ func TestTheDetailsOfARecordAreBounded(t *testing.T) {
 		all = append(all, &held{event: &event.Alert{
 			Name: "Hot", Labels: event.LabelsOf(labels),
 			Annotations: map[string]string{"summary": "s", "description": strings.Repeat("d", 1<<20), "runbook_url": "https://wiki.example.org/" + strings.Repeat("r", maxLink)},
+			GeneratorURL: "https://prometheus.example.org/" + strings.Repeat("g", maxGraph-100),
 		}})
 	}
 	size := 0
 	for _, a := range listed(all) {
-		size += len(a.Description) + len(a.Runbook)
+		size += len(a.Description) + len(a.Runbook) + len(a.Graph)
 		for _, l := range a.Labels {
 			size += len(l.Name) + len(l.Value)
 		}

@@ -13,6 +13,7 @@ const (
 	maxDescription = 500      // Characters.
 	maxLabel       = 120      // Characters of a label's value.
 	maxLink        = 1000     // Bytes; a longer one is left out, half of one leads nowhere.
+	maxGraph       = 2000     // The same of a link that has an expression in it.
 )
 
 // listed are the first alerts of an incident as its record shows them.
@@ -33,6 +34,9 @@ func listed(all []*held) []event.IncidentAlert {
 		}
 		if link := e.Annotations["runbook_url"]; len(link) <= maxLink && room(len(link)) {
 			one.Runbook = link
+		}
+		if link := e.GeneratorURL; len(link) <= maxGraph && room(len(link)) {
+			one.Graph = link
 		}
 		if text := cut(e.Annotations["description"], maxDescription); e.Annotations["summary"] != "" && room(len(text)) {
 			one.Description = text

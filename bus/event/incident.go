@@ -211,6 +211,8 @@ type IncidentAlert struct {
 	Description string `json:"description,omitempty"`
 	// Runbook is the alert's annotation runbook_url: what to do.
 	Runbook string `json:"runbook,omitempty"`
+	// Graph shows the rule where it was judged; only an alert from elsewhere has it.
+	Graph string `json:"graph,omitempty"`
 	// Labels of the alert, those that identify it.
 	Labels Labels `json:"labels,omitempty"`
 	// Value of the rule's expression.

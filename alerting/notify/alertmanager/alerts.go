@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/alertmanager/alert"
 	"github.com/prometheus/common/model"
 
+	"kemi.dev/kemi/alerting/notify/words"
 	"kemi.dev/kemi/bus/event"
 )
 
@@ -62,7 +63,7 @@ func alertsOf(p *event.Page, external string, now time.Time) []*alert.Alert {
 			break
 		}
 		out := &alert.Alert{Alert: model.Alert{Labels: labelsOf(a, p, &incident), Annotations: annotationsOf(a, n == 0, p), StartsAt: a.StartsAt}}
-		if external != "" && a.Target != "" && len(a.Target) <= 4*maxLabel {
+		if out.GeneratorURL = words.Graph(a); out.GeneratorURL == "" && external != "" && a.Target != "" && len(a.Target) <= 4*maxLabel {
 			out.GeneratorURL = strings.TrimRight(external, "/") + "/targets/" + url.PathEscape(a.Target)
 		}
 		for _, set := range []model.LabelSet{out.Labels, out.Annotations} {

@@ -150,7 +150,7 @@ func alertsOf(i *event.Incident, p *event.Page, external string) []alert {
 		if a.Runbook != "" {
 			out.Annotations["runbook_url"] = a.Runbook
 		}
-		if external != "" {
+		if out.GeneratorURL = words.Graph(a); out.GeneratorURL == "" && external != "" {
 			out.GeneratorURL = external + "/targets/" + url.PathEscape(a.Target)
 		}
 		if p.Kind == event.PageResolved || a.State == event.AlertResolved {

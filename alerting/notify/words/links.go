@@ -2,6 +2,7 @@ package words
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"kemi.dev/kemi/alerting/notify"
@@ -10,6 +11,26 @@ import (
 
 // noTarget begins the cause of incidents about alerts that name no target: the rest is what they are called.
 const noTarget = "alert/"
+
+// maxOf is how many links of one kind a page has at most.
+const maxOf = 3
+
+// graphsOf are where those alerts that come from elsewhere are shown.
+func graphsOf(own []event.IncidentAlert) []Link {
+	var all []Link
+	for _, a := range own {
+		if address := Graph(a); len(all) < maxOf && address != "" && !slices.ContainsFunc(all, func(l Link) bool { return l.URL == address }) {
+			all = append(all, Link{LinkGraph, "Graph of " + clean(a.Name, maxName), address})
+		}
+	}
+	return all
+}
+
+// Graph is where an alert from elsewhere is shown, empty when that is not said or leads nowhere. What senders leave as it is
+// in their expressions is escaped.
+func Graph(a event.IncidentAlert) string {
+	return web(strings.NewReplacer(" ", "%20", `"`, "%22", "'", "%27", "<", "%3C", ">", "%3E", "`", "%60").Replace(strings.TrimSpace(a.Graph)))
+}
 
 // links are where to go from a page.
 func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env notify.Env) []Link {
@@ -22,19 +43,22 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 	if env.AckURL != nil && p.Kind != event.PageResolved && p.Kind != event.PageSummary {
 		add(LinkAck, "Acknowledge", env.AckURL(p))
 	}
+	graphs := graphsOf(own)
 	if base := strings.TrimRight(env.ExternalURL, "/"); base != "" {
 		if p.Kind == event.PageSummary || p.Several() {
 			add(LinkIncident, "Incidents", base+"/")
 		} else {
 			add(LinkIncident, "Incident", base+"/incidents/"+url.PathEscape(p.Incident))
 		}
+		all, graphs = append(all, graphs...), nil // Whoever judged it shows what was judged: that comes first.
 		if i.Cause != "" && !strings.HasPrefix(i.Cause, noTarget) {
 			add(LinkGraph, "Graphs of "+clean(i.Cause, maxName), base+"/targets/"+url.PathEscape(i.Cause))
 		}
 	}
+	all = append(all, graphs...)
 	seen := map[string]bool{}
 	for _, a := range own {
-		if len(seen) < 3 && a.Runbook != "" && !seen[a.Runbook] {
+		if len(seen) < maxOf && a.Runbook != "" && !seen[a.Runbook] {
 			seen[a.Runbook] = true
 			add(LinkRunbook, "Runbook of "+clean(a.Name, maxName), a.Runbook)
 		}
@@ -43,7 +67,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 }
 
 // web returns an address as it may stand in a page, or nothing: absolute, http or https, without a password, whatever a
-// rule's annotation says.
+// rule's annotation or a sender says.
 func web(address string) string {
 	if len(address) > maxURL {
 		return ""

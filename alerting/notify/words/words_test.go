@@ -119,7 +119,7 @@ func TestNothingInAPageGetsOutOfItsPlace(t *testing.T) {
 	i := p.Snapshot
 	i.Title, i.Cause, i.Severity = evil, evil, evil
 	for range 10_000 {
-		i.Alerts = append(i.Alerts, event.IncidentAlert{Name: evil, Target: evil, Summary: evil, Description: evil, Severity: evil, Runbook: "javascript:alert(1)"})
+		i.Alerts = append(i.Alerts, event.IncidentAlert{Name: evil, Target: evil, Summary: evil, Description: evil, Severity: evil, Runbook: "javascript:alert(1)", Graph: `https://x.example/"><script>alert(1)</script>`})
 	}
 	i.Firing = len(i.Alerts)
 	i.Examples = append(i.Examples, event.SuppressedAlert{Name: evil, Target: evil, Reason: event.Reason{Text: evil}})
@@ -181,7 +181,7 @@ func FuzzWords(f *testing.F) {
 		p.PossibleDuplicate = flags&4 > 0
 		if i := p.Snapshot; i != nil {
 			i.Cause, i.Suspected, i.Severity = name, flags&8 > 0, name
-			i.Alerts = append(i.Alerts, event.IncidentAlert{Name: name, Target: title, Summary: text, Description: text, Runbook: link, Value: value, Labels: event.LabelsOf(map[string]string{"threshold": text, "site": name})})
+			i.Alerts = append(i.Alerts, event.IncidentAlert{Name: name, Target: title, Summary: text, Description: text, Runbook: link, Graph: link, Value: value, Labels: event.LabelsOf(map[string]string{"threshold": text, "site": name})})
 			i.Examples = append(i.Examples, event.SuppressedAlert{Name: name, Reason: event.Reason{Text: text}})
 			i.Told, i.Next = []string{name, text}, &event.NextStep{Text: text, At: i.OpenedAt}
 			i.Muted, i.Assignee = []event.Reason{{Code: name, Text: text}}, name
@@ -202,6 +202,28 @@ func TestThePageHasTheSameWordsWhenItIsTriedAgain(t *testing.T) {
 	p.Attempts, p.Stage, p.Updated, p.NextTry = 3, event.PageRetrying, began.Add(time.Hour), began.Add(2*time.Hour)
 	if d := cmp.Diff(before, Of(p, house())); d != "" {
 		t.Error(d)
+	}
+}
+
+// The graph of an alert from elsewhere is where its sender shows it, also when nobody can reach Kemi itself.
+func TestTheGraphOfAnAlertFromElsewhereIsItsSenders(t *testing.T) {
+	const sent = `http://prometheus.example:9090/graph?g0.expr=up{job="x y"} == 0&g0.tab=1`
+	const want = "http://prometheus.example:9090/graph?g0.expr=up{job=%22x%20y%22}%20==%200&g0.tab=1"
+	p := story(event.PageFiring)
+	p.Snapshot.Alerts[0].Graph, p.Snapshot.Alerts[1].Graph = sent, "javascript:alert(1)"
+	m := Of(p, house())
+	judge(t, m)
+	if got := m.Link(LinkGraph); got != want {
+		t.Errorf("the graph is %q", got)
+	}
+	if !strings.Contains(m.Plain, "Graph of TargetDown: "+want) || !strings.Contains(m.Plain, "Graphs of core-1: https://kemi.example/targets/core-1") {
+		t.Errorf("the text is\n%s", m.Plain)
+	}
+	if got := Of(p, notify.Env{}).Link(LinkGraph); got != want {
+		t.Errorf("without an address of Kemi's the graph is %q", got)
+	}
+	if got := Graph(event.IncidentAlert{Graph: "https://kim:secret@x.example/"}); got != "" {
+		t.Errorf("a link with a password is %q", got)
 	}
 }
 
