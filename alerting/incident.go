@@ -345,7 +345,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 	before := slices.Clone(inc.told)
 	inc.toldCause = inc.rec.Cause
 	var fresh []string
-	if team := d.teamOf(inc); team != inc.toldTeam {
+	if team := d.ownerOf(inc); team != inc.toldTeam {
 		inc.toldTeam = team
 		r := &inc.rec
 		r.Urgency, _ = d.ways.Urgency(team, r.Severity, now)

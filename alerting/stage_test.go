@@ -38,6 +38,7 @@ type stage struct {
 	said    bytes.Buffer
 	names   map[string]string // Of incidents, in the order of their appearance.
 	shown   map[string]string
+	teams   map[string]string // Whose each incident was first.
 	targets map[string]*event.Target
 	// What the bus would hold.
 	alerts    map[string]*event.Alert
@@ -86,7 +87,7 @@ func (s *stage) lose(l loss) {
 func newStage(t *testing.T, policy Policy) *stage {
 	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 	s := &stage{
-		t: t, desk: NewDesk(policy, hooks{}, holdsForTest(t)), begin: begin, inhibitor: holdsForTest(t).Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{},
+		t: t, desk: NewDesk(policy, hooks{}, holdsForTest(t)), begin: begin, inhibitor: holdsForTest(t).Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{}, teams: map[string]string{},
 		targets: map[string]*event.Target{}, alerts: map[string]*event.Alert{}, incidents: map[string]*event.Incident{},
 		silences: map[string]*event.Silence{}, decided: map[string]int{},
 	}
@@ -460,6 +461,11 @@ func (s *stage) take(out Output) {
 		}
 		for _, n := range i.Repeats {
 			line += ", at " + n.At.Sub(s.begin).String() + " " + n.Text
+		}
+		if first := s.teams[i.ID]; first == "" {
+			s.teams[i.ID] = i.Team
+		} else if first != i.Team {
+			line += ", team " + i.Team
 		}
 		if i.Ack != nil {
 			line += ", acknowledged by " + i.Ack.By

@@ -184,8 +184,17 @@ type count struct {
 	total int
 }
 
-// teamOf is the team of the cause; when nobody owns that, of the first alert.
+// teamOf is whose the incident is: its owner's, until people are told. Then it stays with the team that was told, whoever
+// owns the cause by now, until another cause is found or it is over.
 func (d *Desk) teamOf(inc *incident) string {
+	if len(inc.told) > 0 && inc.toldTeam != "" && inc.toldCause == inc.rec.Cause {
+		return inc.toldTeam
+	}
+	return d.ownerOf(inc)
+}
+
+// ownerOf is the team of the cause; when nobody owns that, of the first alert.
+func (d *Desk) ownerOf(inc *incident) string {
 	if t := inc.key.node.target; t != nil && t.Team != "" {
 		inc.team = t.Team
 	}
