@@ -89,6 +89,7 @@ func (a *IncidentAlert) write(w *writer) {
 	w.some("summary", a.Summary)
 	w.some("description", a.Description)
 	w.some("runbook", a.Runbook)
+	w.some("graph", a.Graph)
 	if len(a.Labels) > 0 {
 		w.labels("labels", a.Labels)
 	}
