@@ -63,7 +63,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		room: r, own: own, count: (*event.Alert)(nil).Topic().Partitions, desk: NewDesk(r.policy, r.people, r.holds()),
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
-	p.ledger.after, p.ledger.gate, p.ledger.quiet = r.people.after, r.gates, p.desk.Quiet
+	p.ledger.after, p.ledger.gate, p.ledger.refuses, p.ledger.quiet = r.people.after, r.gates, r.gates.Refuses, p.desk.Quiet
 	p.desk.Share(r.sources.inhibitor, r.targets.find)
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {

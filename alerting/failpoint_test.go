@@ -219,28 +219,47 @@ func tales() []tale {
 			want: wants("pager firing srv-0", "pager resolved srv-0"),
 		},
 		{
-			// One was tried and one was not when it is over: the receiver wanted to be left alone.
-			name: "over before it could be sent", clean: []string{"pager resolved srv-0"}, lasts: 4 * time.Minute,
+			// One was refused and one was not tried when it is over: the receiver wanted to be left alone.
+			name: "over before it could be sent", clean: []string{}, lasts: 4 * time.Minute,
 			plot: func(h *house) {
 				h.failAt(time.Second, "srv-0", "critical", 40*time.Second)
 				h.failAt(4*time.Second, "srv-1", "critical", 40*time.Second)
 			},
 			does: map[string]func(*event.Page, time.Duration) error{"pager": func(_ *event.Page, since time.Duration) error {
 				if since < 50*time.Second {
-					return notify.RetryAfter(errors.New("429"), time.Minute)
+					return notify.NotArrived(notify.RetryAfter(errors.New("429"), time.Minute))
 				}
 				return nil
 			}},
 			want: func(heard []string) string {
-				// That the one that was not tried is over is heard only when a process died and nobody knows whether it was.
-				has := func(begin string) bool {
-					return slices.ContainsFunc(heard, func(s string) bool { return strings.HasPrefix(s, begin) })
-				}
-				if has("pager firing") || !has("pager resolved") {
+				// That one is over is heard only when a process died and nobody knows whether it was told by then.
+				if slices.ContainsFunc(heard, func(s string) bool { return !strings.HasPrefix(s, "pager resolved") }) {
 					return fmt.Sprintf("heard %q", heard)
 				}
 				return ""
 			},
+		},
+		{
+			name: "over before anybody knew whether it had arrived", clean: []string{"pager resolved srv-0"}, lasts: 2 * time.Minute, plot: one,
+			does: map[string]func(*event.Page, time.Duration) error{"pager": func(_ *event.Page, since time.Duration) error {
+				if since < 50*time.Second {
+					return errors.New("no answer")
+				}
+				return nil
+			}},
+			want: wants("pager resolved srv-0"),
+		},
+		{
+			// The first way answers nothing of calls, so that it may have them: that it is over it hears.
+			name: "the next way takes it, and the first ends", config: "alerting: {fallback_after: 5s}\n", lasts: 3 * time.Minute,
+			plot: func(h *house) { h.failAt(time.Second, "srv-0", "critical", 80*time.Second) },
+			does: map[string]func(*event.Page, time.Duration) error{"pager": func(p *event.Page, _ time.Duration) error {
+				if p.Kind == event.PageFiring {
+					return errors.New("no answer")
+				}
+				return nil
+			}},
+			want: wants("mail firing srv-0", "mail resolved srv-0", "pager resolved srv-0"),
 		},
 		{
 			name: "too much, and a summary", config: "alerting: {person_limit: 2, limit_within: 2m}\n", clean: []string{"pager firing srv-0", "pager resolved srv-0", "pager resolved summary", "pager summary summary"}, lasts: 4 * time.Minute,

@@ -21,8 +21,8 @@ type Gate interface {
 }
 
 const (
-	// breakAfter is how many different pages a receiver must fail in a row, none of any page taken in between, for its
-	// breaker to open.
+	// breakAfter is how many different pages a receiver must fail or refuse in a row, none of any page taken in between, for
+	// its breaker to open.
 	breakAfter = 3
 	// longestBreak bounds the time between the trials of an open breaker, and with it how much later a receiver that is
 	// well again is told.
@@ -62,6 +62,7 @@ type breaker struct {
 	failed map[string]bool // Different pages, since something was taken.
 	open   bool
 	trials int       // Since it opened.
+	no     string    // What it said when it refused for good what it got last; empty when that failed otherwise.
 	next   time.Time // No attempt before: of an open one, or because the receiver asked for it.
 	trial  string    // The page that is on trial, since.
 	since  time.Time
@@ -108,15 +109,18 @@ func (g *Gates) end(receiver string, o Outcome, now time.Time) (said, open bool,
 		b.trial = ""
 	}
 	switch {
-	case o.Unsent:
+	case o.Unsent, o.Personal:
 		return false, false, ""
-	case o.Err == nil || o.Permanent: // Whoever refuses is there.
+	case o.Err == nil:
 		delete(g.breakers, receiver)
 		return b != nil && b.open, false, ""
 	}
 	if b == nil {
 		b = &breaker{failed: map[string]bool{}}
 		g.breakers[receiver] = b
+	}
+	if b.no = ""; o.Permanent {
+		b.no = cut(o.Err.Error(), maxResponse)
 	}
 	later := func(t time.Time) {
 		if t.After(b.next) {
@@ -139,6 +143,18 @@ func (g *Gates) end(receiver string, o Outcome, now time.Time) (said, open bool,
 		}
 	}
 	return false, false, ""
+}
+
+// Refuses says that a receiver's breaker is open because it refuses for good whatever it gets, and what it says: waiting does
+// not help.
+func (g *Gates) Refuses(receiver string) (why string, is bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	b := g.breakers[receiver]
+	if b == nil || !b.open {
+		return "", false
+	}
+	return b.no, b.no != ""
 }
 
 // Grant implements Gate. The last of what is allowed is kept for the summary of what is not.

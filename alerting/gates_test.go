@@ -70,16 +70,40 @@ func TestABrokenReceiverIsTriedByOnePageAtATime(t *testing.T) {
 	}
 }
 
-// A receiver that refuses what it is sent is there: its breaker stays closed. And one page that it never takes does not
-// keep others from it.
-func TestARefusalBreaksNothing(t *testing.T) {
+// A receiver that refuses whatever it is sent does not work: few pages are lost to it, and it is said once. What it says of
+// one person breaks nothing.
+func TestARefusalOfEverythingBreaksAReceiver(t *testing.T) {
+	for _, personal := range []bool{false, true} {
+		l, now := newLedger()
+		var said []string
+		gates := NewGates(l.policy)
+		gates.says = func(receiver string, open bool, why string) { said = append(said, fmt.Sprint(receiver, open, why)) }
+		l.gate = gates
+		for i := range 50 {
+			l.Take(intent(fmt.Sprint(i), "hook", event.PageFiring, now), now)
+		}
+		tries(l, &now, 20*time.Second, func(*event.Page) Outcome { return Outcome{Err: errNet, Permanent: true, Personal: personal} })
+		if personal {
+			if l.Unsent() != 0 || len(said) != 0 {
+				t.Errorf("what is about persons: %d are unsent, said %q", l.Unsent(), said)
+			}
+			continue
+		}
+		if n := l.Unsent(); n < 50-perReceiver-5 {
+			t.Errorf("%d were lost", 50-n)
+		}
+		if tries(l, &now, time.Minute, taking); l.Unsent() != 0 {
+			t.Errorf("%d are unsent when it works again", l.Unsent())
+		}
+		if !slices.Equal(said, []string{"hooktrueconnection reset", "hookfalse"}) {
+			t.Errorf("said %q", said)
+		}
+	}
+}
+
+// One page that a receiver never takes does not keep others from it.
+func TestABadPageBreaksNothing(t *testing.T) {
 	l, now := newLedger()
-	for i := range 50 {
-		l.Take(intent(fmt.Sprint(i), "hook", event.PageFiring, now), now)
-	}
-	if got := tries(l, &now, 20*time.Second, func(*event.Page) Outcome { return Outcome{Err: errNet, Permanent: true} }); l.Unsent() != 0 || got[5] != perReceiver {
-		t.Errorf("attempts by second: %v", got)
-	}
 	for i := range 3 {
 		l.Take(intent(fmt.Sprint("bad", i), "hook", event.PageFiring, now), now)
 	}
@@ -200,6 +224,8 @@ func TestNoBreakerStaysOpenForEver(t *testing.T) {
 				return Outcome{Err: errNet, RetryAfter: 20 * time.Second}
 			case 2:
 				return Outcome{Err: errNet, Unsent: true}
+			case 3:
+				return Outcome{Err: errNet, Permanent: true}
 			default:
 				return Outcome{Err: errNet}
 			}

@@ -13,8 +13,8 @@ type entry struct {
 	page    *event.Page
 	lane    *lane
 	sending bool
-	// tried says that it may have arrived: an attempt was made of which it is not known what came, or by a process that
-	// is no more.
+	// tried says that it may have arrived: an attempt was made of which it is not known what came, or perhaps by a process
+	// that is no more.
 	tried bool
 	gone  bool // It is settled.
 }
@@ -26,7 +26,7 @@ type lane struct {
 	entries []*entry // Those that are not settled, in their order.
 	at      int      // Where it is in the queue; -1 when it is not.
 	reached bool     // Something of it arrived, or may have.
-	held    bool     // Something of it was held.
+	missed  bool     // Something of it did not arrive, and will not.
 	over    int      // Up to which round a resolved page was decided, from 1; 0 is none. What fires again is of a later one.
 	round   int      // The newest in which somebody was called.
 	piles   []*pile  // The summaries that its held pages are in.
@@ -50,6 +50,7 @@ type queue struct {
 	receiver string
 	lanes    []*lane
 	sending  int
+	refused  bool // The receiver refuses everything, as of the last review.
 }
 
 func (q *queue) Len() int { return len(q.lanes) }

@@ -19,6 +19,8 @@ type Ledger struct {
 	// after names a person's next way after one that does not work; nil and "" are none.
 	after func(receiver, person string) string
 	gate  Gate
+	// refuses says why a receiver takes no page of anybody any more, whatever is in it; nil is that it takes them.
+	refuses func(receiver string) (why string, is bool)
 	// quiet says why nobody is to be called about an incident now; nil is never.
 	quiet func(incident string) (why event.Reason, is bool)
 
@@ -27,6 +29,8 @@ type Ledger struct {
 	queues map[string]*queue // By receiver.
 	alarms alarms
 	known  map[string]time.Time
+	chains map[string]*chain // Of pages that were also tried by another way, by ID.
+	ends   []*chain          // Those of them that reached somebody, and have pages under way or pending.
 	piles  piles
 	lines  []*event.Page // Decided, and to be published.
 	swept  time.Time
@@ -49,6 +53,8 @@ const (
 	ReasonOverUnsent = "over-before-sent"
 	// ReasonOverUnknown: it was over before anybody knew whether the page had arrived.
 	ReasonOverUnknown = "over-before-known"
+	// ReasonReached: another way reached the person meanwhile.
+	ReasonReached = "reached"
 	// ReasonNotTold: whoever it is for was never told of what it goes on about.
 	ReasonNotTold = "never-told"
 	// ReasonRateLimited: whoever it is for was told of so much already; a summary says it.
@@ -63,15 +69,32 @@ type Outcome struct {
 	Err        error
 	Permanent  bool
 	RetryAfter time.Duration
-	// Unsent says that the receiver never saw it.
+	// Unsent says that there was no attempt.
 	Unsent bool
+	// Arrival is what is known of whether it arrived; empty is by the rest: what was refused for good has not, and of any
+	// other error nobody knows.
+	Arrival event.Arrival
+	// Personal says that it is about whom the page is for, and nothing about the receiver.
+	Personal bool
+}
+
+// arrival is what is known of this attempt by itself.
+func (o *Outcome) arrival() event.Arrival {
+	switch {
+	case o.Err == nil && !o.Unsent:
+		return event.Arrived
+	case o.Unsent, o.Permanent && o.Arrival == "":
+		return event.NotArrived
+	}
+	return cmp.Or(o.Arrival, event.ArrivalUnknown)
 }
 
 // NewLedger makes an empty ledger with a gate of its own.
 func NewLedger(policy Policy, dedups func(receiver string) bool) *Ledger {
+	gates := NewGates(policy)
 	return &Ledger{
-		policy: policy, dedups: dedups, gate: NewGates(policy), lanes: map[string]*lane{}, pages: map[string]*entry{},
-		queues: map[string]*queue{}, known: map[string]time.Time{}, piles: newPiles(),
+		policy: policy, dedups: dedups, gate: gates, refuses: gates.Refuses, lanes: map[string]*lane{}, pages: map[string]*entry{},
+		queues: map[string]*queue{}, known: map[string]time.Time{}, piles: newPiles(), chains: map[string]*chain{},
 	}
 }
 
@@ -86,8 +109,11 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 		at.note(p)
 		if settled(p) {
 			l.known[p.ID] = p.Updated
-			at.held = at.held || p.Stage == event.PageHeld
-			at.reached = at.reached || p.Stage != event.PageHeld || p.Reason.Code == ReasonOverUnknown || p.Attempts > 0
+			if mayHave(p) {
+				at.reached = true
+			} else {
+				at.missed = true
+			}
 			if p.Stage == event.PageSent && now.Sub(p.Updated) < l.policy.LimitWithin && wakes(p) {
 				l.gate.Count(p, p.Updated)
 			}
@@ -98,8 +124,13 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 			e.tried = true
 			l.arm(e, laterOf(p.Created.Add(l.policy.FallbackAfter), now.Add(l.policy.SendTimeout+grace)))
 		}
+		l.chain(p)
+		if p.Stage == event.PageSent {
+			l.reached(p)
+		}
 		l.piles.restore(p, at)
 	}
+	l.endReached(now)
 	for _, at := range l.lanes {
 		if at.over >= at.round {
 			l.piles.over(at)
@@ -142,6 +173,7 @@ func (l *Ledger) Take(p *event.Page, now time.Time) {
 		return
 	}
 	e := l.add(p)
+	l.chain(p)
 	switch e.lane.note(p); p.Kind {
 	case event.PageResolved:
 		l.piles.over(e.lane)
@@ -193,12 +225,11 @@ func (l *Ledger) tidy(at *lane, now time.Time) {
 		e := at.entries[0]
 		switch {
 		case e.page.Kind != event.PageResolved && roundOf(e.page) <= at.over && e.tried:
-			at.reached = true
 			l.hold(e, event.Reason{Code: ReasonOverUnknown, Text: "it was over before anybody knew whether the page had arrived"}, now)
 		case e.page.Kind != event.PageResolved && roundOf(e.page) <= at.over:
 			l.hold(e, event.Reason{Code: ReasonOverUnsent, Text: "it was over before the page could be sent"}, now)
-		case !wakes(e.page) && at.held && !at.reached && !e.tried:
-			l.hold(e, event.Reason{Code: ReasonNotTold, Text: "the page that it goes on about was held"}, now)
+		case !wakes(e.page) && at.missed && !at.reached && !e.tried:
+			l.hold(e, event.Reason{Code: ReasonNotTold, Text: "the page that it goes on about did not arrive"}, now)
 		default:
 			return
 		}
@@ -214,7 +245,11 @@ func (l *Ledger) hold(e *entry, why event.Reason, now time.Time) {
 		why.Text += ": a summary says it"
 	}
 	line.Stage, line.Reason, line.Updated, line.NextTry = event.PageHeld, why, now, time.Time{}
-	e.lane.held = true
+	if e.tried {
+		line.Arrival, e.lane.reached = event.ArrivalUnknown, true
+	} else {
+		e.lane.missed = true
+	}
 	l.lines = append(l.lines, &line)
 	l.settle(e, now)
 }
@@ -247,7 +282,7 @@ func (l *Ledger) Due(now time.Time) []*event.Page {
 		for len(q.lanes) > 0 && q.sending < perReceiver {
 			e := q.lanes[0].entries[0]
 			if why, is := l.hushed(e.page); is {
-				l.hush(e, why, now)
+				l.hold(e, why, now) // One that may have arrived counts as told.
 				l.tidy(e.lane, now)
 				continue
 			}
@@ -278,16 +313,6 @@ func (l *Ledger) hushed(p *event.Page) (why event.Reason, is bool) {
 	return l.quiet(p.Incident)
 }
 
-// hush holds such a page. One that may have arrived counts as told.
-func (l *Ledger) hush(e *entry, why event.Reason, now time.Time) {
-	if e.tried {
-		p := *e.page
-		p.Attempts = max(p.Attempts, 1) // By that it is known after a restart.
-		e.page, e.lane.reached = &p, true
-	}
-	l.hold(e, why, now)
-}
-
 // Outcome takes in what came of an attempt and returns the page's new line in the ledger, to be published before Lines;
 // nil when the page is not one that is under way.
 func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
@@ -298,13 +323,18 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	at := e.lane
 	e.sending = false
 	at.queue.sending--
-	at.reached = at.reached || !o.Unsent
-	e.tried = e.tried || !o.Unsent
+	arrival := o.arrival()
+	switch {
+	case arrival != event.NotArrived:
+		e.tried, at.reached = true, true
+	case e.tried: // An attempt before this one may have brought it.
+		arrival, at.reached = event.ArrivalUnknown, true
+	}
 	l.gate.End(e.page.Receiver, o, now)
 	p := *e.page
 	p.Attempts++
 	p.Updated, p.NextTry = now, time.Time{}
-	p.Response = cut(o.Response, maxResponse)
+	p.Response, p.Arrival = cut(o.Response, maxResponse), arrival
 	if o.Err != nil {
 		p.Response = cut(o.Err.Error(), maxResponse)
 	}
@@ -323,8 +353,13 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	}
 	e.page = &p
 	if l.known[p.ID] = now; settled(&p) {
+		at.missed = at.missed || !e.tried
 		l.settle(e, now)
 	}
+	if p.Stage == event.PageSent {
+		l.reached(&p)
+	}
+	l.endReached(now)
 	at.settleIn()
 	l.tidy(at, now)
 	return &p
@@ -341,7 +376,11 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 	if line.Person == "" || !wakes(line) || line.Stage == event.PageSent || line.Stage == event.PageHeld || l.after == nil {
 		return nil
 	}
-	if line.Stage != event.PageFailed && now.Sub(line.Created) < l.policy.FallbackAfter {
+	refused, refuses := l.refuses(line.Receiver)
+	if line.Stage != event.PageFailed && now.Sub(line.Created) < l.policy.FallbackAfter && !refuses {
+		return nil
+	}
+	if c := l.chains[line.ID]; c != nil && c.reached != "" {
 		return nil
 	}
 	if _, is := l.hushed(line); is {
@@ -352,11 +391,11 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 		return nil
 	}
 	p := *line
-	p.Receiver, p.Stage, p.Attempts, p.Response, p.PossibleDuplicate = way, event.PageIntent, 0, "", false
+	p.Receiver, p.Stage, p.Attempts, p.Response, p.PossibleDuplicate, p.Arrival = way, event.PageIntent, 0, "", false, ""
 	p.ID = event.ComputeID("page", line.ID, way)
 	p.DedupKey = DedupKey(p.Incident, whoOf(&p))
 	p.Created, p.Updated, p.NextTry = now, now, time.Time{}
-	p.Reason = event.Reason{Code: ReasonFallback, Text: line.Receiver + " does not work: " + cmp.Or(line.Response, "no answer yet"), Causes: []string{line.ID}}
+	p.Reason = event.Reason{Code: ReasonFallback, Text: line.Receiver + " does not work: " + cmp.Or(line.Response, refused, "no answer yet"), Causes: []string{line.ID}}
 	if l.Known(p.ID) {
 		return nil
 	}
@@ -375,7 +414,9 @@ func retryIn(attempts int) time.Duration {
 func (l *Ledger) arm(e *entry, fallback time.Time) {
 	at := e.page.Created.Add(l.policy.RetryFor)
 	if l.after != nil && e.page.Person != "" && wakes(e.page) && fallback.Before(at) {
-		at = fallback
+		if at = fallback; e.lane.queue.refused {
+			at = e.page.Created
+		}
 	}
 	heap.Push(&l.alarms, alarm{at, e})
 }
@@ -383,6 +424,7 @@ func (l *Ledger) arm(e *entry, fallback time.Time) {
 // Review decides what time alone decides: that a person is told by another way, that a page is given up, that a summary is
 // due. It returns the pages by another way, of which the desk is to know.
 func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
+	l.refused(now)
 	for len(l.alarms) > 0 && !now.Before(l.alarms[0].at) {
 		a, _ := heap.Pop(&l.alarms).(alarm)
 		e := a.entry
@@ -394,6 +436,11 @@ func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
 			line, at := *e.page, e.lane
 			line.Stage, line.Updated, line.NextTry, line.Reason = event.PageFailed, now, time.Time{}, l.gaveUp(e.page)
 			l.lines = append(l.lines, &line)
+			if e.tried {
+				at.reached = true
+			} else {
+				at.missed = true
+			}
 			l.settle(e, now)
 			l.tidy(at, now)
 		default:
@@ -420,6 +467,7 @@ func (l *Ledger) sweep(now time.Time) {
 	for id, at := range l.known {
 		if now.Sub(at) > rememberPages && l.pages[id] == nil {
 			delete(l.known, id)
+			delete(l.chains, id)
 		}
 	}
 	for key, at := range l.lanes {

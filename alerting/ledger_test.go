@@ -98,10 +98,12 @@ func TestUpdatesWaitForFiring(t *testing.T) {
 		now = line.NextTry
 		l.Due(now)
 		out := Outcome{Page: due[0].ID}
-		if permanent {
+		if permanent { // An attempt before may have brought it.
 			out.Err, out.Permanent = errNet, true
 		}
-		l.Outcome(out, now)
+		if line = l.Outcome(out, now); permanent && line.Arrival != event.ArrivalUnknown {
+			t.Errorf("it is %q", line.Arrival)
+		}
 		if d := cmp.Diff([]string{"i hook update"}, ids(l.Due(now))); d != "" {
 			t.Error(d)
 		}
@@ -133,6 +135,20 @@ func TestWhatIsOverWakesNobody(t *testing.T) {
 		"refused": {func(l *Ledger, p *event.Page, now time.Time) {
 			l.Due(now)
 			l.Outcome(Outcome{Page: p.ID, Err: errNet, Permanent: true}, now)
+		}, []string{"resolved held never-told"}, nil},
+		"refused, though an attempt before got no answer": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet}, now)
+			l.Due(now.Add(time.Second))
+			l.Outcome(Outcome{Page: p.ID, Err: errNet, Permanent: true}, now.Add(time.Second))
+		}, []string{"resolved intent "}, []string{"i hook resolved"}},
+		"asked to be told later": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet, RetryAfter: time.Minute, Arrival: event.NotArrived}, now)
+		}, []string{"firing held over-before-sent", "resolved held never-told"}, nil},
+		"refused for good, and yet perhaps taken": {func(l *Ledger, p *event.Page, now time.Time) {
+			l.Due(now)
+			l.Outcome(Outcome{Page: p.ID, Err: errNet, Permanent: true, Arrival: event.ArrivalUnknown}, now)
 		}, []string{"resolved intent "}, []string{"i hook resolved"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -256,7 +272,7 @@ func TestEveryPageSettlesOnceInOrder(t *testing.T) {
 			take(l.Lines()...)
 			for _, id := range slices.Sorted(maps.Keys(under)) {
 				ok, o := step > 250, Outcome{Page: id}
-				switch what := rapid.IntRange(0, 4).Draw(r, "outcome"); {
+				switch what := rapid.IntRange(0, 6).Draw(r, "outcome"); {
 				case ok || what == 0:
 				case what == 1:
 					o.Err = errNet
@@ -264,10 +280,12 @@ func TestEveryPageSettlesOnceInOrder(t *testing.T) {
 					o.Err, o.Permanent = errNet, true
 				case what == 3:
 					o.Err, o.Unsent = errNet, true
+				case what == 4:
+					o.Err, o.Arrival = errNet, event.NotArrived
 				default:
 					continue
 				}
-				reached[laneOf(stored[id])] = reached[laneOf(stored[id])] || !o.Unsent
+				reached[laneOf(stored[id])] = reached[laneOf(stored[id])] || o.Err == nil || !o.Permanent && !o.Unsent && o.Arrival == ""
 				take(l.Outcome(o, now))
 				take(l.Lines()...)
 				delete(under, id)

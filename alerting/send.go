@@ -99,7 +99,7 @@ func (r *Room) send(ctx context.Context, p *partition, page *event.Page) {
 			return
 		}
 		response, err := notifySafely(attempt, receiver, page)
-		done <- Outcome{Page: page.ID, Response: response, Err: err, Permanent: notify.IsPermanent(err), RetryAfter: notify.RetryIn(err)}
+		done <- Outcome{Page: page.ID, Response: response, Err: err, Permanent: notify.IsPermanent(err), RetryAfter: notify.RetryIn(err), Arrival: notify.ArrivalOf(err), Personal: notify.IsPersonal(err)}
 	}()
 	r.sends.Add(1)
 	go func() {

@@ -23,7 +23,8 @@ type shelf struct {
 	stored map[string]*event.Page
 	told   []*event.Page // What arrived, in order.
 	toldAt []time.Time
-	broken map[string]bool // Receivers.
+	broken map[string]bool    // Receivers.
+	says   map[string]Outcome // What others of them answer than that they took it.
 }
 
 func newShelf(fail func(format string, args ...any), policy Policy) *shelf {
@@ -35,7 +36,7 @@ func newShelf(fail func(format string, args ...any), policy Policy) *shelf {
 func (s *shelf) restart() {
 	s.gate = NewGates(s.policy)
 	s.ledger = NewLedger(s.policy, func(string) bool { return true })
-	s.ledger.gate = s.gate
+	s.ledger.gate, s.ledger.refuses = s.gate, s.gate.Refuses
 	s.ledger.after = func(receiver, _ string) string { return map[string]string{"pager": "mail"}[receiver] }
 	s.ledger.Restore(slices.Collect(maps.Values(s.stored)), s.now)
 	s.store(-1)
@@ -79,12 +80,19 @@ func (s *shelf) pass(most int) bool {
 			s.fail("%s is sent and was not stored, or is settled", p.Title)
 		}
 		o := Outcome{Page: p.ID}
-		if s.broken[p.Receiver] {
+		if said, is := s.says[p.Receiver]; is {
+			o = said
+			o.Page = p.ID
+		} else if s.broken[p.Receiver] {
 			o.Err = errNet
 		} else {
 			s.told, s.toldAt = append(s.told, p), append(s.toldAt, s.now)
 		}
 		if line := s.ledger.Outcome(o, s.now); line != nil {
+			if other := s.ledger.Fallback(line, s.now); other != nil {
+				s.ledger.Take(other, s.now)
+				s.store(-1)
+			}
 			s.stored[line.ID] = line
 		}
 	}
@@ -252,7 +260,7 @@ func TestNothingIsDroppedByTheLimit(t *testing.T) {
 					r.Fatalf("no summary stands for %s", p.Title)
 				}
 			}
-			knows[laneOf(p)] = knows[laneOf(p)] || p.Kind != event.PageResolved && (p.Stage == event.PageSent || p.Reason.Code == ReasonOverUnknown)
+			knows[laneOf(p)] = knows[laneOf(p)] || p.Kind != event.PageResolved && (p.Arrival == event.Arrived || p.Arrival == event.ArrivalUnknown)
 		}
 		for _, p := range s.stored {
 			if p.Kind != event.PageResolved {

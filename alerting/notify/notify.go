@@ -79,6 +79,63 @@ func RetryAfter(err error, after time.Duration) error {
 	return retryAfter{err, after}
 }
 
+type marked struct {
+	error
+	arrival event.Arrival
+}
+
+func (m marked) Unwrap() error { return m.error }
+
+// NotArrived says that the receiver certainly does not have the page: it said so, or no byte of the page was sent.
+func NotArrived(err error) error {
+	if err == nil {
+		return nil
+	}
+	return marked{err, event.NotArrived}
+}
+
+// Unclear says that the receiver may have the page, also when the error is Permanent.
+func Unclear(err error) error {
+	if err == nil {
+		return nil
+	}
+	return marked{err, event.ArrivalUnknown}
+}
+
+// ArrivalOf says what is known of whether a page arrived, by what Notify returned. What is refused for good has not, unless
+// it is Unclear; of an error that says nothing nobody knows.
+func ArrivalOf(err error) event.Arrival {
+	var m marked
+	switch {
+	case err == nil:
+		return event.Arrived
+	case errors.As(err, &m):
+		return m.arrival
+	case IsPermanent(err):
+		return event.NotArrived
+	}
+	return event.ArrivalUnknown
+}
+
+type personal struct{ error }
+
+func (p personal) Unwrap() error { return p.error }
+
+// Personal says that only the page's person cannot be reached by the receiver, which may well work for others: they have no
+// address, or one that it does not know.
+func Personal(err error) error {
+	if err == nil {
+		return nil
+	}
+	return personal{err}
+}
+
+// IsPersonal reports whether Personal made err.
+func IsPersonal(err error) bool {
+	var p personal
+	return errors.As(err, &p)
+}
+
 // RetryIn returns what RetryAfter was given, or 0.
 func RetryIn(err error) time.Duration {
 	var r retryAfter

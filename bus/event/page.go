@@ -33,6 +33,19 @@ const (
 	PageHeld PageStage = "held"
 )
 
+// Arrival is what is known of whether a page reached its receiver. Empty is of a page that was not tried.
+type Arrival string
+
+// What may be known of that.
+const (
+	// Arrived: the receiver took it.
+	Arrived Arrival = "arrived"
+	// NotArrived: the receiver certainly does not have it. It said no each time, or was never reached.
+	NotArrived Arrival = "not-arrived"
+	// ArrivalUnknown: an attempt got no answer, or one that says neither; or a process died during one.
+	ArrivalUnknown Arrival = "unknown"
+)
+
 // Page is one line of the ledger: who is told what, by which way, and what came of it.
 type Page struct {
 	// ID is computed from incident, receiver, kind and sequence: see PageID.
@@ -67,6 +80,8 @@ type Page struct {
 	Attempts int `json:"attempts"`
 	// Response is the last answer of the provider or the error on the way there, shortened.
 	Response string `json:"response,omitempty"`
+	// Arrival is whether it reached the receiver, by all attempts so far; empty when there was none.
+	Arrival Arrival `json:"arrival,omitempty"`
 	// NextTry is when the next attempt is due; only while retrying.
 	NextTry time.Time `json:"next_try,omitzero"`
 	// Summary is the id of the summary that stands for it, when it was held because there were too many; a summary, and

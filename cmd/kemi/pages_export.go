@@ -76,7 +76,7 @@ have everything, with the incident as it was when the page was decided.
 // exportHeader names the columns. Columns are only ever added, at the end.
 var exportHeader = []string{
 	"page", "created", "at", "stage", "kind", "urgency", "step", "team", "receiver", "person", "incident", "cause", "severity", "title",
-	"attempts", "answer", "why", "explanation", "next_try", "possible_duplicate", "dedup_key", "summary",
+	"attempts", "answer", "why", "explanation", "next_try", "possible_duplicate", "dedup_key", "summary", "arrival",
 }
 
 func exportRow(e api.Entry) []string {
@@ -91,6 +91,7 @@ func exportRow(e api.Entry) []string {
 	row := []string{
 		e.ID, utc(e.Created), utc(e.Updated), string(e.Stage), string(e.Kind), string(e.Urgency), step, e.Team, e.Receiver, e.Person, e.Incident, cause, severity,
 		e.Title, strconv.Itoa(e.Attempts), e.Response, e.Reason.Code, e.Reason.Text, utc(e.NextTry), strconv.FormatBool(e.PossibleDuplicate), e.DedupKey, e.Summary,
+		string(e.Arrival),
 	}
 	for i := range row {
 		row[i] = noFormula(row[i])

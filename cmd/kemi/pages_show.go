@@ -54,13 +54,14 @@ type pageStage struct {
 	Attempts int             `json:"attempts"`
 	Response string          `json:"response,omitempty"`
 	NextTry  time.Time       `json:"next_try,omitzero"`
+	Arrival  event.Arrival   `json:"arrival,omitempty"`
 	Reason   event.Reason    `json:"reason"`
 }
 
 func stagesOf(all []api.Entry) []pageStage {
 	stages := make([]pageStage, len(all))
 	for i, e := range all {
-		stages[i] = pageStage{e.Stage, e.Updated, e.Attempts, e.Response, e.NextTry, e.Reason}
+		stages[i] = pageStage{e.Stage, e.Updated, e.Attempts, e.Response, e.NextTry, e.Arrival, e.Reason}
 	}
 	return stages
 }
@@ -128,6 +129,9 @@ func printPage(w io.Writer, p *event.Page, stages []api.Entry) error {
 			if said != "" {
 				fmt.Fprintf(&b, "  %s", plain(said))
 			}
+		}
+		if e.Arrival == event.ArrivalUnknown {
+			b.WriteString("  nobody knows whether it arrived")
 		}
 		if e.PossibleDuplicate {
 			b.WriteString("  possible duplicate")

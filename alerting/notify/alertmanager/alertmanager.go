@@ -142,7 +142,11 @@ func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 	}
 	a, err := r.aim(p)
 	if err != nil {
-		return "", notify.Permanent(err)
+		err = notify.Permanent(err)
+		if p.Person != "" {
+			err = notify.Personal(err)
+		}
+		return "", err
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, r.timeout, fmt.Errorf("no answer within %s: %w", r.timeout, context.DeadlineExceeded))
 	defer cancel()
@@ -173,9 +177,9 @@ func (r *Receiver) send(ctx context.Context, p *event.Page, a aimed, plain bool)
 	if err != nil {
 		err = fmt.Errorf("make receiver: %s", r.hide(cut(err.Error(), maxAnswer), a.secret))
 		if !a.secret.IsZero() {
-			return "", notify.Permanent(err) // It is the person's handle.
+			return "", notify.Personal(notify.Permanent(err)) // It is the person's handle.
 		}
-		return "", err // It was made before: a secret's file is being changed.
+		return "", notify.NotArrived(err) // It was made before: a secret's file is being changed.
 	}
 	answer, err := s.send(ctx, r, p, a)
 	r.put(key, s)

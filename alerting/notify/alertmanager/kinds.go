@@ -43,6 +43,8 @@ type spec struct {
 	cost   func(string) int
 	// judge finds what an answer's body says beyond its status: why it is a refusal, and whether trying again can help.
 	judge func(status int, body []byte) (refused string, again bool)
+	// unclear are how refusals begin after which nobody knows whether the page was taken.
+	unclear []string
 	// spoils: a refusal may be about what the sender remembers, so that the next page needs a new one.
 	spoils  bool
 	timeout time.Duration
@@ -88,7 +90,7 @@ func specs() map[string]spec {
 			}),
 		},
 		"slack": {
-			list: "slack_configs", target: "channel", needs: [][]string{{"api_url", "app_token"}}, escape: slackText, room: 12_000,
+			list: "slack_configs", target: "channel", needs: [][]string{{"api_url", "app_token"}}, escape: slackText, room: 12_000, unclear: []string{"internal_error", "fatal_error"}, // "Some aspect of the operation" may have succeeded.
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					OK    *bool  `json:"ok"`
@@ -109,7 +111,7 @@ func specs() map[string]spec {
 		"msteamsv2": teams,
 		"discord":   {list: "discord_configs", target: "webhook_url", placeholder: nowhere, escape: quiet, room: 4000},
 		"telegram": {
-			list: "telegram_configs", target: "chat_id", placeholder: int64(1), needs: [][]string{{"bot_token"}}, room: 2600, cost: telegramText,
+			list: "telegram_configs", target: "chat_id", placeholder: int64(1), needs: [][]string{{"bot_token"}}, room: 2600, cost: telegramText, unclear: []string{notTelegrams, "5"},
 			aim: func(settings map[string]any, handle string) error {
 				id, err := strconv.ParseInt(strings.TrimSpace(handle), 10, 64)
 				if err != nil || id == 0 {
@@ -125,7 +127,7 @@ func specs() map[string]spec {
 					Description string `json:"description"`
 				}
 				if err := json.Unmarshal(body, &a); err != nil || a.OK == nil {
-					return "not an answer of Telegram's", status/100 == 2
+					return notTelegrams, status/100 == 2
 				}
 				return map[bool]string{false: fmt.Sprintf("%d %s", a.Code, a.Description)}[*a.OK], post.Busy(a.Code)
 			},
@@ -193,7 +195,7 @@ func specs() map[string]spec {
 		},
 		"webex": {list: "webex_configs", target: "room_id", placeholder: "unset", needs: [][]string{{"http_config.authorization"}}, room: 6000, cost: bytesOf},
 		"wechat": {
-			list: "wechat_configs", target: "to_user", needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 1000, cost: bytesOf, spoils: true, // 2048 bytes with the title.
+			list: "wechat_configs", target: "to_user", needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 1000, cost: bytesOf, spoils: true, unclear: []string{"errcode -1 "}, // 2048 bytes with the title.
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					Code int    `json:"errcode"`
@@ -222,6 +224,8 @@ func specs() map[string]spec {
 		"mattermost": {list: "mattermost_configs", target: "channel", needs: [][]string{{"webhook_url"}}, escape: quiet, room: 14_000},
 	}
 }
+
+const notTelegrams = "not an answer of Telegram's"
 
 // nowhere is a URL that no host can have (RFC 2606, 2).
 const nowhere = "https://unset.invalid/"

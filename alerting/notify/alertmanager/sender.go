@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -268,45 +269,60 @@ func reasonOf(p *event.Page) amnotify.NotifyReason {
 	}
 }
 
-// verdict says what came of a page: by the last exchange on the wire first, by what Alertmanager makes of it second.
+// verdict says what came of a page, and what is known of whether it arrived when it was not taken.
 func (s *sender) verdict(ctx context.Context, r *Receiver, again bool, err error, hide func(string) string) (string, error) {
+	answer, refused, err := s.judge(ctx, r, again, err, hide)
+	switch x := &s.wire.last; {
+	case err == nil:
+	case s.wire.unclear || x.maybe() && !refused:
+		err = notify.Unclear(err)
+	default:
+		err = notify.NotArrived(err)
+	}
+	return answer, err
+}
+
+// judge says what came of a page: by the last exchange on the wire first, by what Alertmanager makes of it second. Refused
+// says that the provider answered that it did not take it.
+func (s *sender) judge(ctx context.Context, r *Receiver, again bool, err error, hide func(string) string) (answer string, no bool, _ error) {
 	x := s.wire.last
-	answer := cut(hide(x.answer), maxAnswer)
+	answer = cut(hide(x.answer), maxAnswer)
 	refused := ""
 	if r.spec.judge != nil && x.status != 0 {
 		var too bool
 		refused, too = r.spec.judge(x.status, x.body)
+		no = refused != "" && !slices.ContainsFunc(r.spec.unclear, func(begin string) bool { return strings.HasPrefix(refused, begin) })
 		refused = cut(hide(refused), maxAnswer)
 		again = too || again && refused == "" && x.status/100 == 2
 		s.spoilt = s.spoilt || refused != "" && r.spec.spoils
 	}
 	switch {
 	case x.err != nil && ctx.Err() != nil:
-		return "", fmt.Errorf("post page: %w", context.Cause(ctx))
+		return "", false, fmt.Errorf("post page: %w", context.Cause(ctx))
 	case x.err != nil:
-		return "", fmt.Errorf("post page: %s", cut(hide(x.err.Error()), maxAnswer))
+		return "", false, fmt.Errorf("post page: %s", cut(hide(x.err.Error()), maxAnswer))
 	case x.requests == 0 && ctx.Err() != nil:
-		return "", fmt.Errorf("post page: %w", context.Cause(ctx))
+		return "", false, fmt.Errorf("post page: %w", context.Cause(ctx))
 	case x.requests == 0 && err != nil:
-		return "", unsent{fmt.Errorf("write page: %s", cut(hide(err.Error()), maxAnswer))}
+		return "", false, unsent{fmt.Errorf("write page: %s", cut(hide(err.Error()), maxAnswer))}
 	case x.status/100 == 3:
-		return answer, notify.Permanent(fmt.Errorf("post page: the receiver answered %s: redirects are not followed", answer))
+		return answer, no, notify.Permanent(fmt.Errorf("post page: the receiver answered %s: redirects are not followed", answer))
 	case x.status != 0 && x.status/100 != 2:
 		err := fmt.Errorf("post page: the receiver answered %s", answer)
 		if again || post.Busy(x.status) {
-			return answer, notify.RetryAfter(err, x.after)
+			return answer, no, notify.RetryAfter(err, x.after)
 		}
-		return answer, notify.Permanent(err)
+		return answer, no, notify.Permanent(err)
 	case refused != "" || err != nil:
 		if refused == "" {
 			refused = cut(hide(post.Bare(err).Error()), maxAnswer)
 		}
 		err := fmt.Errorf("post page: the receiver answered %s, but: %s", answer, refused)
 		if again {
-			return answer, notify.RetryAfter(err, x.after)
+			return answer, no, notify.RetryAfter(err, x.after)
 		}
-		return answer, notify.Permanent(err)
+		return answer, no, notify.Permanent(err)
 	default:
-		return answer, nil
+		return answer, no, nil
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"time"
@@ -28,11 +29,15 @@ type wire struct {
 	agent bool // The User-Agent may be set: it is not signed.
 	ctx   context.Context
 	last  exchange
+	// unclear says that a request before the last may have brought the page.
+	unclear bool
 }
 
 // exchange is the last request of a page and what became of it.
 type exchange struct {
-	requests int // All of this page.
+	requests int  // All of this page.
+	sent     bool // Something of it may have left: there was a connection.
+	asks     bool // It only looks for something, or fetches a token.
 	err      error
 	status   int
 	answer   string
@@ -42,7 +47,15 @@ type exchange struct {
 }
 
 // begin is called before each page. Some notifiers do not hand the context down, so the wire has it.
-func (w *wire) begin(ctx context.Context) { w.ctx, w.last = ctx, exchange{} }
+func (w *wire) begin(ctx context.Context) { w.ctx, w.last, w.unclear = ctx, exchange{}, false }
+
+// asks says whether a request brings no page: it reads, such as a token, or searches, such as for the issue in Jira.
+func asks(req *http.Request) bool {
+	return req.Method == http.MethodGet || strings.Contains(req.URL.Path, "/search")
+}
+
+// maybe reports whether the request may have brought the page.
+func (x *exchange) maybe() bool { return x.sent && !x.asks && !post.Refuses(x.status, x.after) }
 
 // RoundTrip implements http.RoundTripper. It reads answers to their end, so that a body that hangs counts as a request
 // that hangs.
@@ -54,8 +67,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	if w.agent {
 		out.Header.Set("User-Agent", "Kemi")
 	}
-	w.last = exchange{requests: w.last.requests + 1}
+	w.unclear = w.unclear || w.last.maybe()
+	w.last = exchange{requests: w.last.requests + 1, asks: asks(req)}
 	x := &w.last
+	out = out.WithContext(httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { x.sent = true }}))
 	x.token = conf.NewSecret(req.URL.Query().Get("access_token"))
 	resp, err := w.next.RoundTrip(out)
 	if err != nil {

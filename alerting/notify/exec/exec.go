@@ -124,13 +124,15 @@ func New(name string, c Config, env notify.Env) (notify.Notifier, error) {
 func (r *Receiver) Dedups() bool { return r.config.Folds }
 
 // How a program ends, after sysexits.h: what it says by these is final. Everything else that is not 0 is tried again,
-// 75 (EX_TEMPFAIL) on purpose and the rest because a page that comes twice does less harm than one that does not come.
+// 75 on purpose and the rest because a page that comes twice does less harm than one that does not come: whether that
+// has arrived nobody knows.
 const (
-	exUsage   = 64 // EX_USAGE: called in a way it does not know.
-	exDataErr = 65 // EX_DATAERR: it will never take this page.
-	exNoUser  = 67 // EX_NOUSER: there is no such person.
-	exNoPerm  = 77 // EX_NOPERM: it may not.
-	exConfig  = 78 // EX_CONFIG: its own settings are wrong.
+	exUsage    = 64 // EX_USAGE: called in a way it does not know.
+	exDataErr  = 65 // EX_DATAERR: it will never take this page.
+	exNoUser   = 67 // EX_NOUSER: there is no such person.
+	exTempFail = 75 // EX_TEMPFAIL: it has not passed the page on, and may the next time.
+	exNoPerm   = 77 // EX_NOPERM: it may not.
+	exConfig   = 78 // EX_CONFIG: its own settings are wrong.
 )
 
 // maxSaid is how much of what a program says is kept, in bytes.
@@ -162,12 +164,22 @@ func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 	}
 	var exit *exec.ExitError
 	if !errors.As(err, &exit) {
-		return answer, fmt.Errorf("run %s: %w", r.config.Command[0], bare(err))
+		err = fmt.Errorf("run %s: %w", r.config.Command[0], bare(err))
+		if cmd.Process == nil { // It was not even started.
+			err = notify.NotArrived(err)
+		}
+		return answer, err
 	}
 	err = fmt.Errorf("run %s: %s: %s", r.config.Command[0], exit.ProcessState, answer)
-	switch exit.ExitCode() {
+	switch code := exit.ExitCode(); code {
 	case exUsage, exDataErr, exNoUser, exNoPerm, exConfig:
-		return answer, notify.Permanent(err)
+		err = notify.Permanent(err)
+		if code == exNoUser && p.Person != "" {
+			err = notify.Personal(err)
+		}
+		return answer, err
+	case exTempFail:
+		return answer, notify.NotArrived(err)
 	default:
 		return answer, err
 	}

@@ -135,7 +135,7 @@ func (r *Receiver) Dedups() bool { return r.config.Folds }
 func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 	d := words.DataOf(p, r.env, r.name, "http")
 	if r.personal && p.Person != "" && d.Handle == "" {
-		return "", notify.Permanent(fmt.Errorf("%s cannot be reached by %s: write people: {%s: {handles: {%s: …}}}", p.Person, r.name, p.Person, r.name))
+		return "", notify.Personal(notify.Permanent(fmt.Errorf("%s cannot be reached by %s: write people: {%s: {handles: {%s: …}}}", p.Person, r.name, p.Person, r.name)))
 	}
 	f := filler{data: d, receiver: r.name}
 	request := post.Request{

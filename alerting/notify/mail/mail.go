@@ -86,7 +86,11 @@ func (r *Receiver) Dedups() bool { return false }
 func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 	all, err := r.recipients(p)
 	if err != nil {
-		return "", notify.Permanent(err)
+		err = notify.Permanent(err)
+		if p.Person != "" {
+			err = notify.Personal(err)
+		}
+		return "", err
 	}
 	d, failed := r.writer.Write(p)
 	ctx, cancel := context.WithTimeout(ctx, r.config.Timeout)
@@ -98,6 +102,11 @@ func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 		err = fmt.Errorf("send mail: %w", err)
 		if final(err, false) {
 			err = notify.Permanent(err)
+		}
+		if out.whole || len(r.have(p.ID)) > 0 {
+			err = notify.Unclear(err)
+		} else {
+			err = notify.NotArrived(err)
 		}
 		return words.Answer(oneLine(err.Error()), failed), err
 	}
@@ -162,12 +171,20 @@ func (r *Receiver) outcome(p *event.Page, out sent, failed string) (string, erro
 	answer = words.Answer(answer, failed)
 	if len(putOff) > 0 {
 		r.remember(p.ID, out.taken)
-		return answer, fmt.Errorf("send mail: put off for %s (others who have it: %d)", strings.Join(putOff, ", "), len(r.have(p.ID)))
+		err := fmt.Errorf("send mail: put off for %s (others who have it: %d)", strings.Join(putOff, ", "), len(r.have(p.ID)))
+		if len(r.have(p.ID)) == 0 {
+			err = notify.NotArrived(err)
+		}
+		return answer, err
 	}
 	some := len(out.taken) > 0 || len(r.have(p.ID)) > 0
 	r.forget(p.ID)
 	if !some {
-		return answer, notify.Permanent(fmt.Errorf("send mail: %w: %s", errNobody, answer))
+		err := notify.Permanent(fmt.Errorf("send mail: %w: %s", errNobody, answer))
+		if p.Person != "" {
+			err = notify.Personal(err)
+		}
+		return answer, err
 	}
 	return answer, nil
 }

@@ -21,6 +21,9 @@ type sent struct {
 	answer  string           // The server's last word, when it took the mail.
 	taken   []string         // The recipients it took the mail for.
 	refused map[string]error // Those it did not.
+	// whole says that the server had all of the mail, and that it may be on its way whatever became of the connection
+	// (RFC 1047).
+	whole bool
 }
 
 // quitPatience is how long the server may take to say goodbye after it took the mail.
@@ -127,6 +130,7 @@ func (r *Receiver) transact(ctx context.Context, conn net.Conn, to []string, utf
 		return out, client, fmt.Errorf("hand over the mail: %w", err) // The connection is closed in the midst of it: the server drops it.
 	}
 	if err := body.Close(); err != nil {
+		out.whole = !answered(err)
 		return out, client, fmt.Errorf("hand over the mail: %w", err)
 	}
 	if said, ok := body.(*smtp.DataCloser); ok {

@@ -57,7 +57,8 @@ func (e *Expect) Validate() []conf.Complaint {
 	return all
 }
 
-// Check returns what Request.Check is to be; nil when the status is enough.
+// Check returns what Request.Check is to be; nil when the status is enough. Another value than the expected one is a refusal;
+// of an answer without any nobody knows whether the page was taken.
 func (e *Expect) Check() func(body []byte) error {
 	if e == nil || e.JSON == "" && e.Contains == "" {
 		return nil
@@ -83,7 +84,7 @@ func (e *Expect) Check() func(body []byte) error {
 		if slices.Contains(e.Permanent, Literal(found)) {
 			return notify.Permanent(err)
 		}
-		return err
+		return notify.NotArrived(err)
 	}
 }
 

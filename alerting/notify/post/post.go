@@ -13,6 +13,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/http/httptrace"
 	"net/url"
 	"slices"
 	"strconv"
@@ -153,9 +154,15 @@ func (c *Client) Send(ctx context.Context, r Request) (answer string, err error)
 		req.URL.RawQuery = query.Encode()
 	}
 	c.dress(req, r)
+	connected := false // Called before anything of a request is written, and by Do's own goroutine.
+	req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected = true }}))
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return "", fmt.Errorf("reach the receiver: %w", Bare(err))
+		err = fmt.Errorf("reach the receiver: %w", Bare(err))
+		if !connected {
+			err = notify.NotArrived(err)
+		}
+		return "", err
 	}
 	defer resp.Body.Close()
 	most := int64(maxKept)
@@ -237,12 +244,29 @@ func Busy(status int) bool {
 	}
 }
 
+// Refuses reports whether an answer means that the page was certainly not taken: every 3xx and 4xx, and a 503 that says when
+// to come again (RFC 9110, 15). Any other 5xx may be a gateway's, whose backend has the page.
+func Refuses(status int, after time.Duration) bool {
+	switch status / 100 {
+	case 3, 4:
+		return true
+	default:
+		return status == http.StatusServiceUnavailable && after > 0
+	}
+}
+
 // classify says of a refusal whether trying again can help.
 func classify(resp *http.Response, answer string) error {
 	err := fmt.Errorf("the receiver answered %s", answer)
 	switch code := resp.StatusCode; {
 	case Busy(code):
-		return notify.RetryAfter(err, RetryAfter(resp.Header.Get("Retry-After"), time.Now()))
+		after := RetryAfter(resp.Header.Get("Retry-After"), time.Now())
+		if Refuses(code, after) {
+			err = notify.NotArrived(err)
+		}
+		return notify.RetryAfter(err, after)
+	case code/100 == 2: // It was taken, but not as the configuration expects it.
+		return notify.Unclear(notify.Permanent(err))
 	case code/100 == 3:
 		return notify.Permanent(fmt.Errorf("%w: redirects are not followed, give the url it leads to", err))
 	default:
