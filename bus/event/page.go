@@ -153,6 +153,7 @@ func (p *Page) write(w *writer) {
 	}
 	w.int("attempts", p.Attempts)
 	w.some("response", p.Response)
+	w.some("arrival", string(p.Arrival))
 	w.someTime("next_try", p.NextTry)
 	w.some("summary", p.Summary)
 	w.someTrue("possible_duplicate", p.PossibleDuplicate)
