@@ -466,7 +466,7 @@ func TestKilledAtAnyTwoInstructions(t *testing.T) {
 			r.marked += out.marked
 		}
 	}
-	stride := 7
+	stride := 7 * fewer
 	if os.Getenv("KEMI_FAILPOINTS") == "all" {
 		stride = 1
 	}

@@ -2,5 +2,6 @@
 
 package alerting
 
-// The race detector makes everything ten times slower; the orders of a storm are no question of races.
+// The race detector makes everything ten times slower; the orders of a storm and the moments of a kill
+// are no question of races.
 const fewer = 20

@@ -92,7 +92,7 @@ func TestRestartAnywhereTellsTheSame(t *testing.T) {
 					n++
 				}
 			}
-			for k := range n {
+			for k := n / 2 % fewer; k < n; k += fewer {
 				for _, l := range []loss{nothingLost, incidentsLost, everythingLost} {
 					s := play(t, lines, k, l)
 					// That a blip was over in time may be what was lost: then people hear of it, and that it is over.
