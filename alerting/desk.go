@@ -4,6 +4,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/alerting/hush"
@@ -165,7 +166,7 @@ func (d *Desk) Alert(e *event.Alert) {
 	switch {
 	case e.State == event.AlertResolved:
 		if o := d.over[e.ID]; !e.Updated.Before(o.updated) {
-			d.over[e.ID] = ended{e.Updated, d.scanned}
+			d.over[strings.Clone(e.ID)] = ended{e.Updated, d.scanned} // The ID is a part of all that was read of the alert.
 		}
 		delete(d.claims, e.ID)
 		if a != nil {

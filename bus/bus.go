@@ -190,7 +190,8 @@ func (b *Bus) Topics() []event.Topic {
 // Publish stores the events, each on its topic: nil means that all are stored at their topics' durability. On an
 // error some may be stored; publishing the same events again does no harm. An event that the bus can never take,
 // because it cannot be encoded or is too large, is stored on dead.v1 with the reason instead, and the others go on:
-// were it an error, the one who says it would say it for ever.
+// were it an error, the one who says it would say it for ever. An event of a topic that is Shared must not be changed any
+// more: readers in this process get the same one.
 func (b *Bus) Publish(ctx context.Context, events ...event.Event) error {
 	return b.publish(ctx, nil, events)
 }
@@ -207,7 +208,9 @@ func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.E
 				return err
 			}
 		default:
-			records = append(records, r)
+			if records = append(records, r); b.topics[r.Topic].Shared {
+				b.decoded.published(e, &r)
+			}
 		}
 	}
 	return b.storeApart(ctx, records, fence, func(r *driver.Record, err error) error {

@@ -10,8 +10,9 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
-// decoded are the events of topics that say so (event.Topic.Shared), for as long as any reader keeps them: several rooms of
-// one process keep the same 100,000 alerts, and each copy is a kilobyte and has to be decoded. It keeps nothing alive itself.
+// decoded are the events of topics that say so (event.Topic.Shared), for as long as anybody keeps them, whether they were
+// published here or read: several rooms of one process keep the same 100,000 alerts, and each copy is a kilobyte and a half and
+// has to be decoded. It keeps nothing alive itself.
 type decoded struct {
 	seed maphash.Seed
 	mu   sync.Mutex
@@ -21,12 +22,14 @@ type decoded struct {
 	sweep int
 }
 
-// spot is a record and what it says: a topic that was made again has others at the same positions.
+// spot is what a record says of a key.
 type spot struct {
-	topic     string
-	partition int
-	position  int64
-	sum       uint64
+	topic, key string
+	sum        uint64
+}
+
+func (all *decoded) spot(r *driver.Record) spot {
+	return spot{r.Topic, r.Key, maphash.Bytes(all.seed, r.Value)}
 }
 
 // sweepFrom is how many are known before it is worth the while to look for those that nobody keeps.
@@ -42,7 +45,7 @@ func decodeOnce[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (*T, error) 
 		return decode[T, W](&d.Record)
 	}
 	all := b.decoded
-	at := spot{d.Record.Topic, d.Partition, d.Position, maphash.Bytes(all.seed, d.Record.Value)}
+	at := all.spot(&d.Record)
 	all.mu.Lock()
 	have := kept[T](all.known[at])
 	all.mu.Unlock()
@@ -53,10 +56,22 @@ func decodeOnce[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (*T, error) 
 	if err != nil {
 		return nil, err
 	}
+	return keep(all, at, mine), nil
+}
+
+// published has those who read an event in this process find it as it is.
+func (all *decoded) published(e event.Event, r *driver.Record) {
+	if a, is := e.(*event.Alert); is {
+		keep(all, all.spot(r), a)
+	}
+}
+
+// keep takes in what a record says; when another was faster it is that one's.
+func keep[T any](all *decoded, at spot, mine *T) *T {
 	all.mu.Lock()
 	defer all.mu.Unlock()
 	if have := kept[T](all.known[at]); have != nil {
-		return have, nil // Another was faster.
+		return have
 	}
 	if len(all.known) >= all.sweep {
 		maps.DeleteFunc(all.known, func(_ spot, p any) bool {
@@ -66,7 +81,7 @@ func decodeOnce[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (*T, error) 
 		all.sweep = max(sweepFrom, 2*len(all.known))
 	}
 	all.known[at] = weak.Make(mine)
-	return mine, nil
+	return mine
 }
 
 // kept is what a weak pointer points to; nil when nobody keeps it any more, or there is none.

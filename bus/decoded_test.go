@@ -64,6 +64,19 @@ func TestReadersOfASharedTopicHaveTheSameEvents(t *testing.T) {
 	runtime.KeepAlive(one)
 }
 
+func TestWhatWasPublishedHereIsNotDecoded(t *testing.T) {
+	b, _ := open(t)
+	a, again := said(1, "first"), said(1, "second")
+	if err := b.Publish(t.Context(), a, again); err != nil {
+		t.Fatal(err)
+	}
+	if got := stored[event.Alert](t, b)["a1"]; got != again {
+		t.Errorf("%p is read, not what was published, %p", got, again)
+	}
+	runtime.KeepAlive(a)
+	runtime.KeepAlive(again)
+}
+
 func TestWhatNobodyKeepsIsForgotten(t *testing.T) {
 	b, _ := open(t)
 	const n = 2000

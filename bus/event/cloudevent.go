@@ -79,7 +79,7 @@ func encodeCloudEvent(e Event, room string, at time.Time) ([]byte, error) {
 		Time: at.UTC(), DataContentType: "application/json", PartitionKey: attribute(e.Route()),
 	}
 	// The data is JSON already: as a field of the envelope it would be read once more.
-	out, err := marshal(make([]byte, 0, 1024), &env)
+	out, err := marshal(make([]byte, 0, 1536), &env)
 	if err == nil {
 		out, err = marshal(append(out[:len(out)-1], dataKey...), e)
 	}
@@ -98,7 +98,8 @@ func split(data []byte) (env incoming, ok bool) {
 	if !found || rest[len(rest)-1] != '}' {
 		return env, false
 	}
-	if unmarshal(append(head[:len(head):len(head)], '}'), &env) != nil || env.Data != nil || env.DataBase64 != nil {
+	p := plain{rest: string(head) + "}"}
+	if env.readPlain(&p); p.refused || p.rest != "" {
 		return env, false
 	}
 	env.Data = rest[:len(rest)-1]

@@ -54,10 +54,21 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghijklmnopqrstuv").WithPadd
 func ComputeID(parts ...string) string {
 	said := make([]byte, 0, 512) // Most fit, and stay on the stack.
 	for _, p := range parts {
-		said = append(binary.LittleEndian.AppendUint64(said, uint64(len(p))), p...)
+		said = appendPart(said, p)
 	}
+	return idOf(said)
+}
+
+// appendPart adds a part to those that an identity is computed from.
+func appendPart(said []byte, part string) []byte {
+	return append(binary.LittleEndian.AppendUint64(said, uint64(len(part))), part...)
+}
+
+func idOf(said []byte) string {
 	sum := sha256.Sum256(said)
-	return idEncoding.EncodeToString(sum[:16])
+	var id [26]byte
+	idEncoding.Encode(id[:], sum[:16])
+	return string(id[:])
 }
 
 // millis and fromMillis carry times as Unix milliseconds, with 0 for the zero time.

@@ -51,11 +51,11 @@ func (ls Labels) With(more map[string]string) Labels {
 
 // Fingerprint is the identity of the set.
 func (ls Labels) Fingerprint() string {
-	parts := make([]string, 0, 2*len(ls))
+	said := make([]byte, 0, 512)
 	for _, l := range ls {
-		parts = append(parts, l.Name, l.Value)
+		said = appendPart(appendPart(said, l.Name), l.Value)
 	}
-	return ComputeID(parts...)
+	return idOf(said)
 }
 
 // String writes the labels as PromQL does: {a="1", b="2"}.

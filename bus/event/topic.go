@@ -52,7 +52,7 @@ type Topic struct {
 	ContentType string
 	// Compress says that large records are compressed with s2 on the wire.
 	Compress bool
-	// Shared says that nobody changes what was decoded, so that all readers in a process can have the same.
+	// Shared says that nobody changes what was published or decoded, so that all readers in a process can have the same.
 	Shared bool
 }
 

@@ -213,7 +213,9 @@ var errNotAsBatch = map[jetstream.ErrorCode]bool{10174: true, 10175: true, 10176
 func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 	id := nuid.Next()
 	inbox := l.nc.NewInbox()
-	sub, err := l.nc.SubscribeSync(inbox)
+	// One answer comes, or one for each that is wrong. SubscribeSync would make room for 65,536.
+	answers := make(chan *nats.Msg, len(msgs))
+	sub, err := l.nc.ChanSubscribe(inbox, answers)
 	if err != nil {
 		return err
 	}
@@ -238,12 +240,13 @@ func (l *link) sendBatch(ctx context.Context, msgs []*nats.Msg) error {
 	}
 	ctx, _, done := l.answering(ctx)
 	defer done()
-	m, err := sub.NextMsgWithContext(ctx)
-	if err != nil {
-		return ended(ctx, err)
+	select {
+	case m := <-answers:
+		_, err = acked(m)
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
-	_, err = acked(m)
-	return err
 }
 
 // sendEach stores messages one by one and waits for all answers.
