@@ -89,8 +89,8 @@ func TestARecordHasWhatAPageNeeds(t *testing.T) {
 	s.do("up core-1")
 	s.desk.Alert(&event.Alert{
 		ID: "a", Name: "Hot", State: event.AlertFiring, Target: "core-1", Domain: "default", Severity: "critical", Value: 81.5, Threshold: "> 75", StartsAt: s.now, Updated: s.now,
-		Labels:      event.LabelsOf(map[string]string{"alertname": "Hot", "target": "core-1", "rack": "r1", "long": strings.Repeat("x", 1000)}),
-		Annotations: map[string]string{"summary": "it is hot", "description": "Look at the fans.", "runbook_url": "https://wiki.example.org/hot"},
+		Labels:       event.LabelsOf(map[string]string{"alertname": "Hot", "target": "core-1", "rack": "r1", "long": strings.Repeat("x", 1000)}),
+		Annotations:  map[string]string{"summary": "it is hot", "description": "Look at the fans.", "runbook_url": "https://wiki.example.org/hot"},
 		GeneratorURL: "http://prometheus.example:9090/graph?g0.expr=t",
 	})
 	s.do("+30s")
@@ -113,7 +113,7 @@ func TestTheDetailsOfARecordAreBounded(t *testing.T) {
 	for range maxListed {
 		all = append(all, &held{event: &event.Alert{
 			Name: "Hot", Labels: event.LabelsOf(labels),
-			Annotations: map[string]string{"summary": "s", "description": strings.Repeat("d", 1<<20), "runbook_url": "https://wiki.example.org/" + strings.Repeat("r", maxLink)},
+			Annotations:  map[string]string{"summary": "s", "description": strings.Repeat("d", 1<<20), "runbook_url": "https://wiki.example.org/" + strings.Repeat("r", maxLink)},
 			GeneratorURL: "https://prometheus.example.org/" + strings.Repeat("g", maxGraph-100),
 		}})
 	}
