@@ -33,6 +33,7 @@ type Desk struct {
 	over      map[string]ended     // Alerts that resolved lately.
 	restored  []*incident          // In the order of their opening; until the first Step.
 	claims    map[string]*incident // Own alerts of restored incidents, until they are seen again.
+	leftovers []*incident          // Restored ones of whose cause it was known that it is none.
 	fires     map[fireKey][]time.Time
 	flapping  map[fireKey]*incident
 	resting   map[restKey]*event.Incident // What was over by itself lately.
@@ -205,7 +206,7 @@ func (d *Desk) Alert(e *event.Alert) {
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
 			if !inc.byHand || !e.StartsAt.After(inc.rec.ResolvedAt) {
-				inc.take(d, a, nil)
+				inc.take(d, a, inc.claim(a))
 			}
 		}
 		d.judge(a)
@@ -249,7 +250,7 @@ func (d *Desk) Reachable(f *event.Finding) {
 	}
 	switch {
 	case n.suspected && state == up:
-		d.clear(n, false, f.At)
+		d.clear(n, n.toldOf(), " is up: it answers", f.At)
 	case n.suspected:
 		d.acquit(n)
 	}
@@ -264,6 +265,9 @@ func (d *Desk) Reachable(f *event.Finding) {
 		}
 	}
 	n.state, n.heard, n.finding = state, f.At, f.Identity()
+	if n.gone() {
+		d.accused(n, ReasonDown, n.finding)
+	}
 	if n.target == nil {
 		d.strangers[n] = time.Time{}
 	}

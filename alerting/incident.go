@@ -78,6 +78,9 @@ type incident struct {
 	calm       time.Time // Since when it is over but kept open because it flaps.
 	settling   bool      // It, or what is above it, came back only now.
 	into       string    // The incident that its last alert went to.
+	cleared    *node     // What was told as its cause and is not it; see dissolve.
+	clearedBy  time.Time // Of one that was restored, when that was known at the latest.
+	unlisted   int       // As unclaimed, of one that was restored with a cleared cause.
 	peak       *count    // The most it took along.
 	counted    uint64    // As of which changes what it takes along was counted; 0 is not yet.
 	resume     string    // Why the escalation is to begin anew when nothing holds it back.
@@ -127,7 +130,7 @@ func (inc *incident) attach(d *Desk, k key) {
 	inc.key = k
 	inc.rec.Cause, inc.rec.Kind = k.node.id, event.IncidentDown
 	switch {
-	case strings.HasPrefix(k.node.id, similarTo):
+	case strings.HasPrefix(k.node.id, similarTo), strings.HasPrefix(k.node.id, behindOf):
 		inc.rec.Kind = event.IncidentSimilar
 	case k.own:
 		inc.rec.Kind = event.IncidentOwn
@@ -249,6 +252,9 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 		return
 	}
 	if inc.rec.State == event.IncidentVerifying && !d.verified(inc, now) {
+		return
+	}
+	if d.dissolve(inc, now) {
 		return
 	}
 	inc.calm = time.Time{}

@@ -9,6 +9,7 @@ import (
 // decide finds the incident that an alert belongs to.
 func (d *Desk) decide(a *held, now time.Time) {
 	n := a.node
+	d.recall(a)
 	if inc := a.inc; inc != nil && a.cause == nil {
 		told, back := len(inc.told) > 0, !inc.key.own && !n.gone()
 		if told {
@@ -18,6 +19,8 @@ func (d *Desk) decide(a *held, now time.Time) {
 		case told && !back:
 			d.tie(a)
 			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case inc.exonerated():
+			return
 		case back && (told || len(inc.rec.Muted) > 0 || d.flapping[inc.fire] == inc) && !d.settled(a, now):
 			return // The target that was down is not at the moment, and this may be over with it.
 		case told:
@@ -28,6 +31,10 @@ func (d *Desk) decide(a *held, now time.Time) {
 	b := d.graph.blame(n)
 	// When the cause is back, what it took along comes back one by one: what is still down on the way is no new cause.
 	returning := a.cause != nil && !a.cause.gone() && b.root != nil && d.graph.leads(b.root, a.cause)
+	if a.inc != nil && a.inc.exonerated() && (b.root == nil || answered || returning) {
+		a.inc.review(d)
+		return
+	}
 	if b.root != nil && !answered && (!returning || d.settled(a, now)) {
 		d.tie(a)
 		d.place(a, key{b.root, false}, b.root, now)

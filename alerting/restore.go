@@ -207,6 +207,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		inc.say(d)
 	}
 	inc.unclaimed, inc.asOf = r.Firing-len(r.Alerts), r.Updated
+	d.restoreCleared(inc)
 	for _, a := range r.Alerts {
 		if (byHand || a.State == event.AlertFiring) && !inc.closed {
 			d.claims[a.ID] = inc
@@ -243,12 +244,14 @@ func (d *Desk) Recall(pieces ...[]byte) error {
 // Presume believes the open incidents about causes of which nothing is known; Step has those asked. It comes after
 // everything that could be known was taken in.
 func (d *Desk) Presume() {
-	for _, inc := range d.incidents {
+	for _, inc := range d.order {
 		n := inc.key.node
-		if inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
+		if d.incidents[inc.rec.ID] != inc || inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
 			continue
 		}
 		switch {
+		case d.doubtsAnew(inc):
+			continue
 		case inc.rec.Suspected:
 			n.suspected, n.before = true, n.state
 			d.suspects[n] = struct{}{}

@@ -25,6 +25,7 @@ func (d *Desk) report(a *held) {
 	d.acquit(n)
 	d.graph.changes++
 	n.state, n.reported, n.since = down, true, a.event.StartsAt
+	d.accused(n, ReasonReported, a.event.ID)
 	d.stir(n)
 }
 
@@ -41,6 +42,7 @@ func (d *Desk) withdraw(n *node, now time.Time) {
 	}
 	d.graph.changes++
 	n.state, n.reported, n.recovered = unheard, false, now
+	d.exonerate(n, " is up again: its own alert is over")
 	d.stir(n)
 }
 
@@ -66,9 +68,9 @@ func (d *Desk) suspect(now time.Time) {
 	}
 	d.moved, d.unasked = false, false
 	found := map[*node]*suspicion{}
-	accuse := func(n *node) {
+	accuse := func(n, cleared *node) {
 		if n.gone() && !n.suspected {
-			d.graph.climb(n, func(user, above *node) {
+			d.graph.climb(n, cleared, func(user, above *node) {
 				s := found[above]
 				if s == nil {
 					s = &suspicion{branches: map[*node]struct{}{}, since: n.since}
@@ -82,25 +84,29 @@ func (d *Desk) suspect(now time.Time) {
 		}
 	}
 	for _, a := range d.alerts {
-		accuse(a.node)
+		if a.inc != nil {
+			accuse(a.node, a.inc.cleared)
+		} else {
+			accuse(a.node, nil)
+		}
 	}
 	for _, inc := range d.incidents {
-		accuse(inc.key.node)
+		accuse(inc.key.node, inc.cleared)
 	}
 	for _, n := range inNameOrder(d.suspects, func(*node) bool { return true }) { // One that is cleared may speak for the next.
 		s := found[n]
 		if s == nil {
-			d.clear(n, true, now)
+			d.clear(n, true, " is suspected no more", now)
 			continue
 		}
 		well, back := d.graph.signs(n, n.since)
 		switch {
-		case back:
-			d.clear(n, true, now)
-		case well:
-			d.clear(n, false, now)
+		case back != nil:
+			d.clear(n, true, " is up now: "+cut(back.id, maxName)+" behind it is back", now)
+		case well != nil:
+			d.clear(n, false, " is up: "+cut(well.id, maxName)+" behind it answers", now)
 		case len(s.branches) < 2:
-			d.clear(n, true, now)
+			d.clear(n, true, " is suspected no more: one branch behind it still fails, the others do not", now)
 		}
 	}
 	for _, n := range inNameOrder(found, func(n *node) bool { return len(found[n].branches) > 1 }) {
@@ -112,12 +118,13 @@ func (d *Desk) suspect(now time.Time) {
 			d.unasked = true
 			continue
 		}
-		if well, back := d.graph.signs(n, s.since); well || back {
+		if well, back := d.graph.signs(n, s.since); well != nil || back != nil {
 			continue
 		}
 		d.graph.changes++
 		n.before, n.state, n.suspected, n.since = n.state, down, true, s.since
 		d.suspects[n] = struct{}{}
+		d.accused(n, ReasonSuspected, d.graph.failing(n)...)
 		d.stir(n)
 	}
 }
@@ -143,37 +150,17 @@ func (d *Desk) mute(n *node, since, now time.Time) bool {
 	return !n.pollable() || !n.asked.Before(since) && now.Sub(n.asked) >= d.policy.VerifyTimeout
 }
 
-// clear ends a suspicion: because what had failed below it comes back, or because a branch was well all the time.
-func (d *Desk) clear(n *node, back bool, now time.Time) {
-	told := slices.ContainsFunc(n.incidents, func(inc *incident) bool { return len(inc.told) > 0 })
+// clear ends a suspicion: because what had failed below it comes back, or because a branch was well all the time. why goes
+// on after the target's name.
+func (d *Desk) clear(n *node, back bool, why string, now time.Time) {
 	d.acquit(n)
 	if back {
 		n.recovered = now
-	} else if !told {
-		n.acquitted = now // Nobody heard of it: what it explained speaks for itself at once.
+	} else {
+		n.acquitted = now // What it explained speaks for itself at once.
 	}
+	d.exonerate(n, why)
 	d.stir(n)
-	if back || !told {
-		return
-	}
-	// Those who were told hear of what it really is: the first of what it explained becomes the incident's cause.
-	for _, inc := range slices.Clone(n.incidents) {
-		if len(inc.told) == 0 || inc.key.own {
-			continue
-		}
-		var f first
-		for _, a := range inc.members {
-			f.offer(a)
-		}
-		if f.n == 0 {
-			continue
-		}
-		k := key{f.held[0].node, !f.held[0].node.gone()}
-		if d.byKey[k] == nil {
-			inc.detach(d)
-			d.rekey(inc, k, now)
-		}
-	}
 }
 
 // mostWitnesses bounds the polls of branches that may clear a suspect.
@@ -221,17 +208,21 @@ func only(u, n *node) bool {
 }
 
 // climb calls f for everything that n cannot do without, directly or through others, with the user on the way there. It
-// ends at what answered since n failed, and at what is down itself: that has a way of its own.
-func (g *graph) climb(n *node, f func(user, above *node)) {
+// ends at what answered or came back since n failed, at what was cleared of it, and at what is down itself: that has a way
+// of its own.
+func (g *graph) climb(n, cleared *node, f func(user, above *node)) {
 	g.walks++
 	n.visit = g.walks
 	since := n.since
 	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
 		for _, need := range queue[0].needs {
-			if len(need) != 1 || need[0].target == nil || need[0].answered(since) {
+			if len(need) != 1 || need[0].target == nil || need[0] == cleared || need[0].answered(since) {
 				continue
 			}
 			above := need[0]
+			if !above.recovered.IsZero() && !above.recovered.Before(since) {
+				continue
+			}
 			if above.gone() && !above.suspected {
 				continue
 			}
@@ -256,9 +247,9 @@ func (g *graph) failing(n *node) []string {
 	return ids[:min(len(ids), maxListed)]
 }
 
-// signs looks for signs of life behind n since a time: whether something answers there, and whether something that had
-// failed came back.
-func (g *graph) signs(n *node, since time.Time) (well, back bool) {
+// signs looks for signs of life behind n since a time: something that answers there, and something that had failed and came
+// back; nil is nothing.
+func (g *graph) signs(n *node, since time.Time) (well, back *node) {
 	g.walks++
 	n.visit = g.walks
 	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
@@ -268,13 +259,15 @@ func (g *graph) signs(n *node, since time.Time) (well, back bool) {
 			}
 			u.visit = g.walks
 			if !u.recovered.IsZero() && !u.recovered.Before(since) {
-				return well, true
+				return well, u
 			}
-			well = well || u.answered(since)
+			if well == nil && u.answered(since) {
+				well = u
+			}
 			queue = append(queue, u)
 		}
 	}
-	return well, false
+	return well, nil
 }
 
 // says reports whether an alert says that its target is not there.

@@ -68,9 +68,7 @@ func (d *Desk) emit(inc *incident, now time.Time) *event.Incident {
 // render fills the record from what the desk knows now.
 func (d *Desk) render(inc *incident, now time.Time) {
 	r := &inc.rec
-	if r.Suspected = inc.key.node.suspected && !inc.key.own; !r.Suspected && r.Reason.Code == ReasonSuspected && inc.key.node.gone() {
-		r.Reason = event.Reason{Code: ReasonDown, Causes: nonEmpty(inc.key.node.finding)}
-	}
+	d.believe(inc)
 	r.Team, r.Told, r.Changes = d.teamOf(inc), slices.Clone(inc.told), d.changes(inc, now)
 	if len(r.Reason.Causes) > maxListed {
 		r.Reason.Causes = r.Reason.Causes[:maxListed]
@@ -112,7 +110,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		for _, a := range suppressed.held {
 			r.Examples = append(r.Examples, event.SuppressedAlert{
 				ID: a.event.ID, Name: cut(a.event.Name, maxName), Target: cut(a.event.Target, maxName), Class: cut(a.node.class(), maxName),
-				Reason: event.Reason{Code: ReasonParentDown, Text: cut(a.cause.id, maxName) + " is down", Causes: nonEmpty(a.cause.id, a.cause.finding)},
+				Reason: event.Reason{Code: ReasonParentDown, Text: cut(a.cause.id, maxName) + a.cause.condition(), Causes: nonEmpty(a.cause.id, a.cause.finding)},
 			})
 		}
 	}
@@ -151,24 +149,30 @@ func (f *first) offer(a *held) {
 	f.held = f.held[:min(len(f.held), maxListed)]
 }
 
-// count says what the cause took along: every target that is not there because of it, whether it has an alert or not.
+// count says what the cause took along: every target that is not there because of it, whether it has an alert or not; when
+// it is only suspected, those that fire.
 // When the cause is back it stays at what it was,
 // and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
 	n := inc.key.node
-	if inc.key.own || !n.gone() || inc.counted == d.graph.changes {
+	if inc.key.own || !n.gone() || inc.counted == d.graph.changes && !n.suspected {
 		return
 	}
 	inc.counted = d.graph.changes
 	c := &count{by: map[string]int{}}
-	d.graph.taken(n, func(u *node) {
+	take := func(u *node) {
 		c.total++
 		class := cut(u.class(), maxName)
 		if _, known := c.by[class]; !known && len(c.by) >= maxClasses {
 			class = otherClasses
 		}
 		c.by[class]++
-	})
+	}
+	if n.suspected { // Only that much is known.
+		d.graph.fail(n, take)
+	} else {
+		d.graph.taken(n, take)
+	}
 	if c.total == 0 {
 		c.by = nil
 	}
@@ -230,7 +234,10 @@ func cut(s string, most int) string {
 // title says the incident in one line.
 func (inc *incident) title(now time.Time) string {
 	r, n := &inc.rec, inc.key.node
-	if r.Kind == event.IncidentSimilar {
+	switch {
+	case strings.HasPrefix(n.id, behindOf):
+		return inc.behindTitle(now)
+	case r.Kind == event.IncidentSimilar:
 		return inc.similarTitle(now)
 	}
 	name, again := cut(n.id, maxName), len(r.Reopened) > 0 && r.State != event.IncidentResolved
@@ -259,9 +266,12 @@ func (inc *incident) title(now time.Time) string {
 		}
 		return name + what
 	}
+	if said := inc.uncertainTitle(name, now); said != "" {
+		return said
+	}
 	s := name + " is down"
-	if r.Suspected {
-		s = name + " is probably down"
+	if r.Reason.Code == ReasonExonerated && inc.cleared != nil && inc.cleared != n {
+		return name + " is still down, " + cut(inc.cleared.id, maxName) + " is not" + inc.tookAlong()
 	}
 	if again {
 		s += " again"
@@ -281,8 +291,14 @@ func (inc *incident) title(now time.Time) string {
 	if r.Reason.Code == ReasonByHand {
 		s = name + " was resolved by hand after " + lasted(r, now)
 	}
+	return s + inc.tookAlong()
+}
+
+// tookAlong says what the cause of an incident took along; nothing when that is nothing.
+func (inc *incident) tookAlong() string {
+	r := &inc.rec
 	if r.SuppressedTotal == 0 {
-		return s
+		return ""
 	}
 	verb := "are"
 	if r.SuppressedTotal == 1 {
@@ -290,9 +306,9 @@ func (inc *incident) title(now time.Time) string {
 	}
 	behind := plural(r.SuppressedTotal, "target") + " behind it"
 	if r.State == event.IncidentResolved {
-		return s + ": it took " + behind + " along (" + classes(r.Suppressed) + ")"
+		return ": it took " + behind + " along (" + classes(r.Suppressed) + ")"
 	}
-	return s + ": " + behind + " " + verb + " unreachable (" + classes(r.Suppressed) + ")"
+	return ": " + behind + " " + verb + " unreachable (" + classes(r.Suppressed) + ")"
 }
 
 func lasted(r *event.Incident, now time.Time) string {
@@ -328,10 +344,14 @@ func text(inc *incident, kind event.PageKind) string {
 	r := &inc.rec
 	var b strings.Builder
 	fmt.Fprintln(&b, r.Title)
-	if kind == event.PageUpdate && inc.told0() != r.Cause {
+	exonerated := r.Reason.Code == ReasonExonerated
+	if exonerated && r.State != event.IncidentResolved {
+		fmt.Fprintf(&b, "%s.\n", cut(r.Reason.Text, 2*maxName))
+	}
+	if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
 		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
 	}
-	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause {
+	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause && inc.cleared == nil {
 		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
 	}
 	if n := len(r.Reopened); n > 0 && kind != event.PageResolved {
@@ -342,7 +362,7 @@ func text(inc *incident, kind event.PageKind) string {
 	}
 	switch r.Reason.Code {
 	case ReasonSuspected:
-		fmt.Fprintln(&b, "Nobody could ask it: it is what everything that fails has in common.")
+		fmt.Fprintln(&b, "Suspected: everything that fails needs it, and nobody could ask it.")
 	case ReasonUnverified:
 		fmt.Fprintln(&b, "What it depends on could not be verified.")
 	case ReasonSpoke:
