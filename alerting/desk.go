@@ -387,6 +387,7 @@ func (d *Desk) scan(now time.Time) {
 		}
 	}
 	d.dismiss(now)
+	d.leftovers = slices.DeleteFunc(d.leftovers, func(inc *incident) bool { return inc.released })
 	d.forgetRested(now)
 	if d.hush != nil && now.Sub(d.hushSwept) > time.Hour {
 		d.hush.Sweep(now.Add(-time.Hour))

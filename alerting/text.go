@@ -155,10 +155,10 @@ func (f *first) offer(a *held) {
 // and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
 	n := inc.key.node
-	if inc.key.own || !n.gone() || inc.counted == d.graph.changes && !n.suspected {
+	if inc.key.own || !n.gone() || inc.counted == d.graph.changes && (!n.suspected || inc.countedOf == len(inc.members)) {
 		return
 	}
-	inc.counted = d.graph.changes
+	inc.counted, inc.countedOf = d.graph.changes, len(inc.members)
 	c := &count{by: map[string]int{}}
 	take := func(u *node) {
 		c.total++

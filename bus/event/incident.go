@@ -27,7 +27,7 @@ const (
 	// IncidentOwn: alerts on a target that answers, or of which nobody can tell.
 	IncidentOwn IncidentKind = "own"
 	// IncidentSimilar: alerts of one team on targets of one class, at about the same time, of whose relations nothing is
-	// known; Cause is no target then.
+	// known, or behind a target that was told as their cause and is not; Cause is no target then.
 	IncidentSimilar IncidentKind = "similar"
 )
 
@@ -73,7 +73,8 @@ type Incident struct {
 	Told []string `json:"told,omitempty"`
 	// Urgency decides how people are told: see Urgency's values. Empty in records of before there was one.
 	Urgency Urgency `json:"urgency,omitempty"`
-	// Suspected says that nobody could verify the cause: it is what everything that fails has in common.
+	// Suspected says that nobody could verify the cause: it is what everything that fails has in common. Suppressed counts
+	// what fires then.
 	Suspected bool `json:"suspected,omitempty"`
 	// Muted are the reasons why nobody is called for it now; empty when nothing holds its pages back.
 	Muted []Reason `json:"muted,omitempty"`

@@ -23,7 +23,8 @@ const (
 
 const (
 	duplicateNote = "This may be a duplicate: a process ended while the page was being sent, and nobody knows whether it arrived."
-	suspectNote   = "suspected: it is what everything that fails has in common, nobody could verify it"
+	suspectNote   = "suspected: everything that fails needs it, and nobody could ask it"
+	exonerated    = "cause-exonerated"
 )
 
 // places are the labels that say where something is, in the order in which they are said.
@@ -89,6 +90,9 @@ func where(i *event.Incident, own []event.IncidentAlert) string {
 	var s string
 	if !strings.HasPrefix(target, noTarget) {
 		s = clean(target, maxName)
+	}
+	if id, ok := behind(i); ok {
+		s = "behind " + clean(id, maxName)
 	}
 	var in []string
 	if len(own) > 0 && (own[0].Target == target || s == "") {
@@ -158,17 +162,16 @@ func number(v float64) string {
 func cause(i *event.Incident) string {
 	var s string
 	switch {
-	case i.Cause == "":
+	case i.Cause == "", i.Reason.Code == exonerated && len(i.Reason.Causes) > 0 && i.Reason.Causes[0] == i.Cause:
+	case i.Suspected && i.State == event.IncidentResolved:
+		return "unknown; " + clean(i.Cause, maxName) + " was suspected, and nobody could ask it"
+	case i.Suspected:
+		return "probably " + clean(i.Cause, maxName) + " (" + suspectNote + ")"
 	case i.Kind == event.IncidentDown:
 		s = clean(i.Cause, maxName) + " does not answer"
 		if i.State == event.IncidentResolved {
 			s = clean(i.Cause, maxName) + " did not answer"
 		}
-	case i.Suspected:
-		s = clean(i.Cause, maxName)
-	}
-	if s != "" && i.Suspected {
-		s += " (" + suspectNote + ")"
 	}
 	return s
 }
@@ -224,6 +227,10 @@ func mind(p *event.Page, i *event.Incident) string {
 		all = append(all, strings.TrimSuffix("It flaps: "+clean(i.Reason.Text, maxSummary), ": ")+". It will be silent until it is calm.")
 	case "unverified":
 		all = append(all, "What it depends on could not be verified.")
+	case exonerated:
+		if s := clean(i.Reason.Text, maxSummary); s != "" {
+			all = append(all, s+".")
+		}
 	case "suppression-ended":
 		all = append(all, "It was held back, and is still there.")
 	}

@@ -32,6 +32,18 @@ func Graph(a event.IncidentAlert) string {
 	return web(strings.NewReplacer(" ", "%20", `"`, "%22", "'", "%27", "<", "%3C", ">", "%3E", "`", "%60").Replace(strings.TrimSpace(a.Graph)))
 }
 
+// behindOf begins that of incidents about what has several causes behind a target: the team and the target follow.
+const behindOf = "behind/"
+
+// behind is the target behind which an incident's alerts fire, when they have several causes.
+func behind(i *event.Incident) (id string, ok bool) {
+	if rest, ok := strings.CutPrefix(i.Cause, behindOf); ok {
+		_, id, ok := strings.Cut(rest, "/")
+		return id, ok
+	}
+	return "", false
+}
+
 // links are where to go from a page.
 func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env notify.Env) []Link {
 	var all []Link
@@ -52,7 +64,11 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 		}
 		all, graphs = append(all, graphs...), nil // Whoever judged it shows what was judged: that comes first.
 		if i.Cause != "" && !strings.HasPrefix(i.Cause, noTarget) {
-			add(LinkGraph, "Graphs of "+clean(i.Cause, maxName), base+"/targets/"+url.PathEscape(i.Cause))
+			target := i.Cause
+			if id, ok := behind(i); ok {
+				target = id
+			}
+			add(LinkGraph, "Graphs of "+clean(target, maxName), base+"/targets/"+url.PathEscape(target))
 		}
 	}
 	all = append(all, graphs...)
