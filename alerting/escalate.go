@@ -3,6 +3,7 @@ package alerting
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -99,7 +100,11 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 	if severity(inc.worst()) > severity(inc.toldSeverity) {
 		d.widen(inc, now)
 	}
-	if r.Next != nil && !now.Before(r.Next.At) {
+	switch {
+	case r.Next == nil || now.Before(r.Next.At):
+	case r.Next.Anew:
+		d.again(inc, ReasonUnmuted, now)
+	default:
 		d.step(inc, ReasonEscalated, now)
 	}
 	d.repeat(inc, now)
@@ -325,8 +330,8 @@ func (d *Desk) called(inc *incident, now time.Time) bool {
 	return !slices.ContainsFunc(who, func(w string) bool { return now.Sub(inc.calls[w]) >= sameRound })
 }
 
-// goOn takes the escalation up where it was held back. When nothing of it is left it begins anew: somebody is to hear that
-// it is still there.
+// goOn takes the escalation up where it was held back. When nothing of it is left it begins anew, in its time: somebody is to
+// hear that it is still there, and not after each of several silences.
 func (d *Desk) goOn(inc *incident, now time.Time) {
 	inc.paused = false
 	route := d.route(inc, now)
@@ -335,10 +340,24 @@ func (d *Desk) goOn(inc *incident, now time.Time) {
 	}
 	d.planRepeats(inc, inc.calledAt)
 	if inc.rec.Next == nil && inc.rec.Repeats == nil {
-		d.again(inc, ReasonUnmuted, now)
-		return
+		inc.rec.Next = d.anew(inc, route, now)
 	}
 	inc.say(d)
+}
+
+// anew is when those with whom an escalation begins are called again who were called only a moment ago.
+func (d *Desk) anew(inc *incident, route Route, now time.Time) *event.NextStep {
+	who, _ := d.first(route, inc.rec.Urgency, now)
+	at := now
+	var names []string
+	for i, w := range who {
+		if again := inc.calls[w].Add(sameRound); i == 0 || again.Before(at) {
+			at = again
+		}
+		receiver, person := recipient(w)
+		names = append(names, cmp.Or(person, receiver))
+	}
+	return &event.NextStep{At: at, Team: route.Team, Who: who, Anew: true, Text: strings.Join(names, ", ") + " again"}
 }
 
 // widen calls those whom what got worse is for and who were not called yet. Another team's escalation begins with them.

@@ -146,6 +146,8 @@ type NextStep struct {
 	Who []string `json:"who,omitempty"`
 	// Asleep says that they were not told yet: the routes that name them are mute until then.
 	Asleep bool `json:"asleep,omitempty"`
+	// Anew says that the escalation begins anew then: a silence ended a moment after they were told.
+	Anew bool `json:"anew,omitempty"`
 	// Text says it in words.
 	Text string `json:"text"`
 }

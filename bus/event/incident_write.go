@@ -62,6 +62,7 @@ func (s *NextStep) write(w *writer) {
 	w.some("team", s.Team)
 	w.someTexts("who", s.Who)
 	w.someTrue("asleep", s.Asleep)
+	w.someTrue("anew", s.Anew)
 	w.text("text", s.Text)
 }
 
