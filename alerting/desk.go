@@ -18,10 +18,11 @@ type Desk struct {
 	policy      Policy
 	unreachable *regexp.Regexp
 	ways        Ways
-	hush        *hush.Set                     // Nil when nothing holds pages back.
-	inhibitor   *hush.Inhibitor               // See Share.
-	everywhere  func(id string) *event.Target // Nil finds the desk's own targets.
-	hushed      int                           // Counts changes of what holds pages back.
+	hush        *hush.Set                          // Nil when nothing holds pages back.
+	inhibitor   *hush.Inhibitor                    // See Share.
+	everywhere  func(id string) *event.Target      // Nil finds the desk's own targets.
+	hearing     func(incident, who string) hearing // As the ledger knows it; nil is that whoever is to be told was.
+	hushed      int                                // Counts changes of what holds pages back.
 	hushSwept   time.Time
 	works       []work // Maintenance that people said lately.
 

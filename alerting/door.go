@@ -64,6 +64,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
 	p.ledger.after, p.ledger.gate, p.ledger.refuses, p.ledger.quiet = r.people.after, r.gates, r.gates.Refuses, p.desk.Quiet
+	p.desk.hearing = p.ledger.hearing
 	p.desk.Share(r.sources.inhibitor, r.targets.find)
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {

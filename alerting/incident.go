@@ -384,6 +384,7 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 // what the incident is.
 func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int, code string, now time.Time) {
 	snapshot := inc.rec
+	calling, unreached := d.heardBy(inc, now)
 	receiver, person := recipient(who)
 	reason := inc.rec.Reason
 	if code != "" {
@@ -394,6 +395,7 @@ func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int
 		Receiver: receiver, Person: person, Urgency: inc.rec.Urgency, Step: inc.rec.Step,
 		Kind: kind, Stage: event.PageIntent, DedupKey: DedupKey(inc.rec.ID, who),
 		Title: inc.rec.Title, Text: text(inc, kind), Snapshot: &snapshot, Created: now, Updated: now, Reason: reason,
+		Calling: calling, Unreached: unreached,
 	})
 }
 

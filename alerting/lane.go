@@ -25,6 +25,7 @@ type lane struct {
 	queue   *queue
 	entries []*entry // Those that are not settled, in their order.
 	at      int      // Where it is in the queue; -1 when it is not.
+	sent    bool     // Something of it arrived.
 	reached bool     // Something of it arrived, or may have.
 	missed  bool     // Something of it did not arrive, and will not.
 	over    int      // Up to which round a resolved page was decided, from 1; 0 is none. What fires again is of a later one.

@@ -107,6 +107,7 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 		at := l.lane(p)
 		at.touched = p.Updated
 		at.note(p)
+		at.sent = at.sent || p.Stage == event.PageSent
 		if settled(p) {
 			l.known[p.ID] = p.Updated
 			if mayHave(p) {
@@ -357,6 +358,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 		l.settle(e, now)
 	}
 	if p.Stage == event.PageSent {
+		at.sent = true
 		l.reached(&p)
 	}
 	l.endReached(now)
@@ -392,6 +394,12 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 	}
 	p := *line
 	p.Receiver, p.Stage, p.Attempts, p.Response, p.PossibleDuplicate, p.Arrival = way, event.PageIntent, 0, "", false, ""
+	p.Calling, p.Unreached = without(line.Calling, whoOf(&p)), without(line.Unreached, whoOf(&p))
+	if line.Stage == event.PageFailed {
+		p.Unreached = append(p.Unreached, whoOf(line))
+	} else {
+		p.Calling = append(p.Calling, whoOf(line))
+	}
 	p.ID = event.ComputeID("page", line.ID, way)
 	p.DedupKey = DedupKey(p.Incident, whoOf(&p))
 	p.Created, p.Updated, p.NextTry = now, now, time.Time{}

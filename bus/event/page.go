@@ -76,6 +76,10 @@ type Page struct {
 	Text string `json:"text,omitempty"`
 	// Snapshot is the incident as it was when the page was decided: retries send the same words.
 	Snapshot *Incident `json:"snapshot,omitempty"`
+	// Calling are those of the snapshot's Told who were being told when the page was decided, and Unreached those of whom it
+	// was not known then that anything had reached them.
+	Calling   []string `json:"calling,omitempty"`
+	Unreached []string `json:"unreached,omitempty"`
 	// Attempts that were made so far.
 	Attempts int `json:"attempts"`
 	// Response is the last answer of the provider or the error on the way there, shortened.
@@ -151,6 +155,8 @@ func (p *Page) write(w *writer) {
 	if p.Snapshot != nil {
 		w.field("snapshot", p.Snapshot)
 	}
+	w.someTexts("calling", p.Calling)
+	w.someTexts("unreached", p.Unreached)
 	w.int("attempts", p.Attempts)
 	w.some("response", p.Response)
 	w.some("arrival", string(p.Arrival))

@@ -75,7 +75,7 @@ func facts(p *event.Page, i *event.Incident, own []event.IncidentAlert) []Fact {
 	say(Changed, changed(i))
 	say(Mind, mind(p, i))
 	say(Owner, owner(i))
-	say(Told, names(i.Told))
+	say(Told, told(p, i))
 	if p.Kind != event.PageResolved {
 		say(Next, next(i))
 	}
@@ -237,6 +237,9 @@ func mind(p *event.Page, i *event.Incident) string {
 	for _, m := range i.Muted[:min(len(i.Muted), 3)] {
 		all = append(all, "Nobody is called: "+clean(cmp.Or(m.Text, m.Code), maxSummary))
 	}
+	if p.Reason.Code == "fallback" && p.Reason.Text != "" {
+		all = append(all, "You are told this way because "+clean(p.Reason.Text, maxSummary))
+	}
 	if p.PossibleDuplicate {
 		all = append(all, duplicateNote)
 	}
@@ -277,6 +280,37 @@ func next(i *event.Incident) string {
 		return s
 	}
 	return n.At.UTC().Format("15:04:05 UTC") + ", unless somebody acknowledges: " + s
+}
+
+// told says who was told, who is being told, and who was not reached. Whoever reads it knows of himself.
+func told(p *event.Page, i *event.Incident) string {
+	self := p.Receiver
+	if p.Person != "" {
+		self += "/" + p.Person
+	}
+	var heard, calling, unreached []string
+	for _, who := range i.Told {
+		switch {
+		case slices.Contains(p.Unreached, who):
+			unreached = append(unreached, who)
+		case slices.Contains(p.Calling, who):
+			if who != self {
+				calling = append(calling, who)
+			}
+		default:
+			heard = append(heard, who)
+		}
+	}
+	var all []string
+	for _, of := range []struct {
+		what string
+		who  []string
+	}{{"", heard}, {"being told: ", calling}, {"not reached, as far as is known: ", unreached}} {
+		if len(of.who) > 0 {
+			all = append(all, of.what+names(of.who))
+		}
+	}
+	return strings.Join(all, "; ")
 }
 
 // names lists receivers and people; those told as receiver/person by the person.
