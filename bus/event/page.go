@@ -76,9 +76,9 @@ type Page struct {
 	Text string `json:"text,omitempty"`
 	// Snapshot is the incident as it was when the page was decided: retries send the same words.
 	Snapshot *Incident `json:"snapshot,omitempty"`
-	// Calling are those of the snapshot's Told who were being told when the page was decided, and Unreached those of whom it
-	// was not known then that anything had reached them.
-	Calling   []string `json:"calling,omitempty"`
+	// Calling are those of the snapshot's Told who were being told when the page was decided.
+	Calling []string `json:"calling,omitempty"`
+	// Unreached are those of them of whom it was not known then that anything had reached them.
 	Unreached []string `json:"unreached,omitempty"`
 	// Attempts that were made so far.
 	Attempts int `json:"attempts"`

@@ -23,6 +23,7 @@ type behaviour struct {
 	again bool          // Trying again can help.
 	in    time.Duration // After so long.
 	says  string        // What the error says.
+	maybe bool          // It may have arrived.
 }
 
 func hang(w http.ResponseWriter, r *http.Request, _ []byte) { <-r.Context().Done() }
@@ -51,25 +52,25 @@ func behaviours(elsewhere string) []behaviour {
 		{name: "503 until a date", do: func(w http.ResponseWriter, r *http.Request, b []byte) {
 			status(503, "", "Retry-After", time.Now().Add(2*time.Hour).UTC().Format(http.TimeFormat))(w, r, b)
 		}, again: true, in: 2 * time.Hour, says: "503"},
-		{name: "500", do: status(500, "oops"), again: true, says: "500"},
+		{name: "500", do: status(500, "oops"), again: true, says: "500", maybe: true},
 		{name: "301", do: status(301, "", "Location", elsewhere), says: "redirects are not followed"},
 		{name: "308", do: status(308, "", "Location", elsewhere), says: "redirects are not followed"},
 		{name: "400", do: status(400, "bad request"), says: "400"},
 		{name: "401", do: status(401, "who are you"), says: "401"},
-		{name: "hangs", do: hang, again: true, says: "no answer within"},
+		{name: "hangs", do: hang, again: true, says: "no answer within", maybe: true},
 		{name: "hangs in its answer", do: func(w http.ResponseWriter, r *http.Request, b []byte) {
 			w.WriteHeader(200)
 			w.(http.Flusher).Flush()
 			hang(w, r, b)
-		}, again: true, says: "no answer within"},
-		{name: "closes", do: cutOff, again: true},
+		}, again: true, says: "no answer within", maybe: true},
+		{name: "closes", do: cutOff, again: true, maybe: true},
 		{name: "answers without end", do: func(w http.ResponseWriter, _ *http.Request, _ []byte) {
 			for range 3 * maxBody / 1024 {
 				if _, err := w.Write(make([]byte, 1024)); err != nil {
 					return
 				}
 			}
-		}, again: true, says: "larger than 1 MiB"},
+		}, again: true, says: "larger than 1 MiB", maybe: true},
 	}
 }
 
@@ -108,6 +109,10 @@ func TestProvidersThatMisbehave(t *testing.T) {
 				}
 				if again := !notify.IsPermanent(err); again != b.again {
 					t.Errorf("trying again can help: %v, want %v: %v", again, b.again, err)
+				}
+				// What only looked for something brought nothing.
+				if got := notify.ArrivalOf(err); got == event.Arrived || got == event.ArrivalUnknown && !b.maybe || got == event.NotArrived && b.maybe && p.kind != "jira" && s.count() > 0 {
+					t.Errorf("it is %s: %v", got, err)
 				}
 				if in := notify.RetryIn(err); in < b.in-5*time.Second || in > b.in {
 					t.Errorf("asks to wait %v, want %v", in, b.in)
@@ -161,7 +166,7 @@ func TestABadCertificateIsNoDelivery(t *testing.T) {
 			}
 			s := p.start(t, true)
 			_, err := p.receiver(t, s, env(nil), "").Notify(context.Background(), story(event.PageFiring))
-			if err == nil || notify.IsPermanent(err) || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "S3CRET") {
+			if notify.ArrivalOf(err) != event.NotArrived || notify.IsPermanent(err) || !strings.Contains(err.Error(), "certificate") || strings.Contains(err.Error(), "S3CRET") {
 				t.Errorf("got %v", err)
 			}
 			if s.count() > 0 {

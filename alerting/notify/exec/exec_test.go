@@ -107,8 +107,8 @@ func TestAProgramGetsThePageAndItsWords(t *testing.T) {
 }
 
 func TestHowAProgramEndsDecidesWhetherItIsTriedAgain(t *testing.T) {
-	for code, want := range map[int]struct{ ok, permanent bool }{
-		0: {ok: true}, 1: {}, 2: {}, 22: {}, 64: {permanent: true}, 65: {permanent: true}, 67: {permanent: true}, 69: {}, 70: {}, 75: {}, 77: {permanent: true}, 78: {permanent: true}, 126: {}, 127: {},
+	for code, want := range map[int]struct{ ok, permanent, later bool }{
+		0: {ok: true}, 1: {}, 2: {}, 22: {}, 64: {permanent: true}, 65: {permanent: true}, 67: {permanent: true}, 69: {}, 70: {}, 75: {later: true}, 77: {permanent: true}, 78: {permanent: true}, 126: {}, 127: {},
 	} {
 		t.Run(strconv.Itoa(code), func(t *testing.T) {
 			n, _ := program(t, fmt.Sprintf("echo because; exit %d", code))
@@ -116,20 +116,23 @@ func TestHowAProgramEndsDecidesWhetherItIsTriedAgain(t *testing.T) {
 			if (err == nil) != want.ok || notify.IsPermanent(err) != want.permanent {
 				t.Errorf("got %v, permanent %v", err, notify.IsPermanent(err))
 			}
+			if not := notify.ArrivalOf(err) == event.NotArrived; not != (want.permanent || want.later) || notify.IsPersonal(err) != (code == exNoUser) {
+				t.Errorf("it is %s, personal %v", notify.ArrivalOf(err), notify.IsPersonal(err))
+			}
 			if err != nil && (!strings.Contains(err.Error(), "because") || !strings.Contains(err.Error(), strconv.Itoa(code))) {
 				t.Errorf("the error does not say why: %v, %q", err, answer)
 			}
 		})
 	}
 	killed, _ := program(t, "kill -TERM $$")
-	if _, err := killed.Notify(t.Context(), page()); err == nil || notify.IsPermanent(err) || !strings.Contains(err.Error(), "signal: terminated") {
+	if _, err := killed.Notify(t.Context(), page()); notify.ArrivalOf(err) != event.ArrivalUnknown || notify.IsPermanent(err) || !strings.Contains(err.Error(), "signal: terminated") {
 		t.Errorf("killed: %v", err)
 	}
 	gone, dir := program(t, "exit 0")
 	if err := os.Remove(filepath.Join(dir, "page")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := gone.Notify(t.Context(), page()); err == nil || notify.IsPermanent(err) {
+	if _, err := gone.Notify(t.Context(), page()); err == nil || notify.IsPermanent(err) || notify.ArrivalOf(err) != event.NotArrived {
 		t.Errorf("a program that is not there any more: %v", err)
 	}
 }

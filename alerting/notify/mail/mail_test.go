@@ -219,7 +219,7 @@ func TestOneRecipientOfTwo(t *testing.T) {
 		f := serve(t, func(f *fake) { f.say["RCPT b@example.org"] = "451 4.7.1 greylisted" })
 		n := receiver(t, f.port)
 		for range 2 {
-			if _, err := n.Notify(t.Context(), p); err == nil || notify.IsPermanent(err) || !strings.Contains(err.Error(), "b@example.org: 451 \"4.7.1 greylisted\"") || !strings.Contains(err.Error(), "others who have it: 1") {
+			if _, err := n.Notify(t.Context(), p); err == nil || notify.IsPermanent(err) || !strings.Contains(err.Error(), "b@example.org: 451 \"4.7.1 greylisted\"") || !strings.Contains(err.Error(), "others who have it: 1") || notify.ArrivalOf(err) != event.ArrivalUnknown {
 				t.Fatalf("got %v", err)
 			}
 		}
@@ -279,7 +279,7 @@ func TestAnswersDecideWhetherToTryAgain(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || notify.IsPermanent(err) != c.permanent || !strings.Contains(err.Error(), c.say[4:]) {
+			if notify.ArrivalOf(err) != event.NotArrived || notify.IsPermanent(err) != c.permanent || !strings.Contains(err.Error(), c.say[4:]) {
 				t.Errorf("got %v, permanent %v", err, notify.IsPermanent(err))
 			}
 			if len(f.took()) > 0 {
@@ -305,6 +305,8 @@ func TestAServerThatHangsOrCloses(t *testing.T) {
 					}
 				} else if err == nil || notify.IsPermanent(err) || what == "hang" && !errors.Is(err, context.DeadlineExceeded) {
 					t.Errorf("got %v", err)
+				} else if whole := at == "BODY"; whole != (notify.ArrivalOf(err) == event.ArrivalUnknown) { // The server had all of it.
+					t.Errorf("it is %s: %v", notify.ArrivalOf(err), err)
 				}
 				if took := time.Since(began); took > 20*time.Second {
 					t.Errorf("it took %s", took)
@@ -314,7 +316,7 @@ func TestAServerThatHangsOrCloses(t *testing.T) {
 	}
 	gone := serve(t)
 	n := receiver(t, gone.port, func(c *Config) { c.Port = 1 })
-	if _, err := n.Notify(t.Context(), page(event.PageFiring)); err == nil || notify.IsPermanent(err) || !strings.Contains(err.Error(), "reach the mail server") {
+	if _, err := n.Notify(t.Context(), page(event.PageFiring)); notify.ArrivalOf(err) != event.NotArrived || notify.IsPermanent(err) || !strings.Contains(err.Error(), "reach the mail server") {
 		t.Errorf("nobody there: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package post
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html"
@@ -72,6 +73,13 @@ func TestWhatComesBackDecidesWhetherItIsTriedAgain(t *testing.T) {
 			w.WriteHeader(http.StatusTooManyRequests)
 		case "/gone":
 			w.WriteHeader(http.StatusGone)
+		case "/later":
+			w.Header().Set("Retry-After", time.Now().Add(2*time.Hour).UTC().Format(http.TimeFormat))
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case "/gateway":
+			w.WriteHeader(http.StatusBadGateway)
+		case "/hangup":
+			panic(http.ErrAbortHandler)
 		case "/taken":
 			w.WriteHeader(http.StatusConflict)
 		case "/cut":
@@ -104,27 +112,31 @@ func TestWhatComesBackDecidesWhetherItIsTriedAgain(t *testing.T) {
 		permanent bool
 		after     time.Duration
 		says      string
+		not       bool // It certainly did not arrive.
 	}{
+		{path: "/later", after: 2 * time.Hour, not: true, says: "503"},
+		{path: "/gateway", says: "502"},
+		{path: "/hangup", says: "EOF"},
 		{path: "/ok", ok: true},
 		{path: "/ok", expect: code, ok: true},
 		{path: "/ok", expect: &Expect{JSON: "result.list.0.ok", Equals: &yes}, ok: true},
 		{path: "/ok", expect: &Expect{JSON: "result.list.0.ok"}, ok: true},
 		{path: "/ok", expect: &Expect{JSON: "result.list"}, ok: true},
-		{path: "/ok", expect: &Expect{JSON: "result.nothing"}, says: `result.nothing is "null"`},
+		{path: "/ok", expect: &Expect{JSON: "result.nothing"}, not: true, says: `result.nothing is "null"`},
 		{path: "/ok", expect: &Expect{JSON: "result.list.1.ok"}, says: "it has no result.list.1.ok"},
 		{path: "/ok", expect: &Expect{JSON: "result.code.deeper"}, says: "it has no result.code.deeper"},
 		{path: "/ok", expect: &Expect{Contains: "fine"}, ok: true},
 		{path: "/ok", expect: &Expect{Contains: "great"}, says: `it does not contain "great"`},
 		{path: "/ok", expect: &Expect{Status: []int{201}}, permanent: true},
 		{path: "/taken", expect: &Expect{Status: []int{200, 409}}, ok: true},
-		{path: "/inside", expect: code, after: 7 * time.Second, says: `result.code is "-10", not "0"`},
-		{path: "/never", expect: code, permanent: true, says: `result.code is "-401", not "0"`},
+		{path: "/inside", expect: code, not: true, after: 7 * time.Second, says: `result.code is "-10", not "0"`},
+		{path: "/never", expect: code, not: true, permanent: true, says: `result.code is "-401", not "0"`},
 		{path: "/text", expect: code, says: "it is no JSON"},
 		{path: "/huge", expect: code, says: "larger than 1 MiB"},
 		{path: "/huge", ok: true},
-		{path: "/moved", permanent: true, says: "redirects are not followed"},
-		{path: "/busy", after: 2 * time.Minute},
-		{path: "/gone", permanent: true},
+		{path: "/moved", not: true, permanent: true, says: "redirects are not followed"},
+		{path: "/busy", not: true, after: 2 * time.Minute},
+		{path: "/gone", not: true, permanent: true},
 		{path: "/cut", ok: true},
 		{path: "/cut", expect: code, says: "unexpected EOF"},
 		{path: "/hang", says: "deadline exceeded"},
@@ -141,8 +153,11 @@ func TestWhatComesBackDecidesWhetherItIsTriedAgain(t *testing.T) {
 				r.Statuses, r.Check = c.expect.Status, c.expect.Check()
 			}
 			answer, err := client(t, srv.URL+c.path, func(c *Config) { c.Timeout = 300 * time.Millisecond }).Send(t.Context(), r)
-			if (err == nil) != c.ok || notify.IsPermanent(err) != c.permanent || notify.RetryIn(err) != c.after {
+			if (err == nil) != c.ok || notify.IsPermanent(err) != c.permanent || notify.RetryIn(err).Round(time.Minute) != c.after.Round(time.Minute) {
 				t.Errorf("got %v, permanent %v, after %s", err, notify.IsPermanent(err), notify.RetryIn(err))
+			}
+			if want := map[bool]event.Arrival{c.ok: event.Arrived, c.not: event.NotArrived}[true]; notify.ArrivalOf(err) != cmp.Or(want, event.ArrivalUnknown) {
+				t.Errorf("it is %s: %v", notify.ArrivalOf(err), err)
 			}
 			if err != nil && !strings.Contains(err.Error(), c.says) {
 				t.Errorf("got %v; want %q in it", err, c.says)
@@ -192,12 +207,27 @@ func TestABadCertificateGetsNoPage(t *testing.T) {
 		"unknown authority": client(t, good), "another authority": client(t, good, trusts(stranger)), "another host": client(t, other, trusts(ca)), "expired": client(t, expired, trusts(ca)),
 	} {
 		_, err := c.Send(t.Context(), Request{})
-		if err == nil || notify.IsPermanent(err) || strings.Contains(err.Error(), "T0KEN") {
+		if err == nil || notify.IsPermanent(err) || notify.ArrivalOf(err) != event.NotArrived || strings.Contains(err.Error(), "T0KEN") {
 			t.Errorf("%s: %v; want an error that tells no secret and is worth another try", name, err)
 		}
 	}
 	if _, err := New(Config{TLS: &certs.Client{At: here, CAFile: filepath.Join(t.TempDir(), "none.pem")}}); err == nil {
 		t.Error("authorities that are not there are no error")
+	}
+}
+
+// What nobody listens for has not arrived, nor what goes to a host that there is not.
+func TestWithoutAConnectionNothingArrived(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "http://" + ln.Addr().String()
+	_ = ln.Close()
+	for _, url := range []string{url, "http://nowhere.invalid"} {
+		if _, err := client(t, url).Send(t.Context(), Request{Body: []byte("{}")}); notify.ArrivalOf(err) != event.NotArrived || notify.IsPermanent(err) {
+			t.Errorf("%s: %v", url, err)
+		}
 	}
 }
 
