@@ -37,12 +37,17 @@ type called struct {
 }
 
 func newCalled(t *testing.T, targets ...string) *called {
+	return newCalledBy(t, calledYAML, targets...)
+}
+
+// newCalledBy is one with another configuration.
+func newCalledBy(t *testing.T, yaml string, targets ...string) *called {
 	t.Helper()
 	var list strings.Builder
 	for _, id := range targets {
 		fmt.Fprintf(&list, "  - {id: %s, class: box, team: network, address: 192.0.2.1}\n", id)
 	}
-	dir := files(t, map[string]string{"kemi.yaml": calledYAML, "targets.yaml": "classes: {box: {}}\ntargets:\n" + list.String()})
+	dir := files(t, map[string]string{"kemi.yaml": yaml, "targets.yaml": "classes: {box: {}}\ntargets:\n" + list.String()})
 	cfg, problems := config.Load(filepath.Join(dir, "kemi.yaml"), false)
 	must(t, problems.Err())
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
