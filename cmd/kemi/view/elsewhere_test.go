@@ -1,7 +1,6 @@
 package view_test
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"testing"
@@ -14,7 +13,6 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/bus/mem"
 	"kemi.dev/kemi/cmd/kemi/view"
-	"kemi.dev/kemi/internal/obs"
 )
 
 // Whatever is said, removed and forgotten, in whatever order it is read: the counts are those of the newest of each alert.
@@ -81,11 +79,7 @@ func TestAlertsFromElsewhereAreCounted(t *testing.T) {
 // whatever order both are read.
 func TestAnOlderRecordInAnotherDomainTakesNothingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
-		if err := b.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
+		b := opened(t, mem.New())
 		now := time.Now()
 		for i, domain := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} { // Of them some are in other partitions than now.
 			old := &event.Alert{ID: "x", Domain: domain, State: event.AlertResolved, Updated: now.Add(time.Duration(i-10) * time.Minute)}
@@ -97,11 +91,7 @@ func TestAnOlderRecordInAnotherDomainTakesNothingAway(t *testing.T) {
 		if err := b.Publish(t.Context(), fires); err != nil {
 			t.Fatal(err)
 		}
-		m := view.New(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		<-m.Ready()
+		m := running(t, b)
 		firing := func() (is bool) {
 			synctest.Wait()
 			m.Read(func(s *view.State) { is = s.FiringOne("x") != nil })
@@ -126,10 +116,6 @@ func TestAnOlderRecordInAnotherDomainTakesNothingAway(t *testing.T) {
 		}
 		if firing() {
 			t.Error("removed, and it fires")
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }

@@ -15,14 +15,35 @@ import (
 	"kemi.dev/kemi/internal/obs"
 )
 
+// opened is a bus that closes with the test.
+func opened(t *testing.T, d driver.Driver) *bus.Bus {
+	t.Helper()
+	b := bus.New(d, bus.Settings{}, obs.Scope{})
+	if err := b.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = b.Close() })
+	return b
+}
+
+// running is a model that has read what there is, and reads on until the test ends.
+func running(t *testing.T, b *bus.Bus) *view.Model {
+	t.Helper()
+	m, done := view.New(b), make(chan error, 1)
+	go func() { done <- m.Run(t.Context()) }()
+	t.Cleanup(func() {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	<-m.Ready()
+	return m
+}
+
 // What a record without a value takes out of a topic is shown no more, whoever said it.
 func TestWhatIsRemovedIsShownNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
-		if err := b.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
+		b := opened(t, mem.New())
 		things := []event.Event{
 			&event.Target{ID: "core-1", Class: "switch"}, &event.Alert{ID: "a1", Domain: "default", State: event.AlertFiring},
 			&event.Incident{ID: "i1", Domain: "default", State: event.IncidentOpen}, &event.Page{ID: "p1", Domain: "default", Stage: event.PageRetrying},
@@ -30,11 +51,7 @@ func TestWhatIsRemovedIsShownNoMore(t *testing.T) {
 		if err := b.Publish(t.Context(), things...); err != nil {
 			t.Fatal(err)
 		}
-		m := view.New(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		<-m.Ready()
+		m := running(t, b)
 		shown := func() (n [4]int) {
 			synctest.Wait()
 			m.Read(func(s *view.State) {
@@ -51,10 +68,6 @@ func TestWhatIsRemovedIsShownNoMore(t *testing.T) {
 		}
 		if got := shown(); got != [4]int{} {
 			t.Errorf("removed, and still there: %v (targets, alerts, incidents, pages)", got)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }
@@ -101,20 +114,12 @@ func (f *forgetfulFeed) Next(ctx context.Context) ([]driver.Delivery, error) {
 func TestWhatTheBrokerLostIsShownNoMore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &forgetful{Driver: mem.New(), lost: make(chan struct{})}
-		b := bus.New(d, bus.Settings{}, obs.Scope{})
-		if err := b.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
+		b := opened(t, d)
 		if err := b.Publish(t.Context(), &event.Target{ID: "core-1", Class: "switch"}, &event.Alert{ID: "a1", Domain: "default", State: event.AlertFiring},
 			&event.Incident{ID: "i1", Domain: "default", State: event.IncidentOpen}, &event.Page{ID: "p1", Domain: "default", Stage: event.PageRetrying}); err != nil {
 			t.Fatal(err)
 		}
-		m := view.New(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		<-m.Ready()
+		m := running(t, b)
 		close(d.lost)
 		synctest.Wait()
 		if err := b.Publish(t.Context(), &event.Incident{ID: "i2", Domain: "default", State: event.IncidentOpen}); err != nil {
@@ -128,32 +133,20 @@ func TestWhatTheBrokerLostIsShownNoMore(t *testing.T) {
 				t.Errorf("lost, and still there: %v (targets, alerts, incidents, pages)", left)
 			}
 		})
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
 	})
 }
 
 // How old the truth about a target is, is seen: when nobody polls it, what is said of it is of the past.
 func TestATargetThatNobodyPollsIsSaidToBeSo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
-		if err := b.Open(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		defer b.Close()
+		b := opened(t, mem.New())
 		for _, id := range []string{"polled", "quiet"} {
 			one := &event.Target{ID: id, Class: "switch", Checks: []event.Check{{Name: "slow", Every: time.Hour}, {Name: "fast", Every: 10 * time.Second}}}
 			if err := b.Publish(t.Context(), one); err != nil {
 				t.Fatal(err)
 			}
 		}
-		m := view.New(b)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		go func() { done <- m.Run(ctx) }()
-		<-m.Ready()
+		m := running(t, b)
 		unpolled := func(id string) (gone time.Duration) {
 			synctest.Wait()
 			m.Read(func(s *view.State) {
@@ -180,10 +173,6 @@ func TestATargetThatNobodyPollsIsSaidToBeSo(t *testing.T) {
 		time.Sleep(13 * time.Minute)
 		if got := unpolled("polled"); got != 13*time.Minute+10*time.Second {
 			t.Errorf("not polled for %s, want 13 m 10 s", got)
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
 		}
 	})
 }
