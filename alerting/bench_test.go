@@ -37,7 +37,7 @@ func (s *stage) until(b *testing.B, done func() bool) (most time.Duration) {
 // BenchmarkRerootAmong100000: people were told of one of 500 switches; then the core above is heard to be down. What
 // the verdict costs, and the most expensive second until those who were told know of the core.
 func BenchmarkRerootAmong100000(b *testing.B) {
-	s := newStage(nil, DefaultPolicy())
+	s := newStage(b, DefaultPolicy())
 	site(s, 100_000)
 	var verdict, second time.Duration
 	for b.Loop() {
@@ -89,7 +89,7 @@ func BenchmarkSecondOf100000(b *testing.B) {
 		b.ReportMetric(float64(s.desk.Open()), "incidents")
 	}
 	b.Run("apart", func(b *testing.B) {
-		s := newStage(nil, DefaultPolicy())
+		s := newStage(b, DefaultPolicy())
 		for i := range n {
 			id := fmt.Sprint("host-", i)
 			s.target([]string{"target", id, "server", "rack-" + fmt.Sprint(i/40), "nochecks"})
@@ -98,7 +98,7 @@ func BenchmarkSecondOf100000(b *testing.B) {
 		quiet(b, s)
 	})
 	b.Run("one cause", func(b *testing.B) {
-		s := newStage(nil, DefaultPolicy())
+		s := newStage(b, DefaultPolicy())
 		for _, id := range site(s, n) {
 			s.saw(id, event.VerdictFiring, s.now)
 			s.alertAt(id, event.AlertFiring, s.now, s.now)

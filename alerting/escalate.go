@@ -87,7 +87,7 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 	case inc.paused:
 		d.again(inc, cmp.Or(inc.resume, ReasonUnmuted), now)
 	}
-	if severity(inc.worst()) > severity(inc.toldSeverity) {
+	if inc.worsened() {
 		d.render(inc, now) // Urgency goes by it.
 	}
 	team := d.teamOf(inc)
@@ -97,7 +97,7 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 			d.again(inc, ReasonMoreUrgent, now)
 		}
 	}
-	if severity(inc.worst()) > severity(inc.toldSeverity) {
+	if inc.worsened() {
 		d.widen(inc, now)
 	}
 	switch {

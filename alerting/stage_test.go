@@ -31,7 +31,7 @@ import (
 //
 // What the desk says follows each command, indented.
 type stage struct {
-	t       *testing.T
+	t       testing.TB
 	desk    *Desk
 	begin   time.Time
 	now     time.Time
@@ -84,7 +84,7 @@ func (s *stage) lose(l loss) {
 	}
 }
 
-func newStage(t *testing.T, policy Policy) *stage {
+func newStage(t testing.TB, policy Policy) *stage {
 	begin := time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC)
 	s := &stage{
 		t: t, desk: NewDesk(policy, hooks{}, holdsForTest(t)), begin: begin, inhibitor: holdsForTest(t).Inhibitor(), abroad: map[string]*event.Target{}, now: begin, names: map[string]string{}, shown: map[string]string{}, teams: map[string]string{},

@@ -380,7 +380,7 @@ func TestIncidentRecordStaysSmall(t *testing.T) {
 
 func BenchmarkStorm10000(b *testing.B) {
 	for b.Loop() {
-		s := newStage(nil, DefaultPolicy())
+		s := newStage(b, DefaultPolicy())
 		d := s.desk
 		ids := site(s, 10000)
 		order := rand.New(rand.NewPCG(1, 1)).Perm(len(ids))
@@ -394,7 +394,7 @@ func BenchmarkStorm10000(b *testing.B) {
 }
 
 func BenchmarkBlameAmong100000(b *testing.B) {
-	s := newStage(nil, DefaultPolicy())
+	s := newStage(b, DefaultPolicy())
 	ids := site(s, 100000)
 	core := s.desk.graph.node("core-1")
 	core.state, core.since = down, s.now
@@ -409,7 +409,7 @@ func BenchmarkBlameAmong100000(b *testing.B) {
 }
 
 func BenchmarkCountAmong100000(b *testing.B) {
-	s := newStage(nil, DefaultPolicy())
+	s := newStage(b, DefaultPolicy())
 	ids := site(s, 100000)
 	core := s.desk.graph.node("core-1")
 	core.state, core.since = down, s.now

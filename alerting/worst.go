@@ -50,9 +50,15 @@ func (inc *incident) worst() string {
 	return inc.rec.Severity
 }
 
+// worsened says whether it is worse than when people were called last. It is asked of every incident every second.
+func (inc *incident) worsened() bool {
+	worst := inc.worst()
+	return worst != inc.toldSeverity && severity(worst) > severity(inc.toldSeverity)
+}
+
 // worse is the more severe of two severities: how urgent a word is comes first, and what nobody knows is urgent.
 func worse(a, b string) string {
-	if a == "" || severity(b) > severity(a) {
+	if a == "" || a != b && severity(b) > severity(a) {
 		return b
 	}
 	return a
