@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -87,7 +88,8 @@ type Room struct {
 	broken   *prometheus.GaugeVec
 }
 
-// New makes the room and says everything that is wrong with its configuration.
+// New makes the room and says everything that is wrong with its configuration. With problems there is a room that can
+// only be asked for what it would Foresee.
 func New(o Options) (*Room, conf.Problems) {
 	scope := o.Scope.For("alerting")
 	r := &Room{
@@ -118,10 +120,10 @@ func New(o Options) (*Room, conf.Problems) {
 	}
 	r.gates = NewGates(r.policy)
 	r.gates.says, r.gates.limits = r.breaks, limits
-	r.people, more = newPeople(o, slices.Sorted(maps.Keys(r.receivers)), r.policy.GroupWait)
+	r.people, more = newPeople(o, r.receivers, slices.Sorted(maps.Keys(makers)), r.policy.GroupWait)
 	problems = append(problems, more...)
 	if len(problems) > 0 {
-		return nil, problems
+		return r, problems
 	}
 	r.sources = newSources(r.people.intervals)
 	if r.receivers[logReceiver] == nil {
@@ -183,6 +185,13 @@ func (r *Room) Run(parent context.Context) error {
 	})
 	for _, n := range route.Notes(r.options.Route) {
 		r.scope.Log().Info("a route says what is not done here", "note", n.Problem().String())
+	}
+	wrong, notes := r.Foresee(time.Now())
+	for _, p := range wrong {
+		r.scope.Log().Error("pages reach nobody", "problem", p.String())
+	}
+	for _, n := range notes {
+		r.scope.Log().Warn("look at the configuration of people", "note", n.String())
 	}
 	follows := []func(context.Context) error{
 		func(ctx context.Context) error { return r.targets.follow(ctx, r.bus) },

@@ -16,40 +16,40 @@ import (
 
 // people are the teams and persons of a configuration: the Ways of a running Kemi.
 type people struct {
-	receivers map[string]bool
+	receivers map[string]notify.Notifier // Nil where it has a mistake.
 	teams     map[string]*Team
 	persons   map[string]oncall.Person
 	schedules []string // Sorted.
 	roster    *oncall.Roster
 	tree      *route.Tree
 	intervals *hush.Set // Only asked for its intervals and rules, which never change.
+
+	broken, brokenSchedules map[string]bool // People and schedules that could not be read.
+	sound                   []string        // Teams about which, and about whose schedule, nothing is wrong.
+	notes                   conf.Problems   // What is no mistake, and maybe not meant.
 }
 
 // newPeople reads who there is and says everything that is wrong with it; wait is the first page's where no route says.
-func newPeople(o Options, receivers []string, wait time.Duration) (*people, conf.Problems) {
-	p := &people{receivers: map[string]bool{logReceiver: true}, teams: map[string]*Team{}}
-	for _, name := range receivers {
-		p.receivers[name] = true
+func newPeople(o Options, receivers map[string]notify.Notifier, kinds []string, wait time.Duration) (*people, conf.Problems) {
+	p := &people{receivers: maps.Clone(receivers), teams: map[string]*Team{}, broken: map[string]bool{}, brokenSchedules: map[string]bool{}}
+	if p.receivers[logReceiver] == nil {
+		p.receivers[logReceiver] = nil // It is there all the same.
 	}
 	persons, schedules := map[string]oncall.Person{}, map[string]*oncall.Schedule{}
+	p.persons, p.schedules = persons, slices.Sorted(maps.Keys(o.Schedules))
 	var problems conf.Problems
 	for _, key := range slices.Sorted(maps.Keys(o.People)) {
 		var person oncall.Person
-		problems = append(problems, o.People[key].Into(&person)...)
-		for i, way := range person.Ways {
-			if !p.receivers[way] {
-				at := o.People[key].Get("ways")
-				if items := at.Items(); i < len(items) {
-					at = items[i]
-				}
-				problems = append(problems, at.Problem(`there is no receiver "`+way+`"`, suggest(way, slices.Sorted(maps.Keys(p.receivers)), "the receivers are ")))
-			}
-		}
+		more := o.People[key].Into(&person)
+		problems, p.broken[key] = append(problems, more...), len(more) > 0
 		persons[key] = person
+		more, notes := p.judgeWays(key, person, o.People[key], kinds)
+		problems, p.notes = append(problems, more...), append(p.notes, notes...)
 	}
-	for _, name := range slices.Sorted(maps.Keys(o.Schedules)) {
+	for _, name := range p.schedules {
 		schedule := &oncall.Schedule{}
-		problems = append(problems, o.Schedules[name].Into(schedule)...)
+		more := o.Schedules[name].Into(schedule)
+		problems, p.brokenSchedules[name] = append(problems, more...), len(more) > 0
 		schedules[name] = schedule
 	}
 	var more conf.Problems
@@ -59,23 +59,27 @@ func newPeople(o Options, receivers []string, wait time.Duration) (*people, conf
 	if p.intervals, more = hush.New(o.Holds); len(more) > 0 {
 		problems = append(problems, more...)
 	}
-	var intervals []string
-	if p.intervals != nil {
-		intervals = p.intervals.Intervals()
-	}
-	p.persons, p.schedules = persons, slices.Sorted(maps.Keys(schedules))
+	intervals, all := o.Holds.Intervals()
 	for _, name := range slices.Sorted(maps.Keys(o.Teams)) {
 		team := &Team{}
 		n := o.Teams[name]
-		if more := n.Into(team); len(more) > 0 {
-			problems = append(problems, more...)
-			continue
+		more := n.Into(team)
+		if n.Kind() == conf.Map || n.Kind() == conf.Null {
+			more = append(more, p.judge(name, team, n)...)
+			if all {
+				more = append(more, team.Urgency.Check(intervals)...)
+			}
 		}
-		problems = append(problems, p.judge(name, team, n)...)
-		problems = append(problems, team.Urgency.Check(intervals)...)
 		if len(team.Escalation) == 0 {
 			team.Escalation = team.usual()
 		}
+		if s := schedules[team.Schedule]; s != nil && team.calls() {
+			more = append(more, p.judgeTurns(s)...)
+		}
+		if len(more) == 0 && (team.Schedule == "" || !p.brokenSchedules[team.Schedule] && slices.Contains(p.roster.Schedules(), team.Schedule)) {
+			p.sound = append(p.sound, name)
+		}
+		problems = append(problems, more...)
 		p.teams[name] = team
 	}
 	if _, there := o.Teams[DefaultTeam]; !there && len(o.Teams) > 0 {
@@ -83,7 +87,10 @@ func newPeople(o Options, receivers []string, wait time.Duration) (*people, conf
 		problems = append(problems, o.Teams[first].Problem(`there is no team "`+DefaultTeam+`", which takes the pages of whatever belongs to no other`,
 			"add "+DefaultTeam+": {receiver: …} to teams; {receiver: log} when the log will do"))
 	}
-	known := route.Known{Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: intervals}
+	known := route.Known{
+		Receivers: slices.Sorted(maps.Keys(p.receivers)), Teams: slices.Sorted(maps.Keys(o.Teams)), Intervals: intervals, AnyInterval: !all,
+		Lacks: func(receiver string) (what, do string) { return p.lacks(receiver, "") },
+	}
 	p.tree, more = route.New(o.Route, known, route.Waits{GroupWait: wait})
 	problems = append(problems, more...)
 	if p.teams[DefaultTeam] == nil {
@@ -228,5 +235,5 @@ func (p *people) after(receiver, person string) string {
 // contact is how a person is reached.
 func (p *people) contact(name string) (notify.Contact, bool) {
 	who, known := p.roster.Person(name)
-	return notify.Contact{Name: who.Name, Mail: who.Mail, Phone: who.Phone, Handles: who.Handles}, known
+	return contactOf(who), known
 }

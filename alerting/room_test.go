@@ -76,7 +76,7 @@ func (h *house) start() {
 	for name, n := range h.extra {
 		configured := room.receivers[name] != nil
 		room.receivers[name] = n
-		room.people.receivers[name] = true
+		room.people.receivers[name] = n
 		if configured {
 			continue // It has its place already.
 		}

@@ -70,15 +70,20 @@ func (t *Team) usual() []EscalationStep {
 	return all
 }
 
+func teamKeys() []string {
+	return []string{"receiver", "members", "manager", "schedule", "escalation", "urgency"}
+}
+
 // Validate implements conf.Validator.
 func (t *Team) Validate() []conf.Complaint {
 	var all []conf.Complaint
 	last := time.Duration(-1)
 	for i, s := range t.Escalation {
 		at := "escalation." + strconv.Itoa(i)
-		switch {
-		case len(s.To) == 0:
+		if len(s.To) == 0 {
 			all = append(all, conf.Complaint{Field: at, What: "this step calls nobody", Do: "write to: [primary], secondary, team, manager, receiver or a person"})
+		}
+		switch {
 		case s.After < 0 || s.After > 7*24*time.Hour:
 			all = append(all, conf.Complaint{Field: at + ".after", What: "after is out of range", Do: "use 0s to 7d: it counts from the beginning of the escalation"})
 		case s.After < last:
@@ -98,16 +103,28 @@ func (p *people) judge(name string, t *Team, n conf.Node) conf.Problems {
 		}
 		problems = append(problems, at.Problem(what, do))
 	}
-	if t.Receiver == "" && t.Schedule == "" && len(t.Members) == 0 {
+	// What is not there may only be misspelt or unreadable, which was said.
+	absent := func(keys ...string) bool {
+		for _, key := range n.Keys() {
+			if !slices.Contains(teamKeys(), key.Text()) {
+				return false
+			}
+		}
+		return !slices.ContainsFunc(keys, func(key string) bool { return len(n.Get(key).Items()) > 0 || n.Get(key).Text() != "" })
+	}
+	if _, there := p.receivers[t.Receiver]; t.Receiver == "" && t.Schedule == "" && len(t.Members) == 0 && absent("receiver", "schedule", "members") {
 		say(n, `team "`+name+`" has no receiver`, "write receiver: and the name of one of your receivers")
-	} else if t.Receiver != "" && !p.receivers[t.Receiver] {
+	} else if t.Receiver != "" && !there {
 		say(n.Get("receiver"), `there is no receiver "`+t.Receiver+`"`, suggest(t.Receiver, slices.Sorted(maps.Keys(p.receivers)), "the receivers are "))
+	} else if what, do := p.lacks(t.Receiver, ""); what != "" {
+		say(n.Get("receiver"), what, do)
 	}
 	if t.Schedule != "" && !slices.Contains(p.schedules, t.Schedule) {
 		say(n.Get("schedule"), `there is no schedule "`+t.Schedule+`"`, suggest(t.Schedule, p.schedules, "the schedules are "))
 	}
 	person := func(m oncall.Member, words ...string) {
 		switch who, known := p.persons[m.Key]; {
+		case m.Key == "" || known && p.broken[m.Key]: // Was said.
 		case !known:
 			problems = append(problems, m.At.Problem(`there is no person "`+m.Key+`"`, suggest(m.Key, append(words, slices.Sorted(maps.Keys(p.persons))...), "the people are ")))
 		case len(who.Ways) == 0:
@@ -123,7 +140,9 @@ func (p *people) judge(name string, t *Team, n conf.Node) conf.Problems {
 	for _, s := range t.Escalation {
 		for _, m := range s.To {
 			switch lacks := func(what string) {
-				problems = append(problems, m.At.Problem(`team "`+name+`" has no `+what+", so that nobody is called", "give it "+what+":, or name a person"))
+				if absent(what) {
+					problems = append(problems, m.At.Problem(`team "`+name+`" has no `+what+", so that nobody is called", "give it "+what+":, or name a person"))
+				}
 			}; {
 			case m.Key == toPrimary || m.Key == toSecondary:
 				if t.Schedule == "" {
@@ -142,7 +161,7 @@ func (p *people) judge(name string, t *Team, n conf.Node) conf.Problems {
 					lacks("receiver")
 				}
 			default:
-				person(m, toPrimary, toSecondary, toTeam, toManager, toReceiver)
+				person(m, stepWords()...)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package hush
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/prometheus/alertmanager/timeinterval"
@@ -30,14 +31,16 @@ func readIntervals(nodes ...conf.Node) (map[string]*interval, conf.Problems) {
 	out := map[string]*interval{}
 	var problems conf.Problems
 	for _, n := range nodes {
-		var list []namedInterval
-		if more := n.Into(&list); len(more) > 0 {
-			problems = append(problems, more...)
+		if n.Kind() != conf.List {
+			problems = append(problems, n.Into(new([]namedInterval))...)
 			continue
 		}
-		for i, c := range list {
-			at := n.Items()[i]
+		for _, at := range n.Items() {
+			var c namedInterval
+			wrong := at.Into(&c)
+			problems = append(problems, wrong...)
 			switch {
+			case c.Name == "" && len(wrong) > 0: // It may be unreadable, or its key misspelt.
 			case c.Name == "":
 				problems = append(problems, at.Problem("the time interval has no name", "give it a name: routes speak of it by that"))
 			case out[c.Name] != nil:
@@ -76,6 +79,21 @@ func readIntervals(nodes ...conf.Node) (map[string]*interval, conf.Problems) {
 		}
 	}
 	return out, problems
+}
+
+// Intervals lists the names of a configuration's intervals, also of those with mistakes; false when one has no name, so
+// that not all are known.
+func (c Config) Intervals() (names []string, all bool) {
+	all = true
+	for _, n := range [...]conf.Node{c.TimeIntervals, c.MuteTimeIntervals} {
+		for _, at := range n.Items() {
+			name := at.Get("name").Text()
+			if all = all && name != ""; !slices.Contains(names, name) {
+				names = append(names, name)
+			}
+		}
+	}
+	return names, all
 }
 
 // ranges reads each value as Alertmanager does. Nil when there is none, which means all.

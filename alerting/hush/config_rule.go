@@ -24,14 +24,15 @@ type inhibition struct {
 
 // readRules reads inhibition rules in Alertmanager's format, the deprecated forms too.
 func readRules(n conf.Node) ([]*rule, conf.Problems) {
-	var list []inhibition
-	problems := n.Into(&list)
-	if len(problems) > 0 {
-		return nil, problems
+	if n.Kind() != conf.List {
+		return nil, n.Into(new([]inhibition))
 	}
+	var problems conf.Problems
 	var out []*rule
-	for i := range list {
-		c, at := &list[i], n.Items()[i]
+	for i, at := range n.Items() {
+		c := &inhibition{}
+		before := len(problems)
+		problems = append(problems, at.Into(c)...)
 		r := &rule{name: c.Name, equal: slices.Compact(slices.Sorted(slices.Values(c.Equal)))}
 		if r.name == "" {
 			r.name = fmt.Sprintf("%d", i+1)
@@ -59,7 +60,7 @@ func readRules(n conf.Node) ([]*rule, conf.Problems) {
 		}
 		r.source = side(c.SourceMatch, c.SourceMatchRE, "source_matchers", c.SourceMatchers)
 		r.target = side(c.TargetMatch, c.TargetMatchRE, "target_matchers", c.TargetMatchers)
-		if len(r.source) == 0 && len(r.target) == 0 && len(problems) == 0 {
+		if len(r.source) == 0 && len(r.target) == 0 && len(problems) == before {
 			problems = append(problems, at.Problem("the rule inhibits nothing: neither its source nor its target is said", "add source_matchers and target_matchers"))
 		}
 		out = append(out, r)

@@ -65,7 +65,7 @@ func parseRule(text string, starts time.Time, zone *time.Location) (*calendar, e
 	}
 	option, err := rrule.StrToROption(strings.Join(kept, ";"))
 	if err != nil {
-		return nil, fmt.Errorf("%w: see RFC 5545, 3.3.10", err)
+		return nil, fmt.Errorf("%w: write it like FREQ=WEEKLY;BYDAY=SU (RFC 5545, 3.3.10)", err)
 	}
 	if err := bounds(option, parts); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func parseRule(text string, starts time.Time, zone *time.Location) (*calendar, e
 	late.Dtstart = c.option.Dtstart.AddDate((9600-c.option.Dtstart.Year())/400*400, 0, 0)
 	r, err := rrule.NewRRule(late)
 	if err != nil {
-		return nil, fmt.Errorf("%w: see RFC 5545, 3.3.10", err)
+		return nil, fmt.Errorf("%w: write it like FREQ=WEEKLY;BYDAY=SU (RFC 5545, 3.3.10)", err)
 	}
 	if _, ever := r.Iterator()(); !ever {
 		return nil, errors.New("it names no day that there is: correct its days and months")

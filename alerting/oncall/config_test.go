@@ -1,6 +1,7 @@
 package oncall_test
 
 import (
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -68,6 +69,15 @@ people:
 		{"person who cannot be reached", `
 people:
   kim: {name: Kim}`, `3:8: there is no way to reach this person: write ways: and the names of receivers, and the addresses that these need`},
+		{
+			"one mistake hides no other", `
+schedules: {network: {timezone: Mars, layers: [{every: 5m, people: [jo, sum], only: [{days: [sut, sot]}]}], holidays: {file: a.ics, person: bos}}}`,
+			`8:33: there is no timezone "Mars": use a name of the IANA list, such as Asia/Seoul or Europe/Berlin
+8:48: the rotation has no start: write start: and when the first of them takes over, such as 2026-01-05 09:00
+8:56: "every" cannot be read: it is not a number of whole minutes between an hour and ten years: correct the value
+8:94: "sut" is not a day of the week: write it like mon-fri or [sat, sun]
+8:99: "sot" is not a day of the week: write it like mon-fri or [sat, sun]`,
+		},
 		{"key of a person", `
 people:
   team/kim: {mail: kim@example.org}`, `3:13: "team/kim" cannot be the key of a person: use letters, digits, - and _; the full name goes into name:`},
@@ -86,23 +96,36 @@ people:
 
 func TestGapsSayWhenNobodyIsOnCall(t *testing.T) {
 	r := roster(t, `
+people:
+  jo:     {mail: jo@example.org}
+  leaver: {mail: leaver@example.org, leaves: 2026-01-09 18:00}
+  gone:   {mail: gone@example.org, leaves: 2026-01-01}
 schedules:
   always: {timezone: Asia/Seoul, layers: [{people: [jo]}]}
   office: {timezone: Asia/Seoul, layers: [{people: [jo], only: [{days: mon-fri, from: "09:00", to: "18:00"}]}]}
   over:   {timezone: Asia/Seoul, layers: [{people: [jo], until: 2026-01-06}]}
+  past:   {timezone: Asia/Seoul, layers: [{people: [jo], until: 2026-01-02}]}
   soon:   {timezone: Asia/Seoul, layers: [{people: [jo], from: 2026-01-08}]}
+  then:   {timezone: Asia/Seoul, layers: [{people: [leaver]}]}
+  was:    {timezone: Asia/Seoul, layers: [{people: [gone]}]}
 `)
 	var got []string
-	for _, p := range r.Gaps(at(t, "Asia/Seoul", "2026-01-05 12:00"), at(t, "Asia/Seoul", "2026-01-12 12:00")) {
-		if p.Line == 0 {
+	for _, name := range r.Schedules() {
+		gap, found := r.Gap(name, at(t, "Asia/Seoul", "2026-01-05 12:00"), at(t, "Asia/Seoul", "2026-01-12 12:00"))
+		if found && gap.Problem.Line == 0 {
 			t.Error("no place")
 		}
-		got = append(got, p.What)
+		if found {
+			got = append(got, fmt.Sprint(gap.Problem.What, map[bool]string{true: " (always)"}[gap.Always]))
+		}
 	}
 	check(t, strings.Join(got, "\n"), `
 nobody is on call for "office" from Mon 2026-01-05 18:00 KST until Tue 2026-01-06 09:00 KST, and 4 times more before Mon 2026-01-12 12:00 KST
 nobody is on call for "over" from Tue 2026-01-06 00:00 KST for good
+nobody is on call for "past" for good (always)
 nobody is on call for "soon" until Thu 2026-01-08 00:00 KST
+nobody is on call for "then" from Fri 2026-01-09 18:00 KST for good, when everybody in it has left (leaver on Fri 2026-01-09 18:00 KST)
+nobody is on call for "was" for good, when everybody in it has left (gone on Thu 2026-01-01 00:00 KST) (always)
 `)
 }
 

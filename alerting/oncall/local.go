@@ -138,10 +138,14 @@ func (d *Days) UnmarshalConf(n conf.Node) conf.Problems {
 	if n.Kind() != conf.List {
 		items = []conf.Node{n}
 	}
+	var problems conf.Problems
 	for _, item := range items {
 		if err := d.add(item.Text()); err != nil {
-			return conf.Problems{item.Problem(err.Error(), "write it like mon-fri or [sat, sun]")}
+			problems = append(problems, item.Problem(err.Error(), "write it like mon-fri or [sat, sun]"))
 		}
+	}
+	if len(problems) > 0 {
+		return problems
 	}
 	if *d == 0 {
 		return conf.Problems{n.Problem("there is no day in days", "write it like mon-fri, or leave it out for every day")}

@@ -63,7 +63,8 @@ type Roster struct {
 }
 
 // New makes a roster from what stands under `people:` and `schedules:`, and says everything that is wrong with them
-// beyond what their Validate methods say while they are decoded. It reads the calendars of holidays.
+// beyond what their Validate methods say while they are decoded. It reads the calendars of holidays. With problems the
+// roster has what is right, so that a check can go on; nobody is to be called by it.
 func New(people map[string]Person, schedules map[string]*Schedule) (*Roster, conf.Problems) {
 	r := &Roster{people: maps.Clone(people), schedules: map[string]*schedule{}}
 	var problems conf.Problems
@@ -76,13 +77,11 @@ func New(people map[string]Person, schedules map[string]*Schedule) (*Roster, con
 			continue
 		}
 		s, more := compile(name, schedules[name], people)
-		problems = append(problems, more...)
-		r.schedules[name] = s
+		if problems = append(problems, more...); len(more) == 0 {
+			r.schedules[name] = s
+		}
 	}
-	if len(problems) > 0 {
-		return nil, problems
-	}
-	return r, nil
+	return r, problems
 }
 
 // People lists the keys of all people, sorted.
@@ -97,18 +96,24 @@ func (r *Roster) Person(key string) (Person, bool) {
 // Left says whether a person has left by t: nobody to call, whatever a list of theirs still says. The time is meant in
 // the person's timezone, else in the schedule's, else in UTC.
 func (r *Roster) Left(person, schedule string, t time.Time) bool {
+	leaves := r.Leaves(person, schedule)
+	return !leaves.IsZero() && !t.Before(leaves)
+}
+
+// Leaves is when a person leaves, meant as in Left; zero is never.
+func (r *Roster) Leaves(person, schedule string) time.Time {
 	p := r.people[person]
 	if !p.Leaves.given {
-		return false
+		return time.Time{}
 	}
 	if s := r.schedules[schedule]; s != nil {
-		return !t.Before(s.leaves[person])
+		return s.leaves[person]
 	}
 	home, err := zone(p.Timezone)
 	if err != nil {
 		home = time.UTC // Said when the configuration was read.
 	}
-	return !t.Before(reach(home, p.Leaves.at))
+	return reach(home, p.Leaves.at)
 }
 
 // Schedules lists the names of all schedules, sorted.

@@ -18,7 +18,7 @@ func (r *Roster) Check(o *event.Override) error {
 	case s == nil:
 		return fmt.Errorf("check override %s: there is no schedule %q", o.ID, o.Schedule)
 	case !o.StartsAt.Before(o.EndsAt):
-		return fmt.Errorf("check override %s: it ends before it starts", o.ID)
+		return fmt.Errorf("check override %s: it ends before it starts: give a later end", o.ID)
 	}
 	for _, p := range []string{o.Person, o.For} {
 		if p == "" && o.Person != "" {
@@ -29,11 +29,11 @@ func (r *Roster) Check(o *event.Override) error {
 			return fmt.Errorf("check override %s: there is no person %q", o.ID, p)
 		}
 		if p == o.Person && !leaves.IsZero() && leaves.Before(o.EndsAt) {
-			return fmt.Errorf("check override %s: %s leaves on %s", o.ID, p, s.show(leaves))
+			return fmt.Errorf("check override %s: %s leaves on %s: have it end by then, or name somebody else", o.ID, p, s.show(leaves))
 		}
 	}
 	if o.For == o.Person {
-		return fmt.Errorf("check override %s: %s cannot take over from %s", o.ID, o.Person, o.For)
+		return fmt.Errorf("check override %s: %s cannot take over from %s: name somebody else", o.ID, o.Person, o.For)
 	}
 	return nil
 }

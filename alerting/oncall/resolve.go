@@ -25,9 +25,14 @@ type schedule struct {
 
 // compile makes a schedule ready and says what is wrong with it.
 func compile(name string, s *Schedule, people map[string]Person) (*schedule, conf.Problems) {
+	var problems conf.Problems
+	// What was read from a file was judged while it was decoded, where each thing has its place.
+	judged := func(at conf.Pos) bool { return at.Line > 0 }
 	loc, err := zone(s.Timezone)
 	if err != nil {
-		return nil, conf.Problems{s.Problem("there is no timezone \""+s.Timezone+"\"", "use a name of the IANA list")}
+		if loc = time.UTC; !judged(s.Pos) {
+			problems = append(problems, s.Problem("there is no timezone \""+s.Timezone+"\"", "use a name of the IANA list"))
+		}
 	}
 	out := &schedule{name: name, at: s.Pos, loc: loc, alone: s.Secondary.None, leaves: map[string]time.Time{}}
 	for key, p := range people {
@@ -36,16 +41,19 @@ func compile(name string, s *Schedule, people map[string]Person) (*schedule, con
 			home := loc
 			if p.Timezone != "" {
 				if home, err = zone(p.Timezone); err != nil {
-					return nil, conf.Problems{p.Problem("there is no timezone \""+p.Timezone+"\"", "use a name of the IANA list")}
+					if home = loc; !judged(p.Pos) {
+						problems = append(problems, p.Problem("there is no timezone \""+p.Timezone+"\"", "use a name of the IANA list"))
+					}
 				}
 			}
 			out.leaves[key] = reach(home, p.Leaves.at)
 		}
 	}
-	var problems conf.Problems
 	take := func(l *Layer, name string) *layer {
-		for _, c := range l.Validate() { // Again, for those that were not read from a file.
-			problems = append(problems, l.Problem(c.What, c.Do))
+		if !judged(l.Pos) {
+			for _, c := range l.Validate() {
+				problems = append(problems, l.Problem(c.What, c.Do))
+			}
 		}
 		problems = append(problems, unknownPeople(l.People, people)...)
 		return compileLayer(l, name, loc)
@@ -61,13 +69,18 @@ func compile(name string, s *Schedule, people map[string]Person) (*schedule, con
 		if l == nil && h.Person != nil {
 			l = &Layer{Pos: h.Pos, People: []Member{*h.Person}}
 		}
+		if l == nil && judged(h.Pos) {
+			return out, problems
+		}
 		if l == nil {
 			return out, append(problems, h.Problem("holidays need either a person or a layer", "write person: and who is on call then"))
 		}
 		made := take(l, "holidays")
-		days, more := h.read(loc)
-		made.days, made.holiday, made.whole = days, true, !l.Start.given
-		problems = append(problems, more...)
+		made.holiday, made.whole = true, !l.Start.given
+		if h.File != "" || !judged(h.Pos) {
+			days, more := h.read(loc)
+			made.days, problems = days, append(problems, more...)
+		}
 		out.layers = append(out.layers, made)
 	}
 	return out, problems
@@ -80,8 +93,8 @@ func unknownPeople(members []Member, people map[string]Person) (problems conf.Pr
 	}
 	slices.Sort(known)
 	for _, m := range members {
-		if _, ok := people[m.Key]; ok {
-			continue
+		if _, ok := people[m.Key]; ok || m.Key == "" && m.At.Line > 0 {
+			continue // Or what stands there is no name, which was said.
 		}
 		do := "add it under people:"
 		if near := conf.Nearest(m.Key, known); near != "" {

@@ -43,13 +43,28 @@ func (t *Tree) checkNames(known Known) conf.Problems {
 	}
 	for n := range t.nodes() {
 		for _, r := range n.config.Receiver {
+			if r.Text == "" {
+				continue // No name, which was said.
+			}
 			if team, ok := strings.CutPrefix(r.Text, TeamPrefix); ok {
 				look(r, team, "team", "teams", known.Teams)
 			} else if r.Text != Owner {
 				look(r, r.Text, "receiver", "receivers", known.Receivers)
 			}
+			if known.Lacks == nil {
+				continue
+			}
+			if what, do := known.Lacks(r.Text); what != "" {
+				problems = append(problems, r.At.Problem(what, do))
+			}
+		}
+		if known.AnyInterval {
+			continue
 		}
 		for _, i := range slices.Concat(n.config.MuteTimeIntervals, n.config.ActiveTimeIntervals) {
+			if i.Text == "" {
+				continue
+			}
 			look(i, i.Text, "time interval", "time_intervals", known.Intervals)
 		}
 	}

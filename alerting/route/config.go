@@ -56,8 +56,11 @@ type Name struct {
 
 // UnmarshalConf implements conf.Unmarshaler.
 func (m *Name) UnmarshalConf(n conf.Node) conf.Problems {
-	if n.Kind() != conf.Scalar || n.Text() == "" {
+	if n.Kind() != conf.Scalar {
 		return conf.Problems{n.Problem("expected a name, got "+n.Kind().String(), "write a name")}
+	}
+	if n.Text() == "" {
+		return conf.Problems{n.Problem("a name is empty", "write a name, or remove it")}
 	}
 	*m = Name{n.Text(), n.Pos()}
 	return nil
@@ -85,18 +88,22 @@ type Matchers struct{ all labels.Matchers }
 
 // UnmarshalConf implements conf.Unmarshaler.
 func (m *Matchers) UnmarshalConf(n conf.Node) conf.Problems {
-	var entries []Name
-	problems := n.Into(&entries)
+	if n.Kind() != conf.List {
+		return n.Into(new([]Name))
+	}
+	var problems conf.Problems
 	// What Alertmanager itself does unless it is told otherwise: names may be any text, and what only the older
 	// syntax could read is read by that.
 	parse := compat.FallbackMatchersParser(slog.New(slog.DiscardHandler))
-	for _, e := range entries {
-		if e.Text == "" {
-			continue // Not text, which was said.
+	const do = `write name="value", name!="value", name=~"regex" or name!~"regex"`
+	for _, e := range n.Items() {
+		if e.Kind() != conf.Scalar || e.Text() == "" {
+			problems = append(problems, e.Problem("a matcher that is no text, or empty", do))
+			continue
 		}
-		more, err := parse(e.Text, "config")
+		more, err := parse(e.Text(), "config")
 		if err != nil {
-			problems = append(problems, e.At.Problem("the matcher cannot be read: "+err.Error(), `write name="value", name!="value", name=~"regex" or name!~"regex"`))
+			problems = append(problems, e.Problem("the matcher cannot be read: "+err.Error(), do))
 			continue
 		}
 		m.all = append(m.all, more...)

@@ -95,7 +95,13 @@ type node struct {
 }
 
 // Known are the names that routes may refer to.
-type Known struct{ Receivers, Teams, Intervals []string }
+type Known struct {
+	Receivers, Teams, Intervals []string
+	// AnyInterval: the intervals are not known.
+	AnyInterval bool
+	// Lacks says what keeps pages by a receiver from whoever reads there, and what to do; "" when nothing does. It may be nil.
+	Lacks func(receiver string) (what, do string)
+}
 
 // New makes the tree that a node describes and says everything that is wrong with it. Without a node there is no tree.
 func New(n conf.Node, known Known, waits Waits) (*Tree, conf.Problems) {
@@ -103,14 +109,18 @@ func New(n conf.Node, known Known, waits Waits) (*Tree, conf.Problems) {
 		return nil, nil
 	}
 	var c Config
-	if problems := n.Into(&c); len(problems) > 0 {
+	problems := n.Into(&c)
+	if n.Kind() != conf.Map {
 		return nil, problems
 	}
 	t := &Tree{root: build(&c, nil, 1, waits)}
-	problems := t.checkRoot(n)
+	readable := len(problems) == 0
+	problems = append(problems, t.checkRoot(n)...)
 	problems = append(problems, t.checkNames(known)...)
-	for _, u := range t.unreachable() {
-		problems = append(problems, u.At.Problem("this route can never match: "+u.Why, "move it, change its matchers or remove it"))
+	if readable { // A route of which some matchers could not be read seems to take more than it does.
+		for _, u := range t.unreachable() {
+			problems = append(problems, u.At.Problem("this route can never match: "+u.Why, "move it, change its matchers or remove it"))
+		}
 	}
 	if len(problems) > 0 {
 		return nil, problems
@@ -186,6 +196,23 @@ func texts(names []Name) []string {
 		out = append(out, n.Text)
 	}
 	return out
+}
+
+// Ways lists all ways that a tree has, parents first. Those to the owner have no receiver and no team.
+func (t *Tree) Ways() []Match {
+	if t == nil {
+		return nil
+	}
+	var all []Match
+	for n := range t.nodes() {
+		for _, m := range n.ways {
+			if m.Receiver == Owner {
+				m.Receiver = ""
+			}
+			all = append(all, m)
+		}
+	}
+	return all
 }
 
 // Match says by which ways an alert with these labels is told: at least one. As with Alertmanager the same receiver may

@@ -12,9 +12,9 @@ import (
 
 func newMaintenance() *cobra.Command {
 	parent := &cobra.Command{Use: "maintenance", Short: "Say what is being worked on, so that it pages nobody", Args: noSubcommand, RunE: help}
-	end := newHoldEnd("maintenance", "end NAME|ID…")
+	end := newHoldEnd("maintenance", "end NAME|ID…", event.MaintenanceWindow)
 	end.Example = "  kemi maintenance end deploy-shop"
-	parent.AddCommand(newMaintenanceStart(), end, newHoldList("maintenance", event.MaintenanceWindow), newHoldShow("maintenance"))
+	parent.AddCommand(newMaintenanceStart(), end, newHoldList("maintenance", event.MaintenanceWindow), newHoldShow("maintenance", event.MaintenanceWindow))
 	return parent
 }
 

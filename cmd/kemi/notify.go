@@ -56,6 +56,13 @@ Exit code 0 when the receiver took it, 1 when it did not or the configuration ha
 			}
 			return fmt.Errorf("there is no person %q: %s", person, near)
 		}
+		if receivers := room.Receivers(); !slices.Contains(receivers, args[0]) {
+			near := "the receivers are " + strings.Join(receivers, ", ")
+			if n := conf.Nearest(args[0], receivers); n != "" {
+				near = `did you mean "` + n + `"?`
+			}
+			return fmt.Errorf("there is no receiver %q: %s", args[0], near)
+		}
 		begun := time.Now()
 		host, _ := os.Hostname() // Without it the page says less.
 		response, err := room.Notify(cmd.Context(), args[0], testPage(args[0], person, host, begun.UTC()))
@@ -114,7 +121,13 @@ func (t *tried) say(w io.Writer, output string) error {
 		case t.Error != "":
 			said = t.Receiver + " did not take it"
 		}
-		if answer := plain(t.Answer + t.Error); answer != "" {
+		answer := plain(t.Answer)
+		if wrong := plain(t.Error); strings.Contains(wrong, answer) {
+			answer = wrong
+		} else if wrong != "" {
+			answer = wrong + "; it answered: " + answer
+		}
+		if answer != "" {
 			said += ": " + answer
 		}
 		if _, err := fmt.Fprintf(w, "%s (%s)\n", said, time.Duration(t.Took*float64(time.Second)).Round(time.Millisecond)); err != nil {

@@ -57,11 +57,25 @@ have everything, with the incident as it was when the page was decided.
 			})
 		}
 		w := csv.NewWriter(out)
-		if err := w.Write(exportHeader); err != nil {
+		headed := false
+		head := func() error { // Not before something was answered: a refusal is no table.
+			if headed {
+				return nil
+			}
+			headed = true
+			return w.Write(exportHeader)
+		}
+		err = c.ledger(cmd, q, func(e api.Entry, _ json.RawMessage) error {
+			if err := head(); err != nil {
+				return err
+			}
+			return w.Write(exportRow(e))
+		})
+		if err != nil {
+			w.Flush()
 			return err
 		}
-		if err := c.ledger(cmd, q, func(e api.Entry, _ json.RawMessage) error { return w.Write(exportRow(e)) }); err != nil {
-			w.Flush()
+		if err := head(); err != nil {
 			return err
 		}
 		w.Flush()

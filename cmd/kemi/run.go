@@ -9,10 +9,10 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/cmd/kemi/app"
 	"kemi.dev/kemi/cmd/kemi/config"
 	"kemi.dev/kemi/internal/conf"
@@ -130,38 +130,37 @@ func newCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "check", Short: "Validate configuration, targets and rules", Args: cobra.NoArgs,
 		Long: `Reads the configuration and everything it names (targets, profiles, rules) without starting anything, and prints
-every mistake as file:line:column: what is wrong: what to do. Exit code 0 when there is none, 1 when there are. What does
-something else than one might think, such as group_by of a route, is noted and no mistake.`,
+every mistake as file:line:column: what is wrong: what to do. Exit code 0 when there is none, 1 when there are.
+
+Whoever could not be reached is a mistake: a way without the address it needs, a schedule or an escalation that has nobody
+and will have nobody. What is noted is no mistake: time of the next year in which nobody is called, with its beginning, and what
+does something else than one might think, such as group_by of a route.`,
 		Example: "  kemi check -c deploy/example/kemi.yaml\n  kemi check -o json | jq -r '.problems[].file'",
 	}
 	load := configFlag(cmd)
 	outputFlag(cmd, &output)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		cfg, problems := load()
-		var targets, rules int
-		notes := conf.Problems{}
+		var found app.Checked
 		if cfg != nil {
-			var more conf.Problems
-			targets, rules, more = app.Check(cmd.Context(), cfg)
-			problems = append(problems, more...)
-			for _, n := range route.Notes(cfg.Route) {
-				notes = append(notes, n.Problem())
-			}
+			found = app.Check(cmd.Context(), cfg, time.Now())
 		}
+		problems, notes := append(problems, found.Problems...).Sorted(), found.Notes.Sorted()
+		out := cmd.OutOrStdout()
 		if output == "json" {
-			if problems == nil {
-				problems = conf.Problems{}
-			}
-			if err := printJSON(cmd.OutOrStdout(), map[string]any{"problems": problems, "notes": notes, "targets": targets, "rules": rules}); err != nil {
+			if err := printJSON(out, map[string]any{"problems": problems, "notes": notes, "targets": found.Targets, "rules": found.Rules}); err != nil {
 				return err
 			}
-		} else if len(problems) > 0 {
-			return sayProblems(cmd.OutOrStdout(), problems)
 		} else {
-			for _, n := range notes {
-				fmt.Fprintln(cmd.OutOrStdout(), "note:", n)
+			for _, p := range problems {
+				fmt.Fprintln(out, p)
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "ok: %d targets, %d rules\n", targets, rules)
+			for _, n := range notes {
+				fmt.Fprintln(out, "note:", n)
+			}
+			if len(problems) == 0 {
+				fmt.Fprintf(out, "ok: %d targets, %d rules\n", found.Targets, found.Rules)
+			}
 		}
 		if len(problems) > 0 {
 			return errWrong

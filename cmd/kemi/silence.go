@@ -21,7 +21,7 @@ match. A word alone is the name of an alert. The labels target, class and team a
 
 func newSilence() *cobra.Command {
 	parent := &cobra.Command{Use: "silence", Short: "Hold pages back for some time", Args: noSubcommand, RunE: help}
-	parent.AddCommand(newSilenceAdd(), newHoldList("silence", ""), newHoldShow("silence"), newHoldEnd("silence", "expire ID…"))
+	parent.AddCommand(newSilenceAdd(), newHoldList("silence", ""), newHoldShow("silence", ""), newHoldEnd("silence", "expire ID…", ""))
 	return parent
 }
 
@@ -173,7 +173,7 @@ func printHolds(w io.Writer, list []api.Silence, now time.Time) error {
 	return printTable(w, []string{"ID", "KIND", "NAME", "STATE", "MATCHERS", "BY", "COMMENT"}, rows)
 }
 
-func newHoldShow(what string) *cobra.Command {
+func newHoldShow(what string, kind event.SilenceKind) *cobra.Command {
 	var c client
 	var output string
 	cmd := &cobra.Command{
@@ -182,7 +182,7 @@ func newHoldShow(what string) *cobra.Command {
 		Example: "  kemi " + what + " show 1a2b3c4d",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var s api.Silence
-			if err := c.get(cmd.Context(), "/silences/"+url.PathEscape(args[0]), nil, &s); err != nil {
+			if err := c.get(cmd.Context(), "/silences/"+url.PathEscape(args[0]), queryOf("kind", string(kind)), &s); err != nil {
 				return err
 			}
 			return printJSON(cmd.OutOrStdout(), s)
@@ -194,7 +194,7 @@ func newHoldShow(what string) *cobra.Command {
 }
 
 // newHoldEnd makes "kemi silence expire" and "kemi maintenance end".
-func newHoldEnd(what, use string) *cobra.Command {
+func newHoldEnd(what, use string, kind event.SilenceKind) *cobra.Command {
 	var c client
 	var by, output string
 	cmd := &cobra.Command{
@@ -208,7 +208,7 @@ func newHoldEnd(what, use string) *cobra.Command {
 		ended := []api.Silence{}
 		for _, id := range args {
 			var s api.Silence
-			if err := c.send(cmd.Context(), "DELETE", "/silences/"+url.PathEscape(id), queryOf("by", byOr(by)), nil, &s); err != nil {
+			if err := c.send(cmd.Context(), "DELETE", "/silences/"+url.PathEscape(id), queryOf("by", byOr(by), "kind", string(kind)), nil, &s); err != nil {
 				return err
 			}
 			ended = append(ended, s)

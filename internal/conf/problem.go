@@ -58,6 +58,14 @@ func (p Problems) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// Sorted returns the problems by file, line and column, each once; never nil.
+func (p Problems) Sorted() Problems {
+	if len(p) == 0 {
+		return Problems{}
+	}
+	return p.sorted()
+}
+
 // sorted returns a sorted copy in which no problem is said twice.
 func (p Problems) sorted() Problems {
 	if len(p) == 0 {

@@ -267,22 +267,16 @@ func (r *Receiver) aim(p *event.Page) (aimed, error) {
 	if r.spec.perPage {
 		a.group = p.ID
 	}
-	handle := conf.Secret{}
-	if p.Person != "" && r.env.Contact != nil && (r.spec.target != "" || r.spec.aim != nil) {
-		if c, ok := r.env.Contact(p.Person); ok {
-			handle = c.Handles[r.kind]
-			if own, ok := c.Handles[r.name]; ok {
-				handle = own
-			}
-			if handle.IsZero() && r.spec.phone && c.Phone != "" {
-				handle = conf.NewSecret(c.Phone)
-			}
-		}
+	var handle conf.Secret
+	var who notify.Contact
+	if p.Person != "" && r.env.Contact != nil {
+		who, _ = r.env.Contact(p.Person)
+		handle = r.handle(who)
 	}
 	switch {
 	case handle.IsZero() && r.unaimed:
-		who := cmp.Or(p.Person, "no person")
-		return a, fmt.Errorf("receiver %s has no %s, and %s has no handle for it: add one of the two", r.name, r.spec.target, who)
+		what, do := r.Lacks(p.Person, who)
+		return a, errors.New(what + ": " + do)
 	case !handle.IsZero():
 		point := r.spec.aim
 		if point == nil {

@@ -103,6 +103,9 @@ func (d *Duty) newOverride(n *NewOverride, now time.Time) (*event.Override, erro
 	if err != nil {
 		return nil, err
 	}
+	if p, _ := d.Roster.Person(n.Person); len(p.Ways) == 0 {
+		return nil, wrong(http.StatusBadRequest, "%s has no way to be reached: give people: %s: ways: [a receiver]", n.Person, n.Person)
+	}
 	o := &event.Override{
 		ID: n.ID, Schedule: n.Schedule, Person: n.Person, For: n.For, StartsAt: n.StartsAt.UTC(), By: by, Comment: strings.TrimSpace(n.Comment), Updated: now,
 	}

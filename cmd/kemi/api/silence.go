@@ -17,6 +17,7 @@ import (
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/internal/conf"
 )
 
 // NameOf is the annotation that holds the name of a maintenance window; EndedBy the one of who ended a silence early.
@@ -120,8 +121,8 @@ func (d *Duty) silences(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	kind := event.SilenceKind(r.URL.Query().Get("kind"))
-	if kind != "" && kind != event.PlainSilence && kind != event.MaintenanceWindow {
-		refuse(w, http.StatusBadRequest, wrong(http.StatusBadRequest, "there is no kind of silence %q: use %s or %s", kind, event.PlainSilence, event.MaintenanceWindow))
+	if err := knownKind(kind); err != nil {
+		complain(w, err)
 		return
 	}
 	all := slices.DeleteFunc(d.shownSilences(time.Now()), func(s *Silence) bool {
@@ -130,20 +131,41 @@ func (d *Duty) silences(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, all)
 }
 
-// find finds the silence that an id, the start of it, or the name of a maintenance window means.
-func (d *Duty) find(id string, now time.Time) (*Silence, error) {
-	all := d.shownSilences(now)
+// find finds the silence that an id, the start of it, or the name of a maintenance window means; with a kind it is one of
+// these.
+func (d *Duty) find(r *http.Request, now time.Time) (*Silence, error) {
+	id, kind := r.PathValue("id"), event.SilenceKind(r.URL.Query().Get("kind"))
+	if err := knownKind(kind); err != nil {
+		return nil, err
+	}
+	all := slices.DeleteFunc(d.shownSilences(now), func(s *Silence) bool { return kind != "" && s.Kind != kind })
+	names := make([]string, 0, len(all))
 	for _, s := range all {
 		if s.Name != "" && s.Name == id {
 			return s, nil
 		}
+		names = append(names, s.Name)
 	}
-	return one("silence", id, all, func(s *Silence) string { return s.ID }, "kemi silence list --all")
+	if kind != event.MaintenanceWindow {
+		return one("silence", id, all, func(s *Silence) string { return s.ID }, "kemi silence list --all")
+	}
+	s, err := one("maintenance window", id, all, func(s *Silence) string { return s.ID }, "kemi maintenance list --all")
+	if n := conf.Nearest(id, names); err != nil && n != "" {
+		err = wrong(http.StatusNotFound, "there is no maintenance window %q: did you mean %q?", id, n)
+	}
+	return s, err
+}
+
+func knownKind(kind event.SilenceKind) error {
+	if kind != "" && kind != event.PlainSilence && kind != event.MaintenanceWindow {
+		return wrong(http.StatusBadRequest, "there is no kind of silence %q: use %s or %s", kind, event.PlainSilence, event.MaintenanceWindow)
+	}
+	return nil
 }
 
 func (d *Duty) silence(w http.ResponseWriter, r *http.Request) {
 	now := time.Now()
-	s, err := d.find(r.PathValue("id"), now)
+	s, err := d.find(r, now)
 	if err != nil {
 		complain(w, err)
 		return
@@ -277,7 +299,7 @@ func (d *Duty) holds(s *event.Silence, now time.Time) *int {
 }
 
 func (d *Duty) expireSilence(w http.ResponseWriter, r *http.Request) {
-	if !knows(w, r, "silences", "by") {
+	if !knows(w, r, "silences", "by kind") {
 		return
 	}
 	by, err := byOf(r.URL.Query().Get("by"))
@@ -286,13 +308,17 @@ func (d *Duty) expireSilence(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	now := time.Now().UTC()
-	old, err := d.find(r.PathValue("id"), now)
+	old, err := d.find(r, now)
 	switch {
 	case err != nil:
 	case old.Configured:
 		err = wrong(http.StatusConflict, "%s stands under maintenance: in the configuration: change it there", old.Name)
 	case old.State == hush.Expired:
-		err = wrong(http.StatusConflict, "silence %s was over at %s", old.ID, stamp(old.EndsAt))
+		what := "silence " + old.ID
+		if old.Kind == event.MaintenanceWindow {
+			what = "the maintenance window " + strconv.Quote(cmp.Or(old.Name, old.ID))
+		}
+		err = wrong(http.StatusConflict, "%s was over at %s", what, stamp(old.EndsAt))
 	}
 	if err != nil {
 		complain(w, err)

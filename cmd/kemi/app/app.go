@@ -27,6 +27,7 @@ import (
 	"kemi.dev/kemi/alerting"
 	"kemi.dev/kemi/alerting/hush"
 	"kemi.dev/kemi/alerting/notify/inbox"
+	"kemi.dev/kemi/alerting/route"
 	"kemi.dev/kemi/alerting/subscription"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/mem"
@@ -100,18 +101,32 @@ func Rooms(cfg *config.Config) (*cmdb.Room, *collector.Room, conf.Problems) {
 	return a.cmdb, a.collector, problems
 }
 
-// Check returns every mistake in the configuration and what it names, and the number of targets and rules that are there.
-func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problems conf.Problems) {
+// Checked is what Check found.
+type Checked struct {
+	// Targets and Rules are how many there are.
+	Targets, Rules int
+	// Problems are mistakes; Notes are what is none, and maybe not meant.
+	Problems, Notes conf.Problems
+}
+
+// Check says every mistake in the configuration and what it names, and who can be called from now on.
+func Check(ctx context.Context, cfg *config.Config, now time.Time) Checked {
 	a := &App{Config: cfg, roles: Roles(), scope: obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry())}
 	a.bus = bus.New(mem.New(), bus.Settings{Zones: cfg.Zones}, a.scope) // Rooms want one to be made; it is never opened.
-	problems = append(a.sources(nil), a.sinks()...)
+	var c Checked
+	problems := append(a.sources(nil), a.sinks()...)
 	if a.cmdb != nil {
 		found, more := a.cmdb.Check(ctx)
-		targets, problems = len(found), append(problems, more...)
+		c.Targets, problems = len(found), append(problems, more...)
 	}
 	if set, more := a.rules(); len(more) == 0 {
-		rules = len(set.Rules())
+		c.Rules = len(set.Rules())
 	}
+	for _, n := range route.Notes(cfg.Route) {
+		c.Notes = append(c.Notes, n.Problem())
+	}
+	never, notes := a.alerting.Foresee(now)
+	problems, c.Notes = append(problems, never...), append(c.Notes, notes...)
 	_, _, more := openBroker(cfg.Bus, cfg.Path(cfg.Data), a.scope)
 	problems = append(problems, more...)
 	problems = append(problems, a.checkLinkKey()...)
@@ -123,7 +138,8 @@ func Check(ctx context.Context, cfg *config.Config) (targets, rules int, problem
 			problems = append(problems, cfg.Auth.Pos.Problem(err.Error(), "name PEM files of a certificate and its key"))
 		}
 	}
-	return targets, rules, problems
+	c.Problems = problems
+	return c
 }
 
 // New makes a pipeline from its configuration. It touches nothing outside yet.

@@ -143,6 +143,13 @@ func (c *converter) whole(n conf.Node) mapping {
 		if more, ok := generic(n.Get(key)).([]any); ok {
 			intervals = append(intervals, more...)
 		}
+		for i, named := range n.Get(key).Items() {
+			for j, part := range named.Get("time_intervals").Items() {
+				if at := part.Get("location"); at.Text() == "Local" {
+					c.note(at, fmt.Sprintf("%s[%d].time_intervals[%d].location", key, i, j), "the machine's own timezone is another on each machine", "write its IANA name, such as Asia/Seoul")
+				}
+			}
+		}
 	}
 	if len(intervals) > 0 {
 		out.add("time_intervals", intervals)

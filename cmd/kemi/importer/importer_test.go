@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/alertmanager/config"
@@ -77,8 +78,7 @@ func passes(t testing.TB, r *Result) {
 	if cfg == nil {
 		t.Fatal(problems)
 	}
-	_, _, more := app.Check(t.Context(), cfg)
-	for _, p := range append(problems, more...) {
+	for _, p := range append(problems, app.Check(t.Context(), cfg, time.Now()).Problems...) {
 		if text := p.String(); !strings.Contains(text, "no such file") {
 			t.Errorf("kemi check: %s in\n%s", text, r.Config)
 		}
@@ -368,6 +368,23 @@ func TestFilesOfTemplatesAreNamedAndLeftOut(t *testing.T) {
 	r := imported(t, "templates: [a/*.tmpl]\nroute: {receiver: x}\nreceivers: [{name: x, webhook_configs: [{url: 'http://127.0.0.1:9/'}]}]", Options{})
 	if all := notes(r); len(all) != 1 || !strings.HasPrefix(all[0], "templates (line 1): files of templates are not brought over") {
 		t.Errorf("%q", all)
+	}
+}
+
+// What kemi check refuses of a result was named by the import.
+func TestWhatCheckWouldRefuseIsNamed(t *testing.T) {
+	for text, want := range map[string]string{
+		"route: {receiver: x}\nreceivers: [{name: x, webhook_configs: [{url: foo}]}]":                                                                        "receivers.x.webhook_configs[0].url (line 2): the URL is not one of a web server",
+		"route: {receiver: x}\nreceivers: [{name: x}]\ntime_intervals: [{name: e, time_intervals: [{location: Local}]}]":                                     "time_intervals[0].time_intervals[0].location (line 3): the machine's own timezone",
+		"global: {smtp_smarthost: 'm:25', smtp_from: a@x.org}\nroute: {receiver: x}\nreceivers: [{name: x, email_configs: [{to: '{{ .CommonLabels.a }}'}]}]": "receivers.x.email_configs[0].to (line 3): is not brought over",
+	} {
+		r, err := Alertmanager([]byte(text), Options{File: "alertmanager.yml"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(strings.Join(notes(r), "\n"), want) {
+			t.Errorf("%q of\n%s\nwant %s", notes(r), text, want)
+		}
 	}
 }
 
