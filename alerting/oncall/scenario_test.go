@@ -356,13 +356,13 @@ func TestCheckRefusesOverridesThatCannotBe(t *testing.T) {
 		t.Error(err)
 	}
 	for want, change := range map[string]func(o *event.Override){
-		`check override: it has no id`:                  func(o *event.Override) { o.ID = "" },
-		`check override o: there is no schedule "net"`:  func(o *event.Override) { o.Schedule = "net" },
-		`check override o: there is no person "kim"`:    func(o *event.Override) { o.Person = "kim" },
-		`check override o: there is no person ""`:       func(o *event.Override) { o.Person = "" },
-		`check override o: there is no person "who"`:    func(o *event.Override) { o.For = "who" },
+		`check override: it has no id`:                                      func(o *event.Override) { o.ID = "" },
+		`check override o: there is no schedule "net"`:                      func(o *event.Override) { o.Schedule = "net" },
+		`check override o: there is no person "kim"`:                        func(o *event.Override) { o.Person = "kim" },
+		`check override o: there is no person ""`:                           func(o *event.Override) { o.Person = "" },
+		`check override o: there is no person "who"`:                        func(o *event.Override) { o.For = "who" },
 		`check override o: jo cannot take over from jo: name somebody else`: func(o *event.Override) { o.For = "jo" },
-		`check override o: it ends before it starts: give a later end`:    func(o *event.Override) { o.EndsAt = o.StartsAt },
+		`check override o: it ends before it starts: give a later end`:      func(o *event.Override) { o.EndsAt = o.StartsAt },
 	} {
 		o := good
 		change(&o)
