@@ -116,8 +116,12 @@ route: {receiver: team:nett}
 	want := []string{
 		`4:36: there is no receiver "bux": did you mean "box"?`,
 		`7:57: there is no person "so": did you mean "jo"?`,
+		`10:19: there is no schedule "nat": did you mean "net"?`,
+		`10:38: sun has no way to be reached: give people: sun: ways: [a receiver]`,
+		`10:63: there is no person "primari": did you mean "primary"?`,
 		`10:74: this step calls nobody: write to: [primary], secondary, team, manager, receiver or a person`,
 		`10:103: this step comes before the one above it: after counts from the beginning of the escalation: write the steps in their order`,
+		`10:112: team "net" has no manager, so that nobody is called: give it manager:, or name a person`,
 		`11:19: there is no schedule "nat": did you mean "net"?`,
 		`11:38: sun has no way to be reached: give people: sun: ways: [a receiver]`,
 		`11:63: there is no person "primari": did you mean "primary"?`,

@@ -24,7 +24,7 @@ func (r *Roster) WriteICal(w io.Writer, schedule string, from, to, now time.Time
 	c.SetMethod(ics.MethodPublish)
 	c.SetXWRCalName("On call: " + schedule)
 	c.SetXWRTimezone(s.loc.String())
-	c.SetRefreshInterval("PT15M", ics.WithValue(string(ics.ValueDataTypeDuration)))
+	c.SetRefreshInterval("PT15M") // The library says itself that it is a duration.
 	for _, role := range []Role{Primary, Secondary} {
 		for _, shift := range r.Shifts(schedule, role, from, to) {
 			if shift.Person == "" && role == Secondary {

@@ -55,7 +55,7 @@ func TestTheCalendarHasEveryShiftOfBothRoles(t *testing.T) {
 			t.Errorf("line %q is not as RFC 5545 (3.1) wants it", line)
 		}
 	}
-	for _, want := range []string{"METHOD:PUBLISH", "VERSION:2.0", "X-WR-TIMEZONE:Asia/Seoul", "DTSTAMP:20260101T000000Z", "DESCRIPTION:the turn of jo in layer 1"} {
+	for _, want := range []string{"METHOD:PUBLISH", "VERSION:2.0", "X-WR-TIMEZONE:Asia/Seoul", "DTSTAMP:20260101T000000Z", "DESCRIPTION:the turn of jo in layer 1", "\nREFRESH-INTERVAL;VALUE=DURATION:PT15M\r"} {
 		if !strings.Contains(text, want) {
 			t.Errorf("there is no %s in\n%s", want, text)
 		}
