@@ -48,7 +48,7 @@ func (p *people) foreseeTeam(name string, now time.Time) (problems, notes conf.P
 	for _, at := range p.instants(t, now) {
 		anybody := false
 		for i := range t.Escalation {
-			if s, _ := p.Step(name, i, at); len(s.Who) > 0 {
+			if s, _ := p.Step(name, i, at); t.meant(t.Escalation[i], s) {
 				ever[i], anybody = true, true
 			}
 		}
@@ -90,6 +90,15 @@ func (p *people) foreseeTeam(name string, now time.Time) (problems, notes conf.P
 		}
 	}
 	return nil, notes
+}
+
+// meant says whether a step tells somebody who is meant: a person, or the receiver where that is named or there are no
+// people. Where the team reads, beside members who have all left, is nobody who is called.
+func (t *Team) meant(step EscalationStep, s Step) bool {
+	return slices.ContainsFunc(s.Who, func(who string) bool {
+		_, person := recipient(who)
+		return person != "" || len(t.Members) == 0 || slices.ContainsFunc(step.To, func(m oncall.Member) bool { return m.Key == toReceiver })
+	})
 }
 
 func shownIn(t time.Time, loc *time.Location) string {

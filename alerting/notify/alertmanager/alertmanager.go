@@ -98,6 +98,9 @@ func open(name, kind string, s spec, n conf.Node, env notify.Env) (*Receiver, co
 		}
 		r.settings[s.target], r.unaimed = s.placeholder, true
 	}
+	if s.homeless != nil && s.homeless(r.settings) && !hasAny(r.settings, append([]string{s.target}, s.instead...)) {
+		r.unaimed = true
+	}
 	if len(in.problems) > 0 {
 		return nil, in.problems
 	}

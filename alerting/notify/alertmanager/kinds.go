@@ -33,6 +33,9 @@ type spec struct {
 	placeholder any
 	aim         func(settings map[string]any, handle string) error
 	phone       bool
+	// homeless: with these settings the provider refuses what has no target. Where a target must be in the settings for
+	// the sender to be made at all there is a placeholder instead.
+	homeless func(settings map[string]any) bool
 	// defaults are settings that differ from Alertmanager's defaults; updates those for a page that updates another.
 	defaults func(settings map[string]any) map[string]any
 	updates  map[string]any
@@ -91,6 +94,10 @@ func specs() map[string]spec {
 		},
 		"slack": {
 			list: "slack_configs", target: "channel", needs: [][]string{{"api_url", "app_token"}}, escape: slackText, room: 12_000, unclear: []string{"internal_error", "fatal_error"}, // "Some aspect of the operation" may have succeeded.
+			homeless: func(settings map[string]any) bool { // A webhook has a channel of its own, the API has not.
+				at, _ := settings["api_url"].(string)
+				return settings["app_token"] != nil || strings.HasSuffix(at, "/chat.postMessage")
+			},
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					OK    *bool  `json:"ok"`
@@ -195,7 +202,7 @@ func specs() map[string]spec {
 		},
 		"webex": {list: "webex_configs", target: "room_id", placeholder: "unset", needs: [][]string{{"http_config.authorization"}}, room: 6000, cost: bytesOf},
 		"wechat": {
-			list: "wechat_configs", target: "to_user", needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 1000, cost: bytesOf, spoils: true, unclear: []string{"errcode -1 "}, // 2048 bytes with the title.
+			list: "wechat_configs", target: "to_user", instead: []string{"to_party", "to_tag"}, homeless: whatever, needs: [][]string{{"api_secret"}, {"corp_id"}}, room: 1000, cost: bytesOf, spoils: true, unclear: []string{"errcode -1 "}, // 2048 bytes with the title.
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					Code int    `json:"errcode"`
@@ -209,7 +216,7 @@ func specs() map[string]spec {
 			},
 		},
 		"rocketchat": {
-			list: "rocketchat_configs", target: "channel", needs: [][]string{{"api_url"}, {"token"}, {"token_id"}}, escape: quiet, room: 4500,
+			list: "rocketchat_configs", target: "channel", homeless: whatever, needs: [][]string{{"api_url"}, {"token"}, {"token_id"}}, escape: quiet, room: 4500,
 			judge: func(_ int, body []byte) (string, bool) {
 				var a struct {
 					Success *bool  `json:"success"`
@@ -229,6 +236,8 @@ const notTelegrams = "not an answer of Telegram's"
 
 // nowhere is a URL that no host can have (RFC 2606, 2).
 const nowhere = "https://unset.invalid/"
+
+func whatever(map[string]any) bool { return true }
 
 func always(settings map[string]any) func(map[string]any) map[string]any {
 	return func(map[string]any) map[string]any { return settings }
