@@ -380,7 +380,7 @@ func TestFilesOfTemplatesAreNamedAndLeftOut(t *testing.T) {
 // What kemi check refuses of a result was named by the import.
 func TestWhatCheckWouldRefuseIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"route: {receiver: x}\nreceivers: [{name: x, webhook_configs: [{url: foo}]}]":                                                                        "receivers.x.webhook_configs[0].url (line 2): the URL is not one of a web server",
+		"route: {receiver: x}\nreceivers: [{name: x, telegram_configs: [{bot_token: t, chat_id: 1, http_config: {proxy_url: foo}}]}]":                        "receivers.x.telegram_configs[0].http_config.proxy_url (line 2): the address is not one of a proxy",
 		"route: {receiver: x}\nreceivers: [{name: x, wechat_configs: [{api_secret: s, corp_id: c}]}]":                                                        "receivers.x.wechat_configs[0] (line 2): it is for nobody",
 		"route: {receiver: x}\nreceivers: [{name: x, slack_configs: [{app_token: s}, {app_token: s, channel: a}]}]":                                          "receivers.x.slack_configs[0] (line 2): it has no channel",
 		"route: {receiver: x}\nreceivers: [{name: x, rocketchat_configs: [{token: s, token_id: i}]}]":                                                        "receivers.x.rocketchat_configs[0] (line 2): it has no channel",

@@ -175,12 +175,12 @@ func (c *converter) receiver(kind integration, n conf.Node, path, stem string) m
 		c.note(n, path, "Office 365 connectors are gone, messages are sent as Microsoft's Workflows take them",
 			"make a workflow \"Post to a channel when a webhook request is received\" and give its URL")
 	}
-	c.homeless(kind.kind, out, n, path)
+	c.unusable(kind.kind, out, n, path)
 	return c.supported(out, n, path)
 }
 
-// homeless names what tells nobody, with Alertmanager neither.
-func (c *converter) homeless(kind string, out mapping, n conf.Node, path string) {
+// unusable names what Alertmanager takes, and what works with neither.
+func (c *converter) unusable(kind string, out mapping, n conf.Node, path string) {
 	has := func(keys ...string) bool {
 		return slices.ContainsFunc(keys, func(key string) bool { return out.get(key) != nil })
 	}
@@ -188,6 +188,10 @@ func (c *converter) homeless(kind string, out mapping, n conf.Node, path string)
 	api := has("app_token", "app_token_file") || strings.HasSuffix(at, "/chat.postMessage")
 	if kind == "slack" && api && !has("channel") || kind == "rocketchat" && !has("channel") {
 		c.note(n, path, "it has no channel, and the provider's API wants one", "write channel: and its name")
+	}
+	client, _ := out.get("http_config").(mapping)
+	if proxy, there := client.get("proxy_url").(string); there && !strings.HasPrefix(proxy, "http://") && !strings.HasPrefix(proxy, "https://") {
+		c.note(n, path+".http_config.proxy_url", "the address is not one of a proxy", "write http://host:port or https://host:port")
 	}
 	if kind == "wechat" && !has("to_user", "to_party", "to_tag") {
 		c.note(n, path, "it is for nobody", "write to_user, to_party or to_tag")

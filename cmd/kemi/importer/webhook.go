@@ -17,8 +17,6 @@ func (c *converter) webhook(entries []entry) mapping {
 		case "url":
 			if strings.Contains(text, "{{") {
 				c.note(e.node, e.path, "a URL is not a template", "write one webhook for each URL, and a route to each")
-			} else if text != "<secret>" && !strings.HasPrefix(text, "http://") && !strings.HasPrefix(text, "https://") {
-				c.note(e.node, e.path, "the URL is not one of a web server", "write http://host/path or https://host/path")
 			}
 			out.add(c.secret(e, text, true))
 		case "url_file":
