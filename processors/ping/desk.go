@@ -177,8 +177,33 @@ func (d *Desk) Tick(now time.Time) (out []*event.Finding, changed bool) {
 	return out, changed
 }
 
+// Overdue reports whether Tick would say of a watch, anew, that its ping is missing.
+func (d *Desk) Overdue(now time.Time) bool {
+	for name, w := range d.watches {
+		if k, known := d.known[name]; known && d.said[name].verdict != event.VerdictFiring {
+			if f := d.verdict(name, w, k, now); f != nil && f.Verdict == event.VerdictFiring {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // judge is the finding on one watch; nil when there is nothing new, or nothing to say yet.
 func (d *Desk) judge(name string, w Watch, k Known, now time.Time) *event.Finding {
+	f := d.verdict(name, w, k, now)
+	if f == nil {
+		return nil
+	}
+	if last := d.said[name]; last.verdict == f.Verdict && now.Sub(last.at) < sayAgain {
+		return nil
+	}
+	d.said[name] = said{f.Verdict, now}
+	return f
+}
+
+// verdict is what there is to say of one watch; nil when there is nothing to say yet.
+func (d *Desk) verdict(name string, w Watch, k Known, now time.Time) *event.Finding {
 	due := k.from().Add(w.Every + w.Grace)
 	late := due
 	if !k.Excused.IsZero() {
@@ -208,10 +233,6 @@ func (d *Desk) judge(name string, w Watch, k Known, now time.Time) *event.Findin
 	if f.Verdict == event.VerdictFiring && !k.Excused.IsZero() {
 		f.Reason.Text += "; Kemi itself was away until " + stamp(k.Excused)
 	}
-	if last := d.said[name]; last.verdict == f.Verdict && now.Sub(last.at) < sayAgain {
-		return nil
-	}
-	d.said[name] = said{f.Verdict, now}
 	if f.Verdict == event.VerdictFiring {
 		f.Annotations = map[string]string{
 			"summary":     name + " has not pinged",

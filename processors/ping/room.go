@@ -23,11 +23,13 @@ const (
 	stateListened = "listened"
 )
 
-// listenedEvery is how often that is written down.
-const listenedEvery = 10 * time.Second
+// listenedEvery is how often that is written down: a bus that is away for so long that a ping is refused (bus.PublishPromptly)
+// is away when that is to be written.
+const listenedEvery = 3 * time.Second
 
-// What is no outage: handOver is how long nobody may own the watches while others take the pings and keep them on the bus,
-// moment is how long a process that is alone may be away that only reads its configuration anew.
+// What is no outage: handOver is how long nobody may own the watches while this process was there, as others may have been,
+// and pings are kept on the bus; moment is how long a process may be away that only reads its configuration anew, and how
+// long the bus may take to store what it is given.
 const (
 	handOver = time.Minute
 	moment   = time.Second
@@ -37,7 +39,7 @@ const (
 type Options struct {
 	Bus     *bus.Bus
 	Watches map[string]Watch
-	// Alone says that nobody else takes pings while this process is away.
+	// Alone says that there can be no other process that takes pings.
 	Alone bool
 	Scope obs.Scope
 }
@@ -49,6 +51,8 @@ type Room struct {
 	alone   bool
 	scope   obs.Scope
 	last    *prometheus.GaugeVec
+	// began is since when this process is there.
+	began time.Time
 }
 
 // New makes a room; nothing happens before Run.
@@ -65,6 +69,7 @@ func New(o Options) (*Room, error) {
 
 // Run watches until ctx ends. Without anything to watch it still does, so that what was watched before is over.
 func (r *Room) Run(ctx context.Context) error {
+	r.began = time.Now()
 	return bus.Own(ctx, r.bus, Group, bus.Options{Writes: []event.Topic{(*event.Finding)(nil).Topic()}}, r.open)
 }
 
@@ -85,8 +90,26 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Co
 		return nil, fmt.Errorf("read who pinged meanwhile: %w", err)
 	}
 	w.away(string(pieces[stateListened]), time.Now().UTC())
+	if err := w.save(ctx); err != nil { // First what follows from the outage, then that it is over.
+		return nil, err
+	}
+	if len(r.watches) > 0 {
+		if err := w.listens(ctx); err != nil {
+			return nil, err
+		}
+	}
+	for name, k := range w.desk.Known() {
+		r.show(name, k.Last)
+	}
 	context.AfterFunc(ctx, r.last.Reset)
 	return w, nil
+}
+
+// show has the metrics say when the last ping of a watch came.
+func (r *Room) show(name string, last time.Time) {
+	if _, watched := r.watches[name]; watched && !last.IsZero() {
+		r.last.WithLabelValues(name).Set(float64(last.Unix()))
+	}
 }
 
 // owner is the door of the commands.
@@ -96,8 +119,9 @@ type owner struct {
 	desk   *Desk
 	unsaid []event.Event // Findings that are not stored yet.
 	dirty  bool          // What is known has changed since it was saved.
-	// listened is when it was written down last that somebody listens.
+	// listened is when it was written down last that somebody listens, missed whether the bus was seen to be away since.
 	listened time.Time
+	missed   bool
 }
 
 // catchUp takes in every ping that is stored by now and that no former owner has taken in: before, nothing may be said to
@@ -122,10 +146,18 @@ func (w *owner) catchUp(ctx context.Context) error {
 	return err
 }
 
-// away grants time to those whose ping could not be taken while nobody was there to do so.
+// away grants time to those whose ping could not be taken while nobody was there to do so. Of a process that was there all
+// the time it is taken that it would have taken them.
 func (w *owner) away(listened string, now time.Time) {
 	from, err := time.Parse(time.RFC3339Nano, listened)
-	if err == nil && now.Sub(from) > map[bool]time.Duration{true: moment, false: handOver}[w.room.alone] {
+	if err != nil {
+		return
+	}
+	longest := moment
+	if !w.room.alone && !w.room.began.After(from) {
+		longest = handOver
+	}
+	if now.Sub(from) > longest {
 		w.grant(from, now)
 	}
 }
@@ -148,7 +180,7 @@ func (w *owner) ping(c *event.Command) {
 	}
 	if w.desk.Ping(c.Subject, at) {
 		w.dirty = true
-		w.room.last.WithLabelValues(c.Subject).Set(float64(at.Unix()))
+		w.room.show(c.Subject, at)
 	}
 }
 
@@ -163,13 +195,17 @@ func (w *owner) Handle(ctx context.Context, batch []bus.Message[event.Command]) 
 // Tick implements bus.Handler.
 func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	now = now.Round(0) // What pings are judged by is the time of day: a clock that is set forward is time that nobody listened.
-	if before := w.listened; len(w.room.watches) > 0 && now.Sub(before) >= listenedEvery {
-		if err := w.listens(ctx, now); err != nil {
+	w.missed = w.missed || w.room.bus.Health() != nil
+	// Nothing is said to be missing before it is known that it could have been stored until now.
+	if len(w.room.watches) > 0 && (now.Sub(w.listened) >= listenedEvery || w.desk.Overdue(now.UTC())) {
+		before := w.listened
+		if err := w.listens(ctx); err != nil {
 			return err // Nobody can store a ping either: nothing is judged.
 		}
-		if !before.IsZero() && now.Sub(before) > 2*listenedEvery { // The bus was away, or this process stood still.
+		if now = time.Now().Round(0); w.missed || now.Sub(before) > 3*listenedEvery { // The bus was away, or this process stood still.
 			w.grant(before, now)
 		}
+		w.missed = false
 	}
 	findings, changed := w.desk.Tick(now.UTC())
 	w.dirty = w.dirty || changed
@@ -187,17 +223,22 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 
 // Close implements bus.Closer.
 func (w *owner) Close(ctx context.Context) {
-	if len(w.room.watches) > 0 {
-		_ = w.listens(ctx, time.Now()) // Another has it by now, or it is as if this process were killed.
+	if now := time.Now().Round(0); len(w.room.watches) > 0 && !w.missed && now.Sub(w.listened) <= 3*listenedEvery {
+		_ = w.listens(ctx) // Another has it by now, or it is as if this process were killed.
 	}
 }
 
-// listens writes down that somebody listened until now.
-func (w *owner) listens(ctx context.Context, now time.Time) error {
-	if err := w.o.SaveState(ctx, stateListened, []byte(now.UTC().Format(time.RFC3339Nano))); err != nil {
+// listens writes down that somebody listened until now. A bus that takes its time, or does not take it, was away.
+func (w *owner) listens(ctx context.Context) error {
+	now := time.Now()
+	err := w.o.SaveState(ctx, stateListened, []byte(now.UTC().Format(time.RFC3339Nano)))
+	if took := time.Since(now); err != nil || took > moment {
+		w.missed = true
+	}
+	if err != nil {
 		return fmt.Errorf("save until when pings were listened for: %w", err)
 	}
-	w.listened = now
+	w.listened = time.Now().Round(0)
 	return nil
 }
 
