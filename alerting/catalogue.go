@@ -27,17 +27,19 @@ func (c *catalogue) follow(ctx context.Context, b *bus.Bus) error {
 		change, was := change{id: m.Key, target: m.Event}, c.all[m.Key]
 		if m.Removed() {
 			delete(c.all, m.Key)
-		} else if c.all[m.Key] = m.Event; was != nil && was.Domain() != m.Event.Domain() {
-			for p := range c.watchers { // Where it was before it is gone.
-				p.changed(changeOf(was, true), c.partition(p, was))
-			}
+		} else {
+			c.all[m.Key] = m.Event
 		}
 		matters := change.target == nil || was == nil || was.Version != change.target.Version || was.Lifecycle != change.target.Lifecycle
 		for p := range c.watchers {
 			ours := change.target == nil || c.partition(p, change.target)
-			p.changed(change, ours)
-			if matters && !ours {
-				p.rehush() // Something of it may need the target.
+			switch {
+			case ours:
+				p.changed(change, ours)
+			case was != nil && was.Domain() != m.Event.Domain() && c.partition(p, was):
+				p.changed(foreign(m.Event), true) // Where it was before something may be about it yet.
+			case matters:
+				p.visited(foreign(m.Event)) // Something of it may need the target, or be about it.
 			}
 		}
 		return nil
@@ -55,9 +57,12 @@ func (c *catalogue) partition(p *partition, t *event.Target) bool { return p.own
 
 // change is a target that was set, or removed when target is nil.
 type change struct {
-	id     string
-	target *event.Target
+	id      string
+	target  *event.Target
+	foreign bool // It is another partition's.
 }
+
+func foreign(t *event.Target) change { return change{t.ID, t, true} }
 
 func changeOf(t *event.Target, removed bool) change {
 	if removed {

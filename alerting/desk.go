@@ -50,6 +50,7 @@ type Desk struct {
 	// until the next scan.
 	strangers      map[*node]time.Time
 	suspects       map[*node]struct{}
+	guests         map[*node]struct{}     // Targets of other domains that something here is about.
 	moved, unasked bool                   // What suspicions go by changed; time alone may change them.
 	gathered       map[string]*incident   // Incidents of similar alerts.
 	peers          map[string][]*incident // What may be gathered, as of this Step.
@@ -115,7 +116,7 @@ func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{}, resting: map[restKey]*event.Incident{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{}, resting: map[restKey]*event.Incident{}, guests: map[*node]struct{}{},
 	}
 	return d
 }
@@ -130,6 +131,7 @@ func (d *Desk) SetTarget(t *event.Target) {
 		d.hushed++ // What holds pages back may go by it.
 	}
 	n, changed := d.graph.set(t)
+	delete(d.guests, n)
 	d.graph.changes++ // Its class may be another.
 	if !changed {
 		return
@@ -156,6 +158,7 @@ func (d *Desk) RemoveTarget(id string) {
 	delete(d.doubtful, n)
 	delete(d.inflight, n)
 	delete(d.suspects, n)
+	delete(d.guests, n)
 	d.graph.remove(n)
 }
 
@@ -186,24 +189,15 @@ func (d *Desk) Alert(e *event.Alert) {
 		if a.event = e; saysTheSame(old, e) {
 			return // It was only said again.
 		}
+		if n := d.nodeOf(e); n != a.node {
+			d.rehome(a, n)
+		}
 		d.judge(a)
 		a.inc.touch(d)
 	default:
-		target := e.Target
-		if target == "" {
-			target = noTarget + e.Name
-			if e.Team != "" {
-				target = noTarget + e.Team + "/" + e.Name // Never across teams.
-			}
-		}
-		n := d.graph.node(target)
-		a = &held{event: e, node: n}
+		a = &held{event: e}
 		d.alerts[e.ID] = a
-		if n.alerts == nil {
-			n.alerts = map[string]*held{}
-		}
-		n.alerts[e.ID] = a
-		d.report(a)
+		d.put(a, d.nodeOf(e))
 		if inc := d.claims[e.ID]; inc != nil {
 			delete(d.claims, e.ID)
 			if !inc.byHand || !e.StartsAt.After(inc.rec.ResolvedAt) {
@@ -216,7 +210,7 @@ func (d *Desk) Alert(e *event.Alert) {
 
 // saysTheSame reports whether a later transition tells people nothing that the earlier one did not.
 func saysTheSame(a, b *event.Alert) bool {
-	return a.Unknown == b.Unknown && a.Team == b.Team && a.Severity == b.Severity && a.Value == b.Value && a.StartsAt.Equal(b.StartsAt) && maps.Equal(a.Annotations, b.Annotations)
+	return a.Unknown == b.Unknown && a.Team == b.Team && a.Severity == b.Severity && a.Value == b.Value && a.Target == b.Target && a.StartsAt.Equal(b.StartsAt) && maps.Equal(a.Annotations, b.Annotations)
 }
 
 // drop forgets an alert, which was over at that time.
@@ -389,6 +383,7 @@ func (d *Desk) scan(now time.Time) {
 	}
 	d.dismiss(now)
 	d.leftovers = slices.DeleteFunc(d.leftovers, func(inc *incident) bool { return inc.released })
+	d.seeOff()
 	d.forgetRested(now)
 	if d.hush != nil && now.Sub(d.hushSwept) > time.Hour {
 		d.hush.Sweep(now.Add(-time.Hour))

@@ -226,6 +226,14 @@ func (p *partition) changed(c change, ours bool) {
 	}
 }
 
+// visited takes a changed target of another partition into the post. It wakes nobody: whoever decides looks at the post
+// first.
+func (p *partition) visited(c change) {
+	p.post.mu.Lock()
+	p.post.changes, p.post.hushed = append(p.post.changes, c), true
+	p.post.mu.Unlock()
+}
+
 // takeIn hands the post to desk and ledger.
 func (p *partition) takeIn(now time.Time) {
 	p.post.mu.Lock()
@@ -237,9 +245,12 @@ func (p *partition) takeIn(now time.Time) {
 		p.desk.Hushed()
 	}
 	for _, c := range changes {
-		if c.target == nil {
+		switch {
+		case c.target == nil:
 			p.desk.RemoveTarget(c.id)
-		} else {
+		case c.foreign:
+			p.desk.Guest(c.target)
+		default:
 			p.desk.SetTarget(c.target)
 		}
 	}

@@ -69,6 +69,9 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 		d.tellWhenDue(inc, now)
 		return
 	}
+	if d.explained(inc, now) { // Its people are not called for what is not theirs.
+		inc.updateAt = now.Add(d.settle(inc.key.node))
+	}
 	switch held := d.held(inc, now); {
 	case held:
 		if len(r.Muted) > 0 {

@@ -10,6 +10,7 @@ import (
 func (d *Desk) decide(a *held, now time.Time) {
 	n := a.node
 	d.recall(a)
+	d.follow(a, now)
 	if inc := a.inc; inc != nil && a.cause == nil {
 		told, back := len(inc.told) > 0, !inc.key.own && !n.gone()
 		if told {
@@ -19,6 +20,11 @@ func (d *Desk) decide(a *held, now time.Time) {
 		case told && !back:
 			d.tie(a)
 			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case told && back && forsaken(a):
+			inc.detach(d)
+			d.rekey(inc, key{n, true}, now)
+			d.tie(a)
+			return
 		case inc.exonerated():
 			return
 		case back && (told || len(inc.rec.Muted) > 0 || d.flapping[inc.fire] == inc) && !d.settled(a, now):
@@ -39,6 +45,10 @@ func (d *Desk) decide(a *held, now time.Time) {
 		d.tie(a)
 		d.place(a, key{b.root, false}, b.root, now)
 		return
+	}
+	if forsaken(a) && d.stillBehind(a, now) {
+		d.tie(a)
+		return // It is held to be what it was.
 	}
 	if a.inc != nil && a.cause != nil && a.cause.acquitted.Before(a.placed) {
 		if !d.settled(a, now) {

@@ -246,7 +246,11 @@ func (d *Desk) Recall(pieces ...[]byte) error {
 func (d *Desk) Presume() {
 	for _, inc := range d.order {
 		n := inc.key.node
-		if d.incidents[inc.rec.ID] != inc || inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
+		if d.incidents[inc.rec.ID] != inc {
+			continue
+		}
+		d.invite(n)
+		if inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
 			continue
 		}
 		switch {

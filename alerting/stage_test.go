@@ -26,6 +26,8 @@ import (
 //	ack ID WHO [FOR]   somebody acknowledges the newest incident of that cause; so unack, snooze FOR, assign WHO, resolved
 //	silence NAME FOR LABEL=VALUE   somebody silences, until unsilence NAME
 //	elsewhere COMMAND  one of target, remove, fire, resolve: in another partition
+//	post ID|- ALERT INSTANCE   somebody else's alert fires about a target, or about none that is known, until ended ALERT INSTANCE
+//	abroad ID          the CMDB puts it into another domain
 //	maintain ID, active ID   the CMDB changes its lifecycle
 //	+D                 time passes, in steps of a second
 //
@@ -229,8 +231,15 @@ func (s *stage) do(line string) {
 		}
 	case f[0] == "target":
 		s.target(f)
+	case f[0] == "post", f[0] == "ended":
+		s.post(f)
+	case f[0] == "abroad":
+		s.abroad[f[1]] = s.targets[f[1]]
+		delete(s.targets, f[1])
+		s.desk.Guest(s.abroad[f[1]])
 	case f[0] == "remove":
 		delete(s.targets, f[1])
+		delete(s.abroad, f[1])
 		s.desk.RemoveTarget(f[1])
 	case slices.Contains([]string{"ack", "unack", "snooze", "assign", "byhand"}, f[0]):
 		s.act(f)

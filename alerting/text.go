@@ -348,7 +348,9 @@ func text(inc *incident, kind event.PageKind) string {
 	if exonerated && r.State != event.IncidentResolved {
 		fmt.Fprintf(&b, "%s.\n", cut(r.Reason.Text, 2*maxName))
 	}
-	if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
+	if name, none := strings.CutPrefix(inc.told0(), noTarget); none && kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
+		fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", cut(name, maxName), cut(r.Cause, maxName))
+	} else if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
 		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
 	}
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause && inc.cleared == nil {

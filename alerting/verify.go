@@ -177,7 +177,7 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 	if inc.key.own && n.answered(inc.since()) {
 		return false // It answered: it is its own problem, whatever fails above it.
 	}
-	if inc.key.own && len(inc.told) > 0 && inc.rec.Reason.Code != ReasonUnverified {
+	if code := inc.rec.Reason.Code; inc.key.own && len(inc.told) > 0 && code != ReasonUnverified && code != ReasonRerooted {
 		return false
 	}
 	k := key{d.graph.blame(n).root, false}
@@ -253,7 +253,12 @@ func (d *Desk) rekey(inc *incident, k key, now time.Time) {
 		}
 	}
 	inc.peak = nil
-	inc.fire, inc.verifySince, inc.pageAt = fireKey{target: k.node.id}, now, time.Time{}
+	inc.verifySince, inc.pageAt = now, time.Time{}
+	if inc.fire = (fireKey{target: k.node.id}); k.own {
+		if a := inc.earliest(); a != nil {
+			inc.fire.name = a.event.Name
+		}
+	}
 	inc.setDoubts(d, nil, now)
 }
 

@@ -123,7 +123,7 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 			Severity: f.Labels.Get("severity"), Labels: f.Labels, Annotations: f.Annotations, Value: f.Value, Threshold: f.Threshold,
 			StartsAt: f.Since, Until: f.Until, GeneratorURL: f.GeneratorURL, Updated: f.At, Finding: f.Identity(), Reason: f.Reason,
 		}
-	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f), earlier(old, f):
+	case old.Unknown, f.At.Sub(old.Updated) >= refreshAfter, f.Until.After(old.Until), saysMore(old, f), earlier(old, f), found(old, f):
 		a = follow(old, f)
 		a.Unknown, a.Value, a.Threshold, a.Annotations, a.GeneratorURL = false, f.Value, f.Threshold, f.Annotations, f.GeneratorURL
 		// Several may say the same problem: as with Alertmanager the latest end of theirs counts.
@@ -132,6 +132,9 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 		}
 		if earlier(old, f) {
 			a.StartsAt = f.Since
+		}
+		if found(old, f) {
+			a.Target, a.Team = f.Target, f.Team
 		}
 	default:
 		return nil
@@ -144,6 +147,12 @@ func (d *Desk) isFiring(id string, old *event.Alert, f *event.Finding) *event.Al
 // the number in them, and would say it every time.
 func saysMore(old *event.Alert, f *event.Finding) bool {
 	return !f.Until.IsZero() && !maps.Equal(f.Annotations, old.Annotations)
+}
+
+// found reports whether it is known by now which target a problem from elsewhere is about. It stays in its domain: in
+// another it would be another problem.
+func found(old *event.Alert, f *event.Finding) bool {
+	return !f.Until.IsZero() && old.Target == "" && f.Target != ""
 }
 
 // earlier reports whether somebody else noticed the same problem before whoever said it first: as with Alertmanager the

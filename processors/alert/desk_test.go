@@ -286,3 +286,31 @@ func TestTheEarliestBeginningCounts(t *testing.T) {
 		t.Errorf("ours: %s", show(a))
 	}
 }
+
+// Which target an alert from elsewhere is about may be known later; then it is known, whoever says it next, and the alert is
+// the one that it was.
+func TestWhatAnAlertIsAboutMayBeKnownLater(t *testing.T) {
+	d := alert.NewDesk()
+	say := func(at time.Duration, target, team string) *event.Alert {
+		f := finding("1", event.VerdictFiring, at)
+		f.Target, f.Team, f.Until, f.Since = target, team, epoch.Add(time.Hour), epoch
+		f.Annotations = nil
+		return d.Finding(f)
+	}
+	first := say(time.Second, "", "")
+	if first == nil || first.Target != "" {
+		t.Fatalf("%+v", first)
+	}
+	known := say(2*time.Second, "t1", "net")
+	if known == nil || known.ID != first.ID || known.Target != "t1" || known.Team != "net" || !known.StartsAt.Equal(first.StartsAt) || known.Domain != first.Domain {
+		t.Fatalf("when it is known: %+v", known)
+	}
+	for at, target := range map[time.Duration]string{3 * time.Second: "", 4 * time.Second: "t2"} {
+		if a := say(at, target, "dba"); a != nil {
+			t.Errorf("when somebody says %q: %+v", target, a)
+		}
+	}
+	if target := first.Target; target != "" {
+		t.Errorf("the first record was changed: %q", target)
+	}
+}

@@ -65,6 +65,7 @@ type target struct {
 	instances []*instance
 	checks    []check
 	labels    event.Labels // of its newest reading
+	home      string       // the domain in which everything about it is said
 	reach     reach
 	// now is the time of the newest sample; at grows with every reading, for the order of findings.
 	now, at int64
@@ -219,7 +220,9 @@ func (d *Desk) sweepSlots(tg *target, r *event.Reading) {
 	}
 }
 
-// relabel ends the instances whose labels are not the target's any more: as it is now, it would have others.
+// relabel has the instances follow the labels of their target. What fires keeps the labels, the team and the domain that it
+// was said with until it is over: with others it would be another problem, and this one would seem to be over. What is only
+// pending ends: with the labels as they are now it would be another.
 func (d *Desk) relabel(tg *target, r *event.Reading) {
 	old := tg.labels
 	if slices.Equal(old, r.Labels) {
@@ -241,9 +244,14 @@ func (d *Desk) relabel(tg *target, r *event.Reading) {
 	}
 	e := evaluation{d: d, tg: tg, r: r, now: tg.now}
 	for i := len(tg.instances) - 1; i >= 0; i-- {
-		if in := tg.instances[i]; !stays(in) {
+		in := tg.instances[i]
+		if stays(in) {
+			continue
+		}
+		if tg.dirty, d.dirty[tg.bucket] = true, true; in.firing && in.rule != nil {
+			in.rename(old, r.Labels, e.now)
+		} else {
 			e.end(in, ReasonLabelsChanged, "the labels of the target changed")
-			tg.dirty, d.dirty[tg.bucket] = true, true
 		}
 	}
 }

@@ -20,6 +20,10 @@ type instance struct {
 	series       labels.Labels
 	labels       event.Labels
 	team, domain string
+	// named is the series that the labels were made of, when the target's labels are others by now, and renamed since when
+	// it was not found by them.
+	named   labels.Labels
+	renamed int64
 
 	firing bool
 	// active is since when the condition has been true, moved on by the time it was unknown.
@@ -72,6 +76,9 @@ func (d *Desk) evaluate(tg *target, b *bound, r *event.Reading) {
 		if in == nil && state != expr.True {
 			continue
 		}
+		if in != nil && in.renamed != 0 {
+			in.renamed, d.dirty[tg.bucket] = 0, true
+		}
 		switch state {
 		case expr.True:
 			b.live[g] = e.isTrue(in, g, value)
@@ -82,7 +89,10 @@ func (d *Desk) evaluate(tg *target, b *bound, r *event.Reading) {
 		}
 	}
 	for i := 0; i < len(b.orphans); {
-		if e.isUnknown(b.orphans[i]) == nil {
+		if in := b.orphans[i]; e.lost(in) {
+			e.end(in, ReasonLabelsChanged, "the labels of the target changed, and the rule has nothing to do with it any more")
+			b.orphans = slices.Delete(b.orphans, i, i+1)
+		} else if e.isUnknown(in) == nil {
 			b.orphans = slices.Delete(b.orphans, i, i+1)
 		} else {
 			i++
@@ -103,7 +113,7 @@ type evaluation struct {
 // isTrue returns the instance that there is now.
 func (e *evaluation) isTrue(in *instance, g int, value float64) *instance {
 	if in != nil && e.b.rule.shifting {
-		if ls, _ := e.labels(in.series, value); !slices.Equal(ls, in.labels) {
+		if ls, _ := e.labels(in.source(), value); !slices.Equal(ls, in.labels) {
 			e.end(in, ReasonLabelsChanged, "the value gives the alert other labels")
 			in = nil
 		}
@@ -154,7 +164,7 @@ func (e *evaluation) begin(g int, value float64) *instance {
 		series: e.b.identity(i), active: e.now, lastTrue: e.now,
 	}
 	in.labels, in.team = e.labels(in.series, value)
-	in.domain = domainOf(e.r.Labels)
+	in.domain = e.tg.home
 	e.tg.instances = append(e.tg.instances, in)
 	e.d.dirty[e.tg.bucket] = true
 	return in

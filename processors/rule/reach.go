@@ -90,6 +90,7 @@ func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
 			text = fmt.Sprintf("its check %s found %s", c.name, c.status)
 		}
 	}
+	d.settleIn(tg, domainOf(r.Labels), tg.reach.verdict != event.VerdictFiring)
 	changed := verdict != tg.reach.verdict
 	if changed {
 		tg.reach = reach{verdict: verdict, since: r.Slot}
@@ -105,7 +106,7 @@ func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
 		code = "unreachable"
 	}
 	d.out = append(d.out, &event.Finding{
-		Rule: event.RuleReachable, Verdict: verdict, Target: tg.id, Team: r.Labels.Get("team"), Domain: domainOf(r.Labels),
+		Rule: event.RuleReachable, Verdict: verdict, Target: tg.id, Team: r.Labels.Get("team"), Domain: tg.home,
 		Labels: r.Labels, Value: map[event.Verdict]float64{event.VerdictOK: 1}[verdict], Since: tg.reach.since,
 		At: time.UnixMilli(tg.at).UTC(), Reading: r.JobID, AskedBy: r.AskedBy,
 		Reason: event.Reason{Code: code, Text: text, Causes: []string{r.JobID}},

@@ -225,6 +225,9 @@ func aside(f *event.Finding) string {
 	if f.AskedBy != "" {
 		s += " by=" + f.AskedBy
 	}
+	if domain := f.Labels.Get(event.LabelDomain); domain != "" && f.Domain != domain {
+		s += " in=" + f.Domain
+	}
 	if text := f.Annotations["summary"]; text != "" {
 		s += fmt.Sprintf(" %q", text)
 	}

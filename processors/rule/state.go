@@ -35,6 +35,7 @@ type savedReach struct {
 	Target  string        `json:"target"`
 	Verdict event.Verdict `json:"verdict"`
 	Since   int64         `json:"since"`
+	Domain  string        `json:"domain,omitempty"`
 }
 
 // saved is the saved form of an instance; times are Unix milliseconds.
@@ -47,6 +48,8 @@ type saved struct {
 	Labels       event.Labels `json:"labels"`
 	Team         string       `json:"team,omitempty"`
 	Domain       string       `json:"domain"`
+	Named        event.Labels `json:"named,omitempty"`
+	Renamed      int64        `json:"renamed,omitempty"`
 	Firing       bool         `json:"firing,omitempty"`
 	Active       int64        `json:"active"`
 	LastTrue     int64        `json:"last_true"`
@@ -92,7 +95,7 @@ func (d *Desk) Save(buckets map[uint8]bool, position int64) (map[uint8][]byte, e
 			b.Instances = append(b.Instances, in.save(tg))
 		}
 		if tg.reach.verdict != "" {
-			b.Reach = append(b.Reach, savedReach{tg.id, tg.reach.verdict, tg.reach.since.UnixMilli()})
+			b.Reach = append(b.Reach, savedReach{tg.id, tg.reach.verdict, tg.reach.since.UnixMilli(), tg.home})
 		}
 	}
 	out := make(map[uint8][]byte, len(all))
@@ -107,7 +110,12 @@ func (d *Desk) Save(buckets map[uint8]bool, position int64) (map[uint8][]byte, e
 }
 
 func (in *instance) save(tg *target) saved {
+	named := event.Labels(nil)
+	if !in.named.IsEmpty() {
+		named = event.LabelsOf(in.named.Map())
+	}
 	return saved{
+		Named: named, Renamed: in.renamed,
 		Target: tg.id, Key: in.key, Rule: in.name, Alert: in.alert, Series: event.LabelsOf(in.series.Map()), Labels: in.labels,
 		Team: in.team, Domain: in.domain, Firing: in.firing, Active: in.active, LastTrue: in.lastTrue, LastSeen: in.lastSeen,
 		FalseSince: in.falseSince, UnknownSince: in.unknownSince, MissingSince: in.missingSince, Doubted: in.doubted, Said: in.said, Value: finite(in.value), At: max(tg.at, tg.floor),
@@ -133,6 +141,7 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 	}
 	for _, s := range b.Reach {
 		tg := d.target(s.Target)
+		tg.home = s.Domain
 		tg.heard, tg.reach = now, reach{verdict: s.Verdict, since: time.UnixMilli(s.Since).UTC(), loaded: true}
 	}
 	for i := range b.Instances {
@@ -141,10 +150,12 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 		tg.floor, tg.heard, tg.dirty = max(tg.floor, s.At), now, true
 		in := &instance{
 			rule: d.set.byKey[s.Key], key: s.Key, name: s.Rule, alert: s.Alert, series: labels.FromMap(s.Series.Map()), labels: s.Labels,
-			team: s.Team, domain: s.Domain, firing: s.Firing, active: s.Active, lastTrue: s.LastTrue, lastSeen: s.LastSeen,
+			team: s.Team, domain: s.Domain, named: labels.FromMap(s.Named.Map()), renamed: s.Renamed, firing: s.Firing, active: s.Active, lastTrue: s.LastTrue, lastSeen: s.LastSeen,
 			falseSince: s.FalseSince, unknownSince: s.UnknownSince, missingSince: s.MissingSince, doubted: s.Doubted, said: s.Said, value: s.Value,
 		}
-		tg.instances = append(tg.instances, in)
+		if tg.instances = append(tg.instances, in); in.firing && tg.home == "" {
+			tg.home = in.domain
+		}
 		if in.rule == nil {
 			d.finish(tg, in, now, ReasonRuleRemoved, "the rule is not there any more")
 		}

@@ -79,6 +79,9 @@ func (j *judgement) finding(p *postableAlert) (f *event.Finding, was last, err e
 	}
 	if was.firing {
 		f.Target, f.Team, f.Domain = was.target, was.team, was.domain
+		if t := targetOf(labels, j.about); t != nil && f.Target == "" { // The CMDB knows it by now.
+			f.Target, f.Team = t.ID, t.Team
+		}
 	} else if t := targetOf(labels, j.about); t != nil {
 		f.Target, f.Team, f.Domain = t.ID, t.Team, t.Domain()
 	}
@@ -145,5 +148,5 @@ func (l *last) known(f *event.Finding) bool {
 	case f.Verdict == event.VerdictOK:
 		return !l.firing && !l.ends.Before(f.Since)
 	}
-	return l.firing && !l.unknown && !f.Since.Before(l.starts) && f.Until.Sub(l.ends) < f.Until.Sub(f.At)/5 && l.says(f.Annotations)
+	return l.firing && !l.unknown && l.target == f.Target && !f.Since.Before(l.starts) && f.Until.Sub(l.ends) < f.Until.Sub(f.At)/5 && l.says(f.Annotations)
 }

@@ -24,7 +24,7 @@ type last struct {
 	annotations map[string]string
 	texts       string
 	// Whom it is about. What fires keeps that until it is over, whatever the CMDB says meanwhile: in another domain it
-	// would be another problem, and this one would seem to be over.
+	// would be another problem, and this one would seem to be over. Only a target that was not known is known later.
 	target, team, domain string
 	// fresh: the read model did not know that it fires.
 	fresh bool

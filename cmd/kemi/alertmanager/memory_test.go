@@ -59,12 +59,15 @@ func TestAnAlertThatFiresStaysWhereItIsUntilItIsOver(t *testing.T) {
 	down(0, "endsAt", when(-time.Second))
 	down(1)
 	h.move("east", "core")
+	down(1) // It is known by now what it is about: that is said, and where the problem is stays.
+	h.move("", "")
 	down(1, again(3)...)
+	h.move("east", "core")
 	down(0, "endsAt", when(-time.Millisecond))
 	down(1)
 	want := []string{
 		"firing tor-1/network/west", "firing tor-1/network/west", "firing tor-1/network/west", "ok tor-1/network/west",
-		"firing //default", "firing //default", "ok //default", "firing tor-1/core/east",
+		"firing //default", "firing tor-1/core/default", "firing tor-1/core/default", "ok tor-1/core/default", "firing tor-1/core/east",
 	}
 	if got := h.said("Down"); strings.Join(got, "; ") != strings.Join(want, "; ") {
 		t.Errorf("said\n%s\nnot\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
