@@ -260,11 +260,14 @@ func newWhyNotOnCall() *cobra.Command {
 	var c client
 	var at, output string
 	cmd := &cobra.Command{
-		Use: "why-not PERSON [SCHEDULE]", Short: "Why a person is or was not on call", Args: cobra.RangeArgs(1, 2),
-		Long: `Says why a person is on call or not, who is instead, and when it is the person's turn. Times are by the clock here (03:25, the
+		Use: "why-not PERSON [SCHEDULE]", Short: "Why a person was called at a time, or was not", Args: cobra.RangeArgs(1, 2),
+		Long: `Says of every incident that was there at a time, or over less than ten minutes before, whether the person was called for it, when and
+what came of that, and if not, what held it back (verification, another incident that explains it, an acknowledgement, a silence or
+maintenance, a limit, a mute time, its urgency) and who was called instead; then whether the person was on call, who was instead, and when
+it is the person's turn. It looks back a week from that time, and pages and incidents are kept for 90 days. Times are by the clock here (03:25, the
 last that is over, or "2026-11-22 03:25"), how long ago (2h), or RFC 3339. kemi oncall why-not is the same.
 
-Who was called then, and who was not and why: kemi pages list --since 1d. Every decision about one incident: kemi why INCIDENT.`,
+Every decision about one incident: kemi why INCIDENT.`,
 		Example: "  kemi why-not jo\n  kemi why-not jo network --at 03:25",
 	}
 	outputFlag(cmd, &output)
@@ -283,19 +286,21 @@ Who was called then, and who was not and why: kemi pages list --since 1d. Every 
 		if len(args) == 2 {
 			schedule = args[1]
 		}
-		var all []api.Explained
-		if err := c.get(cmd.Context(), "/oncall/why", queryOf("person", args[0], "schedule", schedule, "at", then), &all); err != nil {
+		asked := now
+		if at != "" {
+			asked, _ = time.Parse(time.RFC3339, then)
+			if asked = asked.Local(); asked.Second() == 0 { // Who says a minute means all of it.
+				asked = asked.Add(time.Minute - time.Second)
+			}
+		}
+		w, err := c.whyNot(cmd, args[0], schedule, asked, now)
+		if err != nil {
 			return err
 		}
 		if output == "json" {
-			return printJSON(cmd.OutOrStdout(), all)
+			return printJSON(cmd.OutOrStdout(), w)
 		}
-		for _, e := range all {
-			if _, err := fmt.Fprintln(cmd.OutOrStdout(), plain(e.Reason.Text)); err != nil {
-				return err
-			}
-		}
-		return nil
+		return w.print(cmd.OutOrStdout())
 	}
 	return cmd
 }

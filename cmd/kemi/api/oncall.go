@@ -38,10 +38,12 @@ type Shift struct {
 
 // Explained says why a person is or is not on call.
 type Explained struct {
-	Schedule string       `json:"schedule"`
-	Role     oncall.Role  `json:"role"`
-	OnCall   bool         `json:"on_call"`
-	Reason   event.Reason `json:"reason"`
+	Schedule string      `json:"schedule"`
+	Role     oncall.Role `json:"role"`
+	OnCall   bool        `json:"on_call"`
+	// Ways are the receivers by which the person is reached, the first before the others.
+	Ways   []string     `json:"ways"`
+	Reason event.Reason `json:"reason"`
 }
 
 // The span of shifts that is answered without a word, and the longest.
@@ -134,11 +136,14 @@ func (d *Duty) why(w http.ResponseWriter, r *http.Request) {
 		complain(w, err)
 		return
 	}
-	all := []Explained{}
+	all, ways := []Explained{}, []string{}
+	if p, there := d.Roster.Person(person); there {
+		ways = append(ways, p.Ways...)
+	}
 	for _, name := range names {
 		for _, role := range []oncall.Role{oncall.Primary, oncall.Secondary} {
 			all = append(all, Explained{
-				Schedule: name, Role: role, OnCall: d.Roster.At(name, role, at).Person == person, Reason: d.Roster.Explain(name, role, person, at),
+				Schedule: name, Role: role, Ways: ways, OnCall: d.Roster.At(name, role, at).Person == person, Reason: d.Roster.Explain(name, role, person, at),
 			})
 		}
 	}
