@@ -20,12 +20,12 @@ func (d *Desk) decide(a *held, now time.Time) {
 		case told && !back:
 			d.tie(a)
 			return // People were told of it there: there it stays, whatever becomes of that incident.
+		case inc.exonerated():
+			return
 		case told && back && forsaken(a):
 			inc.detach(d)
 			d.rekey(inc, key{n, true}, now)
 			d.tie(a)
-			return
-		case inc.exonerated():
 			return
 		case back && (told || len(inc.rec.Muted) > 0 || d.flapping[inc.fire] == inc) && !d.settled(a, now):
 			return // The target that was down is not at the moment, and this may be over with it.
