@@ -3,7 +3,6 @@ package alerting
 import (
 	"bytes"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -490,25 +489,4 @@ func (s *stage) take(out Output) {
 			fmt.Fprintln(&s.said, at+line)
 		}
 	}
-}
-
-// through gives what a reader of the wire form gets.
-func (s *stage) through(i *event.Incident) *event.Incident {
-	data, err := json.Marshal(i)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.sizes = append(s.sizes, len(data))
-	var out event.Incident
-	if err := json.Unmarshal(data, &out); err != nil {
-		s.t.Fatal(err)
-	}
-	return &out
-}
-
-func (s *stage) name(id string) string {
-	if s.names[id] == "" {
-		s.names[id] = fmt.Sprintf("I%d", len(s.names)+1)
-	}
-	return s.names[id]
 }
