@@ -43,6 +43,8 @@ teams: {default: {members: [jo, sun, lee], receiver: chat, escalation: [{to: [jo
 				h.start()
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait()
+			h.crash() // Nobody writes any more.
 			if len(mail.arrived) != 1 || len(chat.arrived) != 1 {
 				t.Fatalf("%d mails, %d in the chat", len(mail.arrived), len(chat.arrived))
 			}
@@ -60,7 +62,6 @@ teams: {default: {members: [jo, sun, lee], receiver: chat, escalation: [{to: [jo
 			if got, want := said(chat.arrived[0]), "being told: jo by pager"; got != want {
 				t.Errorf("the first says %q, want %q", got, want)
 			}
-			h.crash()
 		})
 	}
 }
