@@ -310,6 +310,15 @@ func ensure(e *env) {
 	if err := e.d.Ensure(e.ctx, []driver.Topic{differs}); err == nil || !strings.Contains(err.Error(), t.Name) {
 		e.Fatalf("got error %v; want one that names the topic of another kind", err)
 	}
+	// All that differ are named at once, whatever stands between them.
+	second, third := e.topic(driver.Topic{Name: "second.v1", Partitions: 2}), e.topic(driver.Topic{Name: "third.v1"})
+	wrong := second
+	wrong.Partitions = 3
+	err := e.d.Ensure(e.ctx, []driver.Topic{differs, third, {Name: "missing.v1", Partitions: 1, MaxBytes: 1 << 20}, wrong})
+	e.wants(err, driver.ErrDiffers, "ensure topics of which two differ")
+	if says := err.Error(); !strings.Contains(says, differs.Name) || !strings.Contains(says, second.Name) || strings.Contains(says, third.Name) {
+		e.Fatalf("got error %v; want one that names %s and %s", err, differs.Name, second.Name)
+	}
 	// What differed was not changed.
 	if err := e.d.Ensure(e.ctx, []driver.Topic{t}); err != nil {
 		e.Fatalf("ensure what was there: %v", err)

@@ -116,7 +116,7 @@ type Fence struct {
 // Driver is a broker.
 type Driver interface {
 	// Ensure creates the topics that are missing and reports, as an error that names topic, wanted and found,
-	// those that differ in a way that breaks the contract. It changes none that exists. Idempotent.
+	// those that differ in a way that breaks the contract, all of them at once (ErrDiffers). It changes none that exists. Idempotent.
 	Ensure(ctx context.Context, topics []Topic) error
 	// Publish returns nil only when every record is stored at its topic's durability. On an error any part of
 	// them may be stored (the caller says them again). Records of one partition are stored in the given order.

@@ -106,7 +106,7 @@ func reconcile(t *topic, entry *driver.Topic, have kept, want map[string]string)
 		if len(differences) > 0 {
 			breaks = append(breaks, "it should have "+strings.Join(differences, ",")+" too")
 		}
-		return nil, fmt.Errorf("kafka's topic %s: %s", t.name, strings.Join(breaks, "; "))
+		return nil, driver.Differs(fmt.Errorf("kafka's topic %s: %s", t.name, strings.Join(breaks, "; ")))
 	}
 	return differences, nil
 }

@@ -66,13 +66,17 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if err != nil {
 		return fmt.Errorf("ensure topics: %w", err)
 	}
-	for _, want := range topics {
+	err = driver.EnsureEach(topics, func(want driver.Topic) error {
 		if err := d.ensure(ctx, want, entries[want.Name]); err != nil {
-			return fmt.Errorf("ensure topic %s: %w", want.Name, explain(err))
+			return explain(err)
 		}
 		d.mu.Lock()
 		d.wanted[want.Name] = want
 		d.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	if _, err := d.identify(ctx); err != nil && ctx.Err() == nil {
 		d.scope.Log().Debug("ask which topics there are", "err", err)

@@ -116,18 +116,17 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if d.closed {
 		return fmt.Errorf("ensure topics: %w", driver.ErrClosed)
 	}
-	for _, want := range topics {
+	return driver.EnsureEach(topics, func(want driver.Topic) error {
 		if want.Name == "" || want.Partitions < 1 {
-			return fmt.Errorf("ensure topic %q: a topic needs a name and at least one partition, got %d", want.Name, want.Partitions)
+			return fmt.Errorf("a topic needs a name and at least one partition, got %q and %d", want.Name, want.Partitions)
 		}
 		if have, ok := d.b.topics[want.Name]; !ok {
 			d.b.topics[want.Name] = newTopic(d.b, want)
 		} else if have.Kind != want.Kind || have.Partitions != want.Partitions {
-			return fmt.Errorf("ensure topic %s: wanted kind %d with %d partitions, found kind %d with %d",
-				want.Name, want.Kind, want.Partitions, have.Kind, have.Partitions)
+			return driver.Differs(fmt.Errorf("wanted kind %d with %d partitions, found kind %d with %d", want.Kind, want.Partitions, have.Kind, have.Partitions))
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
 // Publish implements driver.Driver. Here all records are stored or none.

@@ -22,13 +22,17 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if err != nil {
 		return fmt.Errorf("ensure topics: %w", err)
 	}
-	for _, want := range topics {
+	err = driver.EnsureEach(topics, func(want driver.Topic) error {
 		if err := d.ensure(ctx, want); err != nil {
-			return fmt.Errorf("ensure topic %s: %w", want.Name, err)
+			return err
 		}
 		d.mu.Lock()
 		d.wanted[want.Name] = want
 		d.mu.Unlock()
+		return nil
+	})
+	if err != nil {
+		return err
 	}
 	return d.rehearse(ctx, topics)
 }
@@ -48,11 +52,11 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 	if alike := want; alike.Sync != have.Sync {
 		alike.Sync = have.Sync
 		if say(alike) == say(have.Topic) {
-			return d.redurable(want, have)
+			return driver.Differs(d.redurable(want, have))
 		}
 	}
 	if breaks := breaks(want, have.Topic, d.streamConfig(d.named(want, have.link, have.at)), c); len(breaks) > 0 {
-		return fmt.Errorf("stream %s: %s: remove the stream with all it holds, give another prefix, or configure what is there", have.stream, strings.Join(breaks, "; "))
+		return driver.Differs(fmt.Errorf("stream %s: %s: remove the stream with all it holds, give another prefix, or configure what is there", have.stream, strings.Join(breaks, "; ")))
 	}
 	for _, x := range differences(d.streamConfig(d.named(want, have.link, have.at)), c) {
 		// The topic works all the same. It is its owner's to change.
@@ -85,7 +89,7 @@ func (d *Driver) create(ctx context.Context, want driver.Topic) (*topic, error) 
 	case errors.As(err, &api) && api.ErrorCode == errOverlap:
 		subjects := t.before + "*.*"
 		if other, err := t.link.js.StreamNameBySubject(ctx, subjects); err == nil {
-			return nil, fmt.Errorf("create stream %s: stream %s, which is another's, takes %s already: change its subjects, or give Kemi another prefix (it is %q now)", t.stream, other, subjects, d.config.Prefix)
+			return nil, driver.Differs(fmt.Errorf("create stream %s: stream %s, which is another's, takes %s already: change its subjects, or give Kemi another prefix (it is %q now)", t.stream, other, subjects, d.config.Prefix))
 		}
 	}
 	return nil, t.link.explain(fmt.Errorf("create stream %s: %w", t.stream, d.put(err)))

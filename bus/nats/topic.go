@@ -223,9 +223,9 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 		switch have := c.Metadata[metaTopic]; have {
 		case name:
 		case "":
-			return nil, fmt.Errorf("stream %s is there and is not Kemi's (it takes %s): remove it, or give Kemi another prefix (it is %q now)", t.stream, strings.Join(c.Subjects, " "), d.config.Prefix)
+			return nil, driver.Differs(fmt.Errorf("stream %s is there and is not Kemi's (it takes %s): remove it, or give Kemi another prefix (it is %q now)", t.stream, strings.Join(c.Subjects, " "), d.config.Prefix))
 		default:
-			return nil, fmt.Errorf("stream %s holds the topic %s, not %s: another Kemi's prefix is too like this one's (%q), give another", t.stream, have, name, d.config.Prefix)
+			return nil, driver.Differs(fmt.Errorf("stream %s holds the topic %s, not %s: another Kemi's prefix is too like this one's (%q), give another", t.stream, have, name, d.config.Prefix))
 		}
 		for k, text := range kinds {
 			if text == c.Metadata[metaKind] {
@@ -233,7 +233,7 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 			}
 		}
 		if t.Partitions, err = strconv.Atoi(c.Metadata[metaPartitions]); err != nil {
-			return nil, fmt.Errorf("read metadata of stream %s: %w", t.stream, err)
+			return nil, driver.Differs(fmt.Errorf("read metadata of stream %s: %w", t.stream, err))
 		}
 		t.Sync = c.Metadata[metaSync] == "true"
 		if d.host != nil { // It may have been moved from one server to the other: see redurable.
