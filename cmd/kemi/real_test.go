@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -192,30 +193,36 @@ func (p *process) query(expr, label string) (map[string]float64, error) {
 	return all, nil
 }
 
-// everything reads what is stored on a topic, through the running process.
-func (p *process) everything(topic string) []api.Line {
+// everything reads what is stored on a topic, through the running process. One that has just lost its broker says so: it is
+// asked again.
+func (p *process) everything(topic string) (all []api.Line) {
 	p.t.Helper()
-	ctx, cancel := context.WithCancel(p.t.Context())
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+p.addr+api.Prefix+"/topics/"+topic+"/tail?from=6h", nil)
+	within(p.t, time.Minute, "all of "+topic+" is read", func() (err error) {
+		all, err = p.stored(topic)
+		return err
+	})
+	return all
+}
+
+// stored reads a topic from its beginning to its end; half of it is an error.
+func (p *process) stored(topic string) (all []api.Line, err error) {
+	resp, err := http.Get("http://" + p.addr + api.Prefix + "/topics/" + topic + "/events?from=6h")
 	if err != nil {
-		p.t.Fatal(err)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		p.t.Fatal(err)
+		return nil, err
 	}
 	defer resp.Body.Close()
-	// A tail does not end: when nothing more came for a while, that was all.
-	idle := time.AfterFunc(3*time.Second, cancel)
-	end := time.Now()
-	var all []api.Line
+	if resp.StatusCode != http.StatusOK {
+		body, _ := io.ReadAll(resp.Body)
+		return nil, fmt.Errorf("%s: %s", resp.Status, body)
+	}
 	for dec := json.NewDecoder(resp.Body); ; {
 		var l api.Line
-		if err := dec.Decode(&l); err != nil || l.Stored.After(end) {
-			return all
+		switch err := dec.Decode(&l); {
+		case errors.Is(err, io.EOF):
+			return all, nil
+		case err != nil:
+			return nil, fmt.Errorf("after %d records: %w", len(all), err)
 		}
-		idle.Reset(3 * time.Second)
 		all = append(all, l)
 	}
 }
