@@ -22,6 +22,8 @@ const (
 	attempt = 2 * time.Second
 	// longestWait between attempts while the bus does not take jobs: new ones come in all the time.
 	longestWait = 500 * time.Millisecond
+	// lingers is how long what is being published when the partition goes has to come to its end: less than it is waited for.
+	lingers = time.Second
 	// noteEvery is how often the progress is saved.
 	noteEvery = time.Second
 	// progressName is the piece of state it is saved under.
@@ -46,6 +48,7 @@ type partition struct {
 	plan *shared
 	last progress
 	owed tally // What was missed up to last and is not counted yet.
+	left int   // Jobs that were not published in the end.
 	// seen is the newest position that the plan began with: what is handed over up to it is older.
 	seen int64
 	done chan struct{}
@@ -68,7 +71,8 @@ func (r *Room) open(ctx context.Context, own *bus.Ownership) (bus.Handler[event.
 	if err != nil {
 		return nil, fmt.Errorf("load the targets of partition %d: %w", own.Partition, err)
 	}
-	p.owed[missedStopped] = r.begin(p.plan, p.last)
+	p.owed.add(p.last.Missed)
+	p.owed.add(tally{missedStopped: r.begin(p.plan, p.last)})
 	p.last.reach(start)
 	go func() {
 		defer close(p.done)
@@ -90,10 +94,10 @@ func (p *partition) Handle(_ context.Context, batch []bus.Message[event.Target])
 // Tick implements bus.Handler: the plan has a faster clock of its own.
 func (p *partition) Tick(context.Context, time.Time) error { return nil }
 
-// Close implements bus.Closer: the next owner is to know exactly how far this one came.
+// Close implements bus.Closer: the next owner is to know exactly how far this one came, and counts what this one did not.
 func (p *partition) Close(ctx context.Context) {
 	<-p.done
-	p.room.save(ctx, p.own, p.last, p.owed)
+	_ = p.room.save(ctx, p.own, p.last.with(p.owed, p.left)) // It says so itself.
 	p.room.targets.DeleteLabelValues(strconv.Itoa(p.own.Partition))
 }
 
@@ -162,9 +166,9 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		// One batch is under way at a time; what does not fit in is pending.
 		pending, under []*event.Job
 		sent           = make(chan []*event.Job, 1) // what is left of the batch
-		saves          = make(chan tally, 1)        // what a save that came to its end did not count
+		saves          = make(chan tally, 1)        // what is still owed after a save
 		busy           bool
-		saving         bool
+		saving, told   bool // told: the save under way has something to count
 		saved          time.Time
 		looked         = p.plan.start
 		out            = outbox{room: r, own: p.own}
@@ -175,6 +179,8 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		busy, under = false, nil
 		pending = append(left, pending...)
 	}
+	lingering, leave := linger(ctx)
+	defer leave()
 	defer func() {
 		tasks.Wait()
 		if busy {
@@ -183,7 +189,8 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		if saving {
 			p.owed.add(<-saves)
 		}
-		p.last.reach(looked, pending)
+		p.left = len(pending)
+		p.last.reach(looked)
 	}()
 	for {
 		now := r.now()
@@ -192,21 +199,21 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		jobs, skipped := p.plan.plan.Due(now)
 		count.Set(float64(p.plan.plan.Len()))
 		p.plan.mu.Unlock()
-		p.owed[missedPause] += skipped
+		p.owed.add(tally{missedPause: skipped})
 		var late int
 		pending, late = dropLate(append(pending, jobs...), now)
-		p.owed[missedLate] += late
+		p.owed.add(tally{missedLate: late})
 		if !busy && ctx.Err() == nil && len(pending) > 0 && !out.waits(now) {
 			pending, under, busy = nil, pending, true
 			batch := slices.Clone(under)
-			tasks.Go(func() { sent <- out.send(ctx, batch, now) })
+			tasks.Go(func() { sent <- out.send(lingering, batch, now) })
 		}
-		p.last.reach(now, pending, under)
+		p.last.reach(now)
 		if !saving && (now.Sub(saved) >= noteEvery || now.Before(saved)) {
-			saving, saved = true, now
-			last, owed := p.last, p.owed
+			saving, saved, told = true, now, len(p.owed) > 0
+			last, owed := p.last.with(p.owed, len(pending)+len(under)), p.owed
 			p.owed = tally{}
-			tasks.Go(func() { saves <- r.save(ctx, p.own, last, owed) })
+			tasks.Go(func() { saves <- r.settle(ctx, p.own, last, owed) })
 		}
 		select {
 		case <-clock.C:
@@ -215,6 +222,9 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		case left := <-saves:
 			saving = false
 			p.owed.add(left)
+			if told && left == nil {
+				saved = time.Time{} // At once again, without what is counted now, so that nobody counts it after us.
+			}
 		case <-ctx.Done():
 			return
 		}
@@ -329,9 +339,32 @@ func (r *Room) load(ctx context.Context, own *bus.Ownership) (p progress, err er
 	return p, nil
 }
 
-// save stores the progress and then counts what it says was missed. What is left is not counted: the progress was not
-// stored, or may not have been. Whoever lost the partition counts nothing any more.
-func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress, missed tally) (left tally) {
+// linger is a context for what is under way when ctx ends: it has a little time to come to its end, so that what was
+// published is known to be. leave ends it.
+func linger(ctx context.Context) (lingering context.Context, leave context.CancelFunc) {
+	lingering, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lingers, end) })
+	return lingering, func() {
+		stop()
+		end()
+	}
+}
+
+// settle stores the progress and then counts what was missed. What is left is not counted: the progress was not stored, or
+// may not have been. Whoever lost the partition counts nothing any more: the next owner does, by what was stored.
+func (r *Room) settle(ctx context.Context, own *bus.Ownership, p progress, owed tally) (left tally) {
+	switch err := r.save(ctx, own, p); {
+	case err == nil:
+		r.count(owed)
+		return nil
+	case errors.Is(err, bus.ErrFenced):
+		return nil
+	}
+	return owed
+}
+
+// save stores the progress, and logs that it cannot.
+func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress) error {
 	data, err := json.Marshal(p)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, attempt)
@@ -342,12 +375,8 @@ func (r *Room) save(ctx context.Context, own *bus.Ownership, p progress, missed 
 	switch {
 	case err == nil:
 		r.saving.Works(log, r.now(), "the progress is saved again")
-		r.count(missed)
-		return nil
-	case errors.Is(err, bus.ErrFenced):
-		return nil
-	case ctx.Err() == nil:
+	case ctx.Err() == nil && !errors.Is(err, bus.ErrFenced):
 		r.saving.Failed(log, r.now(), "the progress cannot be saved, it is tried again", "err", err)
 	}
-	return missed
+	return err
 }

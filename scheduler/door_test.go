@@ -29,6 +29,8 @@ type broken struct {
 	jobs   atomic.Bool
 	dead   atomic.Bool // nothing is taken, as from a process that is no more
 	poison string      // the target whose jobs are never taken
+	// fate, if given, says of what is published whether it is stored, and whether the caller hears that it is.
+	fate func(ctx context.Context, topic string) (stored, heard bool)
 }
 
 func (b *broken) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
@@ -39,6 +41,17 @@ func (b *broken) Publish(ctx context.Context, records []driver.Record, fence *dr
 		if strings.HasPrefix(records[i].Topic, "jobs.") && (b.jobs.Load() || b.poison != "" && records[i].Key == b.poison) {
 			return errors.New("the broker is away")
 		}
+	}
+	if b.fate != nil && len(records) > 0 {
+		stored, heard := b.fate(ctx, records[0].Topic)
+		var err error
+		if stored {
+			err = b.Driver.Publish(context.WithoutCancel(ctx), records, fence)
+		}
+		if err == nil && !heard {
+			err = errors.New("nobody answers")
+		}
+		return err
 	}
 	return b.Driver.Publish(ctx, records, fence)
 }

@@ -3,34 +3,32 @@ package scheduler
 import (
 	"sync"
 	"time"
-
-	"kemi.dev/kemi/bus/event"
 )
 
-// progress is what one owner of a partition leaves for the next. Up to Tick every slot was published or counted as missed. Reached is the
-// latest time that any of them has seen; it is later than Tick when the clock was put back.
+// progress is what one owner of a partition leaves for the next. Up to Tick every slot was published, counted as missed or is
+// among Missed. Reached is the latest time that any of them has seen; it is later than Tick when the clock was put back.
 type progress struct {
 	Tick    time.Time `json:"tick"`
 	Reached time.Time `json:"reached"`
+	// Missed is what had no job when this was written and was not counted. The owner counts it when he hears that it is
+	// stored; if he is no more by then, or did not hear it, whoever owns the partition next does.
+	Missed tally `json:"missed,omitempty"`
 }
 
-// reach notes that every slot up to now was published or missed, but for those of the jobs that wait and what is later.
-func (p *progress) reach(now time.Time, waiting ...[]*event.Job) {
-	to := now
-	for _, jobs := range waiting {
-		for _, j := range jobs {
-			if before := j.Slot.Add(-time.Millisecond); before.Before(to) {
-				to = before
-			}
-		}
-	}
-	// The first slot after a change may be older than what was reached: that does not undo the others.
-	if !to.Before(p.Tick) || now.Before(p.Tick) {
-		p.Tick = to
-	}
+// reach notes that every slot up to now was handed out or missed.
+func (p *progress) reach(now time.Time) {
+	p.Tick = now
 	if now.After(p.Reached) {
 		p.Reached = now
 	}
+}
+
+// with is the progress as it is stored: with what was missed, and as stopped the jobs that wait, if nobody publishes them.
+func (p progress) with(owed tally, waiting int) progress {
+	p.Missed = tally{}
+	p.Missed.add(owed)
+	p.Missed.add(tally{missedStopped: waiting})
+	return p
 }
 
 // tally is how many slots were missed, by reason, and are not counted yet. They are with the first progress that says so
@@ -41,7 +39,9 @@ type tally map[string]int
 // add takes up what another tally has.
 func (t tally) add(more tally) {
 	for reason, n := range more {
-		t[reason] += n
+		if n != 0 {
+			t[reason] += n
+		}
 	}
 }
 
