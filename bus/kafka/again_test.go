@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -226,8 +224,7 @@ func TestABrokerThatLostEverythingIsFurnishedAgain(t *testing.T) {
 	t.Parallel()
 	for name, lose := range map[string]func(t *testing.T, c *kfake.Cluster){
 		"the disk": func(t *testing.T, c *kfake.Cluster) {
-			_, text, _ := net.SplitHostPort(c.ListenAddrs()[0])
-			port, _ := strconv.Atoi(text)
+			port := portOf(t, c.ListenAddrs()[0])
 			c.Close()
 			fake(t, t.TempDir(), port)
 		},
@@ -322,6 +319,17 @@ func TestTopicsThatCannotBeMadeAgainAreSaid(t *testing.T) {
 	stores(t, d, "quiet.v1", "k", "after")
 }
 
+// unknownTopics is the answer of a broker that knows none of the topics it is asked for.
+func unknownTopics(req kmsg.Request) kmsg.Response {
+	res := req.ResponseKind().(*kmsg.MetadataResponse)
+	for _, t := range req.(*kmsg.MetadataRequest).Topics {
+		one := kmsg.NewMetadataResponseTopic()
+		one.Topic, one.ErrorCode = t.Topic, int16(kafkago.UnknownTopicOrPartition)
+		res.Topics = append(res.Topics, one)
+	}
+	return res
+}
+
 // A broker that was just started may not know of topics at first: nothing is lost, and nobody is alarmed.
 func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
 	t.Parallel()
@@ -339,13 +347,7 @@ func TestABrokerThatDoesNotKnowYetHasLostNothing(t *testing.T) {
 			return nil, nil, false
 		}
 		ignorant.Add(1)
-		res := req.ResponseKind().(*kmsg.MetadataResponse)
-		for _, t := range req.(*kmsg.MetadataRequest).Topics {
-			one := kmsg.NewMetadataResponseTopic()
-			one.Topic, one.ErrorCode = t.Topic, int16(kafkago.UnknownTopicOrPartition)
-			res.Topics = append(res.Topics, one)
-		}
-		return res, nil, true
+		return unknownTopics(req), nil, true
 	})
 	eventually(t, "some looks", func() bool { return looks.Load() >= 4 })
 	if ignorant.Load() != 1 || strings.Contains(log.String(), "level=ERROR") || d.Health() != nil {
@@ -369,13 +371,7 @@ func TestATopicThatWasJustMadeIsNotLost(t *testing.T) {
 			return nil, nil, false
 		}
 		looks.Add(1)
-		res := req.ResponseKind().(*kmsg.MetadataResponse)
-		for _, t := range req.(*kmsg.MetadataRequest).Topics {
-			one := kmsg.NewMetadataResponseTopic()
-			one.Topic, one.ErrorCode = t.Topic, int16(kafkago.UnknownTopicOrPartition)
-			res.Topics = append(res.Topics, one)
-		}
-		return res, nil, true
+		return unknownTopics(req), nil, true
 	})
 	if err := d.Ensure(t.Context(), ownTopics); err != nil {
 		t.Fatal(err)

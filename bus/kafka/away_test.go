@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -109,8 +108,7 @@ func TestWhoLosesTheBrokersSaysSoOnce(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	c := fake(t, dir)
-	_, text, _ := net.SplitHostPort(c.ListenAddrs()[0])
-	port, _ := strconv.Atoi(text)
+	port := portOf(t, c.ListenAddrs()[0])
 	d := dialled(t, Config{Brokers: c.ListenAddrs()})
 	var log journal.Journal
 	d.scope = logging(&log)

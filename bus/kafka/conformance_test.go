@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"syscall"
 	"testing"
@@ -28,15 +29,19 @@ func quick() tuning {
 // fake is a broker in this process. Its log is in the folder, so that it can be stopped and started again.
 func fake(t testing.TB, dir string, ports ...int) *kfake.Cluster {
 	t.Helper()
-	options := []kfake.Opt{
-		kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(50 * time.Millisecond),
-		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}),
+	if len(ports) > 0 {
+		return fakeWith(t, dir, kfake.Ports(ports...))
 	}
+	return fakeWith(t, dir)
+}
+
+// fakeWith is fake with other options beside.
+func fakeWith(t testing.TB, dir string, options ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	options = append(options, kfake.NumBrokers(1), kfake.GroupMinSessionTimeout(50*time.Millisecond),
+		kfake.BrokerConfigs(map[string]string{"group.initial.rebalance.delay.ms": "0"}))
 	if dir != "" {
 		options = append(options, kfake.DataDir(dir))
-	}
-	if len(ports) > 0 {
-		options = append(options, kfake.Ports(ports...))
 	}
 	c, err := kfake.NewCluster(options...)
 	if err != nil {
@@ -44,6 +49,20 @@ func fake(t testing.TB, dir string, ports ...int) *kfake.Cluster {
 	}
 	t.Cleanup(c.Close)
 	return c
+}
+
+// portOf is the port of an address, to start a broker there again.
+func portOf(t testing.TB, address string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 // dialled is a driver on brokers, tuned for tests.

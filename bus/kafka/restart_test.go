@@ -3,8 +3,6 @@ package kafka
 import (
 	"context"
 	"fmt"
-	"net"
-	"strconv"
 	"testing"
 	"time"
 
@@ -36,8 +34,7 @@ func TestReplaysAndPublishingGoOnAfterARestartOfTheBroker(t *testing.T) {
 	dir := t.TempDir()
 	c := fake(t, dir)
 	address := c.ListenAddrs()[0]
-	_, text, _ := net.SplitHostPort(address)
-	port, _ := strconv.Atoi(text)
+	port := portOf(t, address)
 	d := dialled(t, Config{Brokers: []string{address}})
 	if err := d.Ensure(t.Context(), []driver.Topic{{Name: "log", Partitions: 2}}); err != nil {
 		t.Fatal(err)

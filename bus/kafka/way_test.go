@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -109,8 +108,7 @@ func TestABrokerThatIsGoneIsDialledAFewTimesASecond(t *testing.T) {
 			dir := t.TempDir()
 			c := fake(t, dir)
 			address := c.ListenAddrs()[0]
-			_, text, _ := net.SplitHostPort(address)
-			port, _ := strconv.Atoi(text)
+			port := portOf(t, address)
 			d, dials, goesOn := busy(t, Config{Brokers: []string{address}})
 			c.Close()
 			var l net.Listener
@@ -183,22 +181,9 @@ func TestABrokerWithSlowHandshakesIsNotAskedToBeginAgain(t *testing.T) {
 		return nil
 	}
 	dir := t.TempDir()
-	serve := func(ports ...int) *kfake.Cluster {
-		options := []kfake.Opt{kfake.NumBrokers(1), kfake.TLS(secure), kfake.DataDir(dir), kfake.GroupMinSessionTimeout(50 * time.Millisecond)}
-		if len(ports) > 0 {
-			options = append(options, kfake.Ports(ports...))
-		}
-		c, err := kfake.NewCluster(options...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(c.Close)
-		return c
-	}
-	c := serve()
+	c := fakeWith(t, dir, kfake.TLS(secure))
 	address := c.ListenAddrs()[0]
-	_, text, _ := net.SplitHostPort(address)
-	port, _ := strconv.Atoi(text)
+	port := portOf(t, address)
 	d, _, goesOn := busy(t, Config{Brokers: []string{address}, TLS: &certs.Client{CAFile: a.file}})
 	c.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -207,7 +192,7 @@ func TestABrokerWithSlowHandshakesIsNotAskedToBeginAgain(t *testing.T) {
 	begun.Store(0)
 	ended.Store(0)
 	slow.Store(int64(700 * time.Millisecond))
-	serve(port)
+	fakeWith(t, dir, kfake.TLS(secure), kfake.Ports(port))
 	ctx, cancel = context.WithTimeout(t.Context(), 8*time.Second)
 	writers(ctx, d)()
 	cancel()
