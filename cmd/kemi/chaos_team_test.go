@@ -91,8 +91,8 @@ func TestChaosKillsInATeam(t *testing.T) {
 		}
 		t.Logf("%d rounds in %s, killed %v: %d deliveries; %d slots: without outcome %d, with two %d, without one during fail-over %d; counted as missed %d",
 			rounds, time.Since(began).Round(time.Second), killed, len(m.hook.list()), checked, lost, twice, missed, counted)
-		if lost+missed > counted || twice > 0 || checked == 0 {
-			t.Errorf("%d of %d slots without outcome, of which %d are counted as missed, %d with two", lost+missed, checked, counted, twice)
+		if lost > counted || twice > 0 || checked == 0 {
+			t.Errorf("%d of %d slots without outcome outside of fail-over, of which %d may be counted as missed, %d with two", lost, checked, counted, twice)
 		}
 	})
 }
