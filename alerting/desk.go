@@ -52,7 +52,7 @@ type Desk struct {
 	suspects       map[*node]struct{}
 	guests         map[*node]struct{}     // Targets of other domains that something here is about.
 	moved, unasked bool                   // What suspicions go by changed; time alone may change them.
-	gathered       map[string]*incident   // Incidents of similar alerts.
+	gathered       map[string][]*incident // Incidents of similar alerts, by what they have in common.
 	peers          map[string][]*incident // What may be gathered, as of this Step.
 	waiting        int                    // Incidents that are being verified.
 	shown          int                    // Of these, the published ones.
@@ -116,7 +116,7 @@ func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string]*incident{}, resting: map[restKey]*event.Incident{}, guests: map[*node]struct{}{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string][]*incident{}, resting: map[restKey]*event.Incident{}, guests: map[*node]struct{}{},
 	}
 	return d
 }
@@ -215,6 +215,7 @@ func saysTheSame(a, b *event.Alert) bool {
 
 // drop forgets an alert, which was over at that time.
 func (d *Desk) drop(a *held, at time.Time) {
+	d.leftNow(a, at)
 	if a.inc != nil {
 		a.inc.leave(d, a)
 	}
@@ -327,6 +328,7 @@ func (d *Desk) Step(now time.Time) Output {
 		}
 	}
 	d.restored = nil
+	d.unclaim()
 	// A judgement may lead to a review and the other way round. Each round settles something; the bound only guards
 	// against a mistake that would have them go round for ever.
 	for round := 0; round < 1000 && len(d.judges)+len(d.reviews) > 0; round++ {

@@ -66,7 +66,9 @@ func (d *Desk) tellWhenDue(inc *incident, now time.Time) {
 func (d *Desk) lead(inc *incident, now time.Time) {
 	r := &inc.rec
 	if len(inc.told) == 0 {
-		d.tellWhenDue(inc, now)
+		if inc.key.own || inc.key.node.gone() { // Else it is back, and so may be what it took along.
+			d.tellWhenDue(inc, now)
+		}
 		return
 	}
 	if d.explained(inc, now) { // Its people are not called for what is not theirs.

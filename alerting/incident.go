@@ -21,7 +21,7 @@ const (
 	ReasonReported = "reported-down"
 	// ReasonSuspected: several branches behind the cause fail, none is known to be well, and nobody could ask it.
 	ReasonSuspected = "suspected"
-	// ReasonSimilar: much of one kind fails at once, of whose relations nothing is known.
+	// ReasonSimilar: much of one kind fails at once, and no cause is known that explains it.
 	ReasonSimilar = "similar"
 	// ReasonAnswers: the target answers, so the alert is its own.
 	ReasonAnswers = "target-answers"
@@ -73,6 +73,7 @@ type incident struct {
 	mutedBy    int
 	mutedUntil time.Time
 	restless   bool
+	found      bool // A cause was found for some of its similar alerts.
 	updates    int
 	fire       fireKey
 	calm       time.Time // Since when it is over but kept open because it flaps.
@@ -335,6 +336,7 @@ func (d *Desk) end(inc *incident, code string, now time.Time) {
 
 // close tells whoever was told of an incident that it is over.
 func (d *Desk) close(inc *incident, now time.Time) {
+	inc.rec.Left = nil
 	over := inc.overFor()
 	d.render(inc, now)
 	for _, who := range over {
@@ -425,8 +427,10 @@ func (d *Desk) merge(inc, into *incident, now time.Time) {
 
 // refuse has an incident take in nothing more by what it resembles or how it flaps.
 func (d *Desk) refuse(inc *incident) {
-	if d.gathered[inc.key.node.id] == inc {
-		delete(d.gathered, inc.key.node.id)
+	if all := slices.DeleteFunc(d.gathered[inc.rec.Cause], func(i *incident) bool { return i == inc }); len(all) > 0 {
+		d.gathered[inc.rec.Cause] = all
+	} else {
+		delete(d.gathered, inc.rec.Cause)
 	}
 	if d.flapping[inc.fire] == inc {
 		delete(d.flapping, inc.fire)

@@ -19,6 +19,7 @@ func (d *Desk) decide(a *held, now time.Time) {
 		switch {
 		case told && !back:
 			d.tie(a)
+			inc.found = inc.found || inc.rec.Kind == event.IncidentSimilar && inc.cleared == nil && d.explanation(a) != nil
 			return // People were told of it there: there it stays, whatever becomes of that incident.
 		case inc.exonerated():
 			return
@@ -83,7 +84,7 @@ func (d *Desk) settle(n *node) time.Duration {
 
 // place puts an alert into the incident of a key.
 func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
-	if a.inc != nil && a.inc.rec.Kind == event.IncidentSimilar && cause == nil {
+	if a.inc != nil && a.inc.rec.Kind == event.IncidentSimilar && a.cause == cause {
 		return
 	}
 	if a.inc != nil && a.inc.key == k {
@@ -92,24 +93,7 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 		}
 		return
 	}
-	inc := d.byKey[k]
-	if inc != nil && inc.byHand && a.event.StartsAt.After(inc.rec.ResolvedAt) {
-		delete(d.byKey, k) // It fires anew.
-		inc = nil
-	}
-	if k.own {
-		if f := d.flapping[fireKey{k.node.id, a.event.Name}]; f != nil {
-			if a.inc == f {
-				return
-			}
-			inc = f
-		}
-	}
-	if inc == nil && cause == nil {
-		if inc = d.unlisted(a, k); inc == nil {
-			inc = d.joins(a)
-		}
-	}
+	inc := d.home(a, k, cause, now)
 	if was := a.inc; inc == nil && was != nil && was.key.node == k.node && !k.own && len(was.former) > 0 && len(was.told) == 0 {
 		was.detach(d)
 		d.rekey(was, k, now) // It fires again, and is down as it was.
@@ -118,10 +102,40 @@ func (d *Desk) place(a *held, k key, cause *node, now time.Time) {
 	if inc == nil {
 		inc = d.start(k, a, now)
 	}
+	if a.inc == inc {
+		if a.cause != cause {
+			inc.take(d, a, cause)
+		}
+		return
+	}
 	if a.inc != nil {
 		a.inc.into = inc.rec.ID
 		a.inc.leave(d, a)
 	}
 	a.placed = now
 	inc.take(d, a, cause)
+}
+
+// home finds the open incident that an alert of a key belongs to; nil when there is none. What an alert was in before comes
+// first, then what its target does now, then what it resembles.
+func (d *Desk) home(a *held, k key, cause *node, now time.Time) *incident {
+	if cause == nil {
+		if inc := d.wasIn(a, k, now); inc != nil {
+			return inc
+		}
+	}
+	if k.own {
+		if f := d.flapping[fireKey{k.node.id, a.event.Name}]; f != nil {
+			return f
+		}
+	}
+	inc := d.about(k)
+	if inc != nil && inc.byHand && a.event.StartsAt.After(inc.rec.ResolvedAt) {
+		delete(d.byKey, k) // It fires anew.
+		inc = nil
+	}
+	if inc == nil && cause == nil && a.node.unrelated() {
+		inc = d.joins(a) // There is nothing to verify.
+	}
+	return inc
 }

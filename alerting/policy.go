@@ -23,8 +23,8 @@ type Policy struct {
 	// Unreachable is a regular expression (RE2, the whole name) for the names of alerts that say of a target that it is
 	// not there at all. It matters for targets that Kemi does not poll itself: they explain what is behind them.
 	Unreachable string `yaml:"unreachable"`
-	// From SimilarCount alerts within SimilarWithin on, those of one team on targets of one class of which no relations
-	// are known are one incident.
+	// From SimilarCount alerts within SimilarWithin on, those of one team on targets of one class that no failure above them
+	// explains are one incident.
 	SimilarWithin time.Duration `yaml:"similar_within"`
 	SimilarCount  int           `yaml:"similar_count"`
 	// A cause that fires FlapCount times within FlapWindow flaps: its incident stays open until it was calm for

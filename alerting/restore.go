@@ -198,7 +198,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	}
 	inc.attach(d, key{n, r.Kind != event.IncidentDown})
 	if r.Kind == event.IncidentSimilar && !byHand {
-		d.gathered[n.id] = inc
+		d.gathered[n.id] = append(d.gathered[n.id], inc)
 	}
 	if byHand && d.byKey[inc.key] == nil {
 		d.byKey[inc.key] = inc
@@ -206,7 +206,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if unsaid {
 		inc.say(d)
 	}
-	inc.unclaimed, inc.asOf = r.Firing-len(r.Alerts), r.Updated
+	inc.unclaimed, inc.asOf = r.Firing-len(r.Alerts)-len(r.Examples), r.Updated
 	d.restoreCleared(inc)
 	for _, a := range r.Alerts {
 		if (byHand || a.State == event.AlertFiring) && !inc.closed {
@@ -314,20 +314,6 @@ func (d *Desk) wentInto(inc *incident) *incident {
 	for _, said := range inc.rec.Alerts {
 		if a := d.alerts[said.ID]; a != nil && a.inc != nil && a.inc != inc && len(a.inc.told) > 0 {
 			return a.inc
-		}
-	}
-	return nil
-}
-
-// unlisted finds the incident of before a restart that an alert was in, when its record has no room to list it.
-func (d *Desk) unlisted(a *held, k key) *incident {
-	if a.inc != nil || !k.own {
-		return nil
-	}
-	for _, inc := range k.node.incidents {
-		if inc.key == k && inc.unclaimed > 0 && !inc.closed && len(inc.told) > 0 && !a.event.StartsAt.After(inc.asOf) {
-			inc.unclaimed--
-			return inc
 		}
 	}
 	return nil

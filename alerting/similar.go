@@ -11,8 +11,9 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
-// Where the CMDB knows no relations there is no cause to look for. What fails then at about the same time, on targets of
-// one class that belong to one team, is one incident: from the SimilarCount-th within SimilarWithin on.
+// What fails at about the same time on targets of one class that belong to one team, without a cause that explains it, is one
+// incident: from the SimilarCount-th within SimilarWithin on. What relations explain is not: it belongs to its cause, also
+// when that shows later, see regroup.
 
 // similarTo begins the names under which such alerts are grouped.
 const similarTo = "similar/"
@@ -21,29 +22,39 @@ const similarTo = "similar/"
 func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users.all) == 0 }
 
 // similar names the incident that takes in what resembles an alert.
-func similar(a *held) string {
+func similar(a *held) string { return similarTo + ownerOf(a) + "/" + a.node.class() }
+
+// ownerOf is the team that an alert belongs to.
+func ownerOf(a *held) string {
 	team := a.event.Team
 	if t := a.node.target; t != nil && t.Team != "" {
 		team = t.Team
 	}
-	return similarTo + cmp.Or(team, DefaultTeam) + "/" + a.node.class()
+	return cmp.Or(team, DefaultTeam)
 }
 
-// joins finds the incident of similar alerts that a goes into, if there is one and alerts still come.
+// kin is what alerts have in common that are gathered: what they resemble, and who is told of them.
+func (d *Desk) kin(a *held) string {
+	route := d.ways.Route(a.event.Labels, ownerOf(a))
+	return strings.Join(append([]string{similar(a), route.Team}, route.Receivers...), "\x00")
+}
+
+// joins finds the incident of similar alerts that a goes into without a word to anybody, if there is one and alerts still
+// come.
 func (d *Desk) joins(a *held) *incident {
-	if !a.node.unrelated() || len(d.gathered) == 0 {
-		return nil
+	for _, inc := range d.gathered[similar(a)] {
+		like := inc.severe()
+		switch {
+		case inc.closed, inc.lookedAfter():
+			// People believe that they know what there is.
+		case a.event.StartsAt.After(lastBegan(&inc.rec).Add(similarFor * d.policy.SimilarWithin)):
+		case worse(inc.rec.Severity, a.event.Severity) != inc.rec.Severity:
+			// It is worse than what they were told of.
+		case like == nil, d.kin(like) == d.kin(a): // Nil is right after a restart.
+			return inc
+		}
 	}
-	inc := d.gathered[similar(a)]
-	switch {
-	case inc == nil, inc.lookedAfter():
-		return nil // People believe that they know what there is.
-	case a.event.StartsAt.After(lastBegan(&inc.rec).Add(similarFor * d.policy.SimilarWithin)):
-		return nil
-	case worse(inc.rec.Severity, a.event.Severity) != inc.rec.Severity:
-		return nil // It is worse than what they were told of.
-	}
-	return inc
+	return nil
 }
 
 // similarFor is how many times SimilarWithin after its beginning an incident of similar alerts takes in more.
@@ -57,63 +68,87 @@ func (d *Desk) waits(inc *incident, now time.Time) bool {
 
 // gather makes one incident of those that resemble inc, which is to be told now, and says whether it did.
 func (d *Desk) gather(inc *incident, now time.Time) bool {
+	if group := d.holder(inc.key); group != nil && len(group.told) > 0 && !group.byHand {
+		d.merge(inc, group, now) // People know of its cause.
+		return true
+	}
 	a := inc.single()
 	if a == nil {
 		return false
 	}
-	if group := d.joins(a); group != nil {
-		d.merge(inc, group, now)
-		return true
+	if d.count(inc); inc.rec.SuppressedTotal == 0 { // Of what takes others along they hear.
+		if group := d.joins(a); group != nil {
+			d.merge(inc, group, now)
+			return true
+		}
 	}
 	if d.peers == nil {
 		d.peers = map[string][]*incident{}
 		for _, i := range d.incidents {
-			if b := i.single(); b != nil && (len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin+d.policy.GroupWait || d.waits(i, now)) {
-				d.peers[similar(b)] = append(d.peers[similar(b)], i)
+			if len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin+d.policy.GroupWait || d.waits(i, now) {
+				if b := i.single(); b != nil {
+					d.peers[d.kin(b)] = append(d.peers[d.kin(b)], i)
+				}
 			}
 		}
 	}
-	name := similar(a)
-	peers := d.peers[name]
+	kin := d.kin(a)
+	peers := d.peers[kin]
 	if len(peers) < d.policy.SimilarCount {
 		return false
 	}
 	slices.SortFunc(peers, func(a, b *incident) int {
 		return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
 	})
+	name := similar(a)
 	group := d.start(key{d.graph.node(name), true}, a, now)
-	d.gathered[name] = group
+	group.team = ownerOf(a)
+	d.gathered[name] = append(d.gathered[name], group)
 	for _, i := range peers {
 		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {
 			continue // People know of it by itself.
 		}
 		d.merge(i, group, now)
 	}
-	delete(d.peers, name)
+	delete(d.peers, kin)
 	d.opened(group, ReasonSimilar, nil, now)
+	if r := &group.rec.Reason; r.Code == ReasonSimilar {
+		r.Text = strconv.Itoa(len(peers)) + " of team " + group.team + " and class " + a.node.class() + " within " + d.policy.SimilarWithin.String() + ", and no cause is known that explains them"
+	}
 	group.pageAt = now
 	group.review(d)
 	return true
 }
 
-// single is the first alert of an incident that is about nothing but a target without relations; nil of any other.
+// single is the first alert of an incident that is about nothing but one target; nil of any other, and of what is
+// suspected, which is what several have in common.
 func (inc *incident) single() *held {
-	if !inc.key.node.unrelated() || inc.rec.Kind == event.IncidentSimilar {
+	if inc.rec.Kind == event.IncidentSimilar || inc.key.node.suspected {
 		return nil
 	}
-	return inc.earliest()
+	return inc.firstOwn()
+}
+
+// firstOwn is the first of the alerts that are the incident itself.
+func (inc *incident) firstOwn() (found *held) {
+	for _, a := range inc.own {
+		if found == nil || sooner(a.event.StartsAt, found.event.StartsAt, a.event.ID, found.event.ID) < 0 {
+			found = a
+		}
+	}
+	return found
 }
 
 // similarTitle says an incident of similar alerts in one line.
 func (inc *incident) similarTitle(now time.Time) string {
 	r := &inc.rec
-	team, class, _ := strings.Cut(strings.TrimPrefix(inc.key.node.id, similarTo), "/")
+	class := strings.TrimPrefix(inc.key.node.id, similarTo+r.Team+"/")
 	if r.State == event.IncidentResolved {
-		return "what failed on " + plural(2, class)[2:] + " of team " + team + " is over after " + lasted(r, now)
+		return "what failed on " + plural(2, class)[2:] + " of team " + r.Team + " is over after " + lasted(r, now)
 	}
 	names := map[string]int{}
 	targets := map[string]struct{}{}
-	for _, a := range inc.members {
+	for _, a := range inc.own {
 		names[cut(a.event.Name, maxName)]++
 		targets[a.event.Target] = struct{}{}
 	}
@@ -130,5 +165,9 @@ func (inc *incident) similarTitle(now time.Time) string {
 	if len(r.Reopened) > 0 {
 		at = " fail again at once: "
 	}
-	return plural(len(targets), class) + " of team " + team + at + strings.Join(said, ", ")
+	title := plural(len(targets), class) + " of team " + r.Team + at + strings.Join(said, ", ")
+	if r.SuppressedTotal > 0 {
+		title += "; " + plural(r.SuppressedTotal, "target") + " behind unreachable (" + classes(r.Suppressed) + ")"
+	}
+	return title
 }

@@ -154,13 +154,13 @@ func (f *first) offer(a *held) {
 // When the cause is back it stays at what it was,
 // and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
-	n := inc.key.node
-	if inc.key.own || !n.gone() || inc.counted == d.graph.changes && (!n.suspected || inc.countedOf == len(inc.members)) {
+	roots, suspected := inc.roots(), inc.key.node.suspected
+	if len(roots) == 0 || inc.counted == d.graph.changes && (!suspected || inc.countedOf == len(inc.members)) {
 		return
 	}
 	inc.counted, inc.countedOf = d.graph.changes, len(inc.members)
 	c := &count{by: map[string]int{}}
-	take := func(u *node) {
+	took := func(u *node) {
 		c.total++
 		class := cut(u.class(), maxName)
 		if _, known := c.by[class]; !known && len(c.by) >= maxClasses {
@@ -168,10 +168,12 @@ func (d *Desk) count(inc *incident) {
 		}
 		c.by[class]++
 	}
-	if n.suspected { // Only that much is known.
-		d.graph.fail(n, take)
-	} else {
-		d.graph.taken(n, take)
+	for _, n := range roots {
+		if n.suspected { // Only that much is known.
+			d.graph.fail(n, took)
+		} else {
+			d.graph.taken(n, took)
+		}
 	}
 	if c.total == 0 {
 		c.by = nil

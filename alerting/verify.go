@@ -171,6 +171,16 @@ func (d *Desk) asker(n *node) string {
 // reroot moves an incident to the cause that explains its own, and reports whether there was one.
 func (d *Desk) reroot(inc *incident, now time.Time) bool {
 	n := inc.key.node
+	if inc.rec.Kind == event.IncidentSimilar {
+		return d.regroup(inc, now)
+	}
+	if !inc.key.own && !n.gone() {
+		for _, a := range inc.own {
+			if a.node != n && a.loose.IsZero() {
+				d.judge(a) // It was told together with what the cause explained, which is over.
+			}
+		}
+	}
 	if !inc.key.own && n.state == up {
 		return false // It is back: what fails above it now is another story.
 	}
@@ -191,7 +201,7 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 		}
 		k.node = n
 	}
-	other := d.byKey[k]
+	other := d.about(k)
 	if other == nil && len(inc.told) == 0 {
 		// What fires again is only itself again; and what the cause was a moment ago, it is again.
 		if a := inc.earliest(); a != nil && (len(inc.former) > 0 && k.node != n || d.firesAgain(k, a, now) != nil) {
@@ -207,34 +217,45 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 		inc.rec.Reason.Causes = append(inc.rec.Reason.Causes, other.rec.ID)
 		d.end(inc, ReasonMerged, now)
 	case other != nil && len(other.told) > 0:
-		// People know of both: each is told when its own is over.
-		if inc.rec.Reason.Code != ReasonMerged {
-			inc.rec.Reason = event.Reason{Code: ReasonMerged, Causes: []string{other.rec.ID}}
-			inc.say(d)
-		}
+		d.mention(inc, other)
 		return false
 	default:
-		// It becomes the cause's incident, and what was opened for the cause goes into it.
-		inc.detach(d)
-		if other != nil {
-			d.move(other, inc, now)
-			other.rec.Reason.Causes = append(other.rec.Reason.Causes, inc.rec.ID)
-			d.end(other, ReasonMerged, now)
-		}
-		d.rekey(inc, k, now)
+		d.become(inc, other, k, now)
 	}
 	return true
 }
 
+// mention notes that another incident explains one. People know of both: each is told when its own is over.
+func (d *Desk) mention(inc, other *incident) {
+	if inc.rec.Reason.Code != ReasonMerged {
+		inc.rec.Reason = event.Reason{Code: ReasonMerged, Causes: []string{other.rec.ID}}
+		inc.say(d)
+	}
+}
+
+// become makes an incident the one of its cause; what was opened for the cause, if anything was, goes into it.
+func (d *Desk) become(inc, other *incident, k key, now time.Time) {
+	inc.detach(d)
+	if other != nil {
+		d.move(other, inc, now)
+		other.rec.Reason.Causes = append(other.rec.Reason.Causes, inc.rec.ID)
+		d.end(other, ReasonMerged, now)
+	}
+	d.rekey(inc, k, now)
+}
+
 // rekey gives an incident, which was detached, another cause.
 func (d *Desk) rekey(inc *incident, k key, now time.Time) {
-	was := inc.rec.Cause
+	was, gathered := inc.rec.Cause, inc.rec.Kind == event.IncidentSimilar
 	inc.attach(d, k)
 	inc.team = ""
 	for _, a := range inc.members {
-		if a.node == k.node {
+		switch {
+		case a.node == k.node:
 			a.blame(nil)
-		} else {
+		case gathered && a.cause == nil && d.explanation(a) != k.node:
+			// It was told together with what the cause explains, and stays.
+		default:
 			a.blame(k.node)
 			d.judge(a)
 		}
@@ -267,7 +288,10 @@ func (d *Desk) move(from, to *incident, now time.Time) {
 	for _, a := range from.members {
 		delete(from.members, a.event.ID)
 		cause := to.key.node
-		if a.node == cause || to.rec.Kind == event.IncidentSimilar {
+		switch {
+		case to.rec.Kind == event.IncidentSimilar:
+			cause = a.cause
+		case a.node == cause:
 			cause = nil
 		}
 		a.placed = now

@@ -26,8 +26,8 @@ const (
 	IncidentDown IncidentKind = "down"
 	// IncidentOwn: alerts on a target that answers, or of which nobody can tell.
 	IncidentOwn IncidentKind = "own"
-	// IncidentSimilar: alerts of one team on targets of one class, at about the same time, of whose relations nothing is
-	// known, or behind a target that was told as their cause and is not; Cause is no target then.
+	// IncidentSimilar: alerts of one team on targets of one class, at about the same time, and no cause is known that
+	// explains them, or behind a target that was told as their cause and is not; Cause is no target then.
 	IncidentSimilar IncidentKind = "similar"
 )
 
@@ -53,6 +53,9 @@ type Incident struct {
 	Alerts []IncidentAlert `json:"alerts,omitempty"`
 	// Firing counts all of its alerts that fire now.
 	Firing int `json:"firing"`
+	// Left are alerts that were the incident itself and are over while it is open, the last of those of late, oldest first:
+	// one that fires again soon is part of it again.
+	Left []AlertLeft `json:"left,omitempty"`
 	// Suppressed counts what the cause explains: targets by class.
 	Suppressed map[string]int `json:"suppressed,omitempty"`
 	// SuppressedTotal is their sum.
@@ -194,6 +197,14 @@ func (i *Incident) Shows(c *Command) bool {
 // Question reports whether the incident was only ever a question, over before anybody was told: lists leave it out.
 func (i *Incident) Question() bool {
 	return i.State == IncidentResolved && len(i.Told) == 0 && (i.Reason.Code == ReasonMerged || i.Reason.Code == ReasonUnanswered)
+}
+
+// AlertLeft is an alert that is over while its incident is not.
+type AlertLeft struct {
+	// ID of the alert.
+	ID string `json:"id"`
+	// At is since when it is over.
+	At time.Time `json:"at"`
 }
 
 // IncidentAlert is an alert as its incident shows it.
