@@ -66,7 +66,7 @@ func (d *Desk) tellWhenDue(inc *incident, now time.Time) {
 func (d *Desk) lead(inc *incident, now time.Time) {
 	r := &inc.rec
 	if len(inc.told) == 0 {
-		if inc.key.own || inc.key.node.gone() { // Else it is back, and so may be what it took along.
+		if inc.key.own || inc.key.node.gone() || len(inc.own) > 0 { // Else it is back, and so may be what it took along.
 			d.tellWhenDue(inc, now)
 		}
 		return
