@@ -22,10 +22,10 @@ const similarTo = "similar/"
 func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users.all) == 0 }
 
 // similar names the incident that takes in what resembles an alert.
-func similar(a *held) string { return similarTo + ownerOf(a) + "/" + a.node.class() }
+func similar(a *held) string { return similarTo + whose(a) + "/" + a.node.class() }
 
-// ownerOf is the team that an alert belongs to.
-func ownerOf(a *held) string {
+// whose is the team that an alert belongs to.
+func whose(a *held) string {
 	team := a.event.Team
 	if t := a.node.target; t != nil && t.Team != "" {
 		team = t.Team
@@ -35,7 +35,7 @@ func ownerOf(a *held) string {
 
 // kin is what alerts have in common that are gathered: what they resemble, and who is told of them.
 func (d *Desk) kin(a *held) string {
-	route := d.ways.Route(a.event.Labels, ownerOf(a))
+	route := d.ways.Route(a.event.Labels, whose(a))
 	return strings.Join(append([]string{similar(a), route.Team}, route.Receivers...), "\x00")
 }
 
@@ -102,7 +102,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	})
 	name := similar(a)
 	group := d.start(key{d.graph.node(name), true}, a, now)
-	group.team = ownerOf(a)
+	group.team = whose(a)
 	d.gathered[name] = append(d.gathered[name], group)
 	for _, i := range peers {
 		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {

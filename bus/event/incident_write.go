@@ -12,6 +12,7 @@ func (i *Incident) write(w *writer) {
 	w.some("severity", i.Severity)
 	list(w, "alerts", i.Alerts)
 	w.int("firing", i.Firing)
+	list(w, "left", i.Left)
 	w.someCounts("suppressed", i.Suppressed)
 	w.someInt("suppressed_total", i.SuppressedTotal)
 	list(w, "examples", i.Examples)
@@ -97,6 +98,12 @@ func (a *IncidentAlert) write(w *writer) {
 	w.number("value", a.Value)
 	w.some("threshold", a.Threshold)
 	w.time("starts_at", a.StartsAt)
+}
+
+// write implements written.
+func (a *AlertLeft) write(w *writer) {
+	w.text("id", a.ID)
+	w.time("at", a.At)
 }
 
 // write implements written.
