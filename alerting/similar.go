@@ -139,6 +139,16 @@ func (inc *incident) firstOwn() (found *held) {
 	return found
 }
 
+// spoken names a cause for people.
+func spoken(cause string) string {
+	rest, is := strings.CutPrefix(cause, similarTo)
+	if !is {
+		return cut(cause, maxName)
+	}
+	team, class, _ := strings.Cut(rest, "/")
+	return "what fails at once on " + plural(2, class)[2:] + " of team " + team
+}
+
 // similarTitle says an incident of similar alerts in one line.
 func (inc *incident) similarTitle(now time.Time) string {
 	r := &inc.rec

@@ -167,4 +167,21 @@ func TestTeamsAreNeverGatheredTogether(t *testing.T) {
 	if s.fired() != 3 {
 		t.Fatalf("%d pages\n%s", s.fired(), s.said.String())
 	}
+	const why = "10 of team web and class vm within 1m0s, and no cause is known that explains them"
+	if got := s.newest("similar/web/vm").Reason; got.Code != ReasonSimilar || got.Text != why {
+		t.Errorf("the reason is %q; want %q", got.Text, why)
+	}
+}
+
+// Whoever was told of many hears of their cause by its name, as an update: nobody is called.
+func TestWhoHeardOfManyHearsOfTheirCause(t *testing.T) {
+	lines, _ := commands(t, "testdata/similar-rerooted.txt")
+	s := play(t, lines, -1, nothingLost)
+	const want = "You were told of what fails at once on vms of team net: the cause is tor-1."
+	for _, p := range s.pages {
+		if p.Kind == event.PageUpdate && strings.Contains(p.Text, want) {
+			return
+		}
+	}
+	t.Errorf("no update says %q\n%s", want, s.said.String())
 }

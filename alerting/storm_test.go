@@ -246,7 +246,9 @@ func TestStormOfAlertsFromElsewhereIsOnePage(t *testing.T) {
 // that something fires was told that it resolved, once each; and nothing is left.
 func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		s := newStage(t, DefaultPolicy())
+		policy := DefaultPolicy()
+		policy.SimilarCount = rapid.SampledFrom([]int{2, 4}).Draw(r, "similar")
+		s := newStage(t, policy)
 		ids := []string{"a", "b", "c", "d", "e", "f"}
 		relate := func(id string) {
 			line := []string{"target", id, "switch"}
@@ -324,7 +326,9 @@ func TestEveryFiringIsResolvedWhateverHappens(t *testing.T) {
 // No alert that lasts stays without a page for long, unless its cause was paged.
 func TestWhatLastsIsTold(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		s := newStage(t, DefaultPolicy())
+		policy := DefaultPolicy()
+		policy.SimilarCount = rapid.SampledFrom([]int{2, 4}).Draw(r, "similar")
+		s := newStage(t, policy)
 		ids := []string{"a", "b", "c", "d"}
 		for i, id := range ids { // Without cycles.
 			line := []string{"target", id, "switch"}

@@ -353,10 +353,10 @@ func text(inc *incident, kind event.PageKind) string {
 	if name, none := strings.CutPrefix(inc.told0(), noTarget); none && kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
 		fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", cut(name, maxName), cut(r.Cause, maxName))
 	} else if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
-		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", cut(inc.told0(), maxName), cut(r.Cause, maxName))
+		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", spoken(inc.told0()), cut(r.Cause, maxName))
 	}
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause && inc.cleared == nil {
-		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", cut(inc.toldCause, maxName), cut(r.Cause, maxName))
+		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", spoken(inc.toldCause), cut(r.Cause, maxName))
 	}
 	if n := len(r.Reopened); n > 0 && kind != event.PageResolved {
 		again := func(c event.Change) bool { return c.At.Equal(r.Reopened[n-1]) }
