@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -19,7 +20,7 @@ func (d *Desk) decide(a *held, now time.Time) {
 		switch {
 		case told && !back:
 			d.tie(a)
-			inc.found = inc.found || inc.rec.Kind == event.IncidentSimilar && inc.cleared == nil && d.explanation(a) != nil
+			inc.found = inc.found || strings.HasPrefix(inc.rec.Cause, similarTo) && d.explanation(a) != nil
 			return // People were told of it there: there it stays, whatever becomes of that incident.
 		case inc.exonerated():
 			return
