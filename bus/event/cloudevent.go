@@ -95,7 +95,7 @@ const dataKey = `,"data":`
 // read only once. Whatever is written in another way it leaves alone: what follows dataKey is then no JSON by itself.
 func split(data []byte) (env incoming, ok bool) {
 	head, rest, found := bytes.Cut(data, []byte(dataKey))
-	if !found || rest[len(rest)-1] != '}' {
+	if !found || !bytes.HasSuffix(rest, []byte{'}'}) {
 		return env, false
 	}
 	p := plain{rest: string(head) + "}"}

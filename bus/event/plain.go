@@ -3,6 +3,7 @@ package event
 import (
 	"encoding/json"
 	"iter"
+	"reflect"
 	"strings"
 	"time"
 )
@@ -27,6 +28,7 @@ func unmarshal(data []byte, into any) error {
 		if w.readPlain(&p); !p.refused && p.rest == "" {
 			return nil
 		}
+		reflect.ValueOf(into).Elem().SetZero() // A null leaves alone what it was taken for.
 	}
 	return json.Unmarshal(data, into)
 }

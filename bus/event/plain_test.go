@@ -198,6 +198,34 @@ func TestWordsAreReadAsJSONReadsThem(t *testing.T) {
 	}
 }
 
+// Others write null for what there is not.
+func TestANullIsNoText(t *testing.T) {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	a := &Alert{ID: "a", Name: "n", State: AlertFiring, Target: "t", Team: "net", Domain: "d", StartsAt: at, Updated: at}
+	data, err := a.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got Alert
+	if err := got.Decode([]byte(strings.Replace(string(data), `"team":"net"`, `"team":null`, 1))); err != nil || got.Team != "" {
+		t.Errorf("the team is %q: %v", got.Team, err)
+	}
+}
+
+// A record may end anywhere.
+func TestAnEventThatIsCutOffIsRefused(t *testing.T) {
+	at := time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
+	data, err := (&Alert{ID: "a", State: AlertFiring, Domain: "d", StartsAt: at, Updated: at}).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range data {
+		if new(Alert).Decode(data[:n]) == nil {
+			t.Errorf("%s is read", data[:n])
+		}
+	}
+}
+
 // A field that is written and not read would cost all alerts four times the time, and nobody would notice.
 func TestNoFieldIsForgottenWhenWordsAreRead(t *testing.T) {
 	for _, w := range []plainWord{&envelope{}, &Alert{}, &Finding{}} {
