@@ -227,10 +227,6 @@ func mind(p *event.Page, i *event.Incident) string {
 		all = append(all, strings.TrimSuffix("It flaps: "+clean(i.Reason.Text, maxSummary), ": ")+". It will be silent until it is calm.")
 	case "unverified":
 		all = append(all, "What it depends on could not be verified.")
-	case exonerated:
-		if s := clean(i.Reason.Text, maxSummary); s != "" {
-			all = append(all, s+".")
-		}
 	case "suppression-ended":
 		all = append(all, "It was held back, and is still there.")
 	}

@@ -34,7 +34,7 @@ func TestACauseIsSaidAsItIsKnown(t *testing.T) {
 				Kind: event.IncidentDown, State: event.IncidentOpen, Cause: "core-1",
 				Reason: event.Reason{Code: "cause-exonerated", Text: "core-1 is up now: srv-1 behind it is back", Causes: []string{"core-1"}},
 			},
-			[]string{"Mind: core-1 is up now: srv-1 behind it is back.\n"},
+			nil,
 			[]string{"Cause:", "does not answer"},
 		},
 		{
@@ -43,7 +43,7 @@ func TestACauseIsSaidAsItIsKnown(t *testing.T) {
 				Kind: event.IncidentDown, State: event.IncidentOpen, Cause: "srv-2",
 				Reason: event.Reason{Code: "cause-exonerated", Text: "core-1 is up: it answers", Causes: []string{"core-1"}},
 			},
-			[]string{"Cause: srv-2 does not answer\n", "Mind: core-1 is up: it answers.\n", "Where: srv-2\n"},
+			[]string{"Cause: srv-2 does not answer\n", "Where: srv-2\n"},
 			nil,
 		},
 		{
