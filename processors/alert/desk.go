@@ -49,7 +49,7 @@ func (d *Desk) Load(a *event.Alert) {
 	if a.Rule == event.RuleCanary {
 		return
 	}
-	d.seen[a.ID] = a.Updated
+	d.seen[strings.Clone(a.ID)] = a.Updated // The ID is a part of all that was read of the alert.
 	d.hold(a)
 	if d.ends[a.ID] != nil {
 		d.inherited[a.ID] = true
@@ -64,7 +64,8 @@ func (d *Desk) hold(a *event.Alert) {
 	if a.State != event.AlertFiring {
 		delete(d.firing, a.ID)
 		if strings.HasPrefix(a.Rule, event.RulePrefixElsewhere) {
-			d.over[a.ID] = &event.Alert{ID: a.ID, Domain: a.Domain, Updated: a.Updated}
+			id := strings.Clone(a.ID)
+			d.over[id] = &event.Alert{ID: id, Domain: strings.Clone(a.Domain), Updated: a.Updated}
 		}
 		return
 	}
