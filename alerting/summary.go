@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 // How much a summary says.
@@ -85,11 +86,11 @@ func (s *pile) end(who string, now time.Time) *event.Page {
 
 // line is what a summary says of one incident.
 func (i *item) line() string {
-	said := strings.Join(strings.Fields(cut(i.page.Title, 150)), " ")
+	said := line.Start(i.page.Title, 150)
 	if snapshot := i.page.Snapshot; snapshot != nil {
 		var more []string
 		if snapshot.Severity != "" {
-			more = append(more, cut(snapshot.Severity, 20))
+			more = append(more, line.Of(snapshot.Severity, 20))
 		}
 		if !snapshot.OpenedAt.IsZero() {
 			more = append(more, "since "+snapshot.OpenedAt.UTC().Format("15:04:05 UTC"))
@@ -106,7 +107,7 @@ func counts(of map[string]int) string {
 	names := slices.SortedFunc(maps.Keys(of), func(a, b string) int { return cmp.Or(cmp.Compare(of[b], of[a]), cmp.Compare(a, b)) })
 	var said []string
 	for _, name := range names[:min(len(names), summaryTeams)] {
-		said = append(said, cut(name, 60)+" "+strconv.Itoa(of[name]))
+		said = append(said, line.Of(name, 60)+" "+strconv.Itoa(of[name]))
 	}
 	if more := len(names) - summaryTeams; more > 0 {
 		said = append(said, plural(more, "other team"))

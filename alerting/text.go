@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 // Bounds of an incident's record: it stays far below 64 kB whatever the storm.
@@ -18,7 +19,8 @@ const (
 	maxClasses   = 30  // Classes that are counted apart.
 	maxText      = 200 // Characters of a summary.
 	maxName      = 250 // Characters of a name.
-	maxShown     = 20  // Incidents that are published while they are being verified.
+	maxTitle     = 1500
+	maxShown     = 20 // Incidents that are published while they are being verified.
 	otherClasses = "other"
 )
 
@@ -233,8 +235,10 @@ func cut(s string, most int) string {
 	return string(r[:most]) + "…"
 }
 
-// title says the incident in one line.
-func (inc *incident) title(now time.Time) string {
+// title says the incident in one line, which begins with no word of a page's own.
+func (inc *incident) title(now time.Time) string { return line.Start(inc.says(now), maxTitle) }
+
+func (inc *incident) says(now time.Time) string {
 	r, n := &inc.rec, inc.key.node
 	switch {
 	case strings.HasPrefix(n.id, behindOf):
@@ -348,20 +352,20 @@ func text(inc *incident, kind event.PageKind) string {
 	fmt.Fprintln(&b, r.Title)
 	exonerated := r.Reason.Code == ReasonExonerated
 	if exonerated && r.State != event.IncidentResolved {
-		fmt.Fprintf(&b, "%s.\n", cut(r.Reason.Text, 2*maxName))
+		fmt.Fprintf(&b, "%s.\n", line.Of(r.Reason.Text, 2*maxName))
 	}
 	if name, none := strings.CutPrefix(inc.told0(), noTarget); none && kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
-		fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", cut(name, maxName), cut(r.Cause, maxName))
+		fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", line.Of(name, maxName), line.Of(r.Cause, maxName))
 	} else if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
-		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", spoken(inc.told0()), cut(r.Cause, maxName))
+		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", line.Of(spoken(inc.told0()), maxName), line.Of(r.Cause, maxName))
 	}
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause && inc.cleared == nil {
-		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", spoken(inc.toldCause), cut(r.Cause, maxName))
+		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", line.Of(spoken(inc.toldCause), maxName), line.Of(r.Cause, maxName))
 	}
 	if n := len(r.Reopened); n > 0 && kind != event.PageResolved {
 		again := func(c event.Change) bool { return c.At.Equal(r.Reopened[n-1]) }
 		if i := slices.IndexFunc(r.Changes, again); i >= 0 {
-			fmt.Fprintf(&b, "It %s.\n", r.Changes[i].Text)
+			fmt.Fprintf(&b, "It %s.\n", line.Of(r.Changes[i].Text, maxText+1))
 		}
 	}
 	switch r.Reason.Code {
@@ -372,12 +376,12 @@ func text(inc *incident, kind event.PageKind) string {
 	case ReasonSpoke:
 		fmt.Fprintln(&b, "It was explained by another incident that is over, and is still there.")
 	case ReasonFlapping:
-		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", r.Reason.Text)
+		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", line.Of(r.Reason.Text, maxText+1))
 	}
 	for _, a := range r.Alerts {
-		fmt.Fprintf(&b, "- %s on %s since %s", a.Name, a.Target, a.StartsAt.UTC().Format(time.RFC3339))
+		fmt.Fprintf(&b, "- %s on %s since %s", line.Of(a.Name, maxName+1), line.Of(a.Target, maxName+1), a.StartsAt.UTC().Format(time.RFC3339))
 		if a.Summary != "" {
-			fmt.Fprintf(&b, ": %s", a.Summary)
+			fmt.Fprintf(&b, ": %s", line.Of(a.Summary, maxText+1))
 		}
 		fmt.Fprintln(&b)
 	}

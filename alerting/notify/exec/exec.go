@@ -24,6 +24,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/words"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/line"
 )
 
 // Config of a program.
@@ -202,16 +203,17 @@ func (r *Receiver) environ(p *event.Page, d words.Data) []string {
 	for _, name := range slices.Sorted(maps.Keys(r.config.Env)) {
 		set(name, r.config.Env[name].Reveal())
 	}
-	set("KEMI_RECEIVER", r.name)
-	set("KEMI_PAGE", p.ID)
-	set("KEMI_DEDUP_KEY", p.DedupKey)
-	set("KEMI_KIND", string(p.Kind))
-	set("KEMI_INCIDENT", p.Incident)
-	set("KEMI_TEAM", p.Team)
-	set("KEMI_URGENCY", string(p.Urgency))
+	name := func(name, value string) { set(name, line.Of(value, maxName)) }
+	name("KEMI_RECEIVER", r.name)
+	name("KEMI_PAGE", p.ID)
+	name("KEMI_DEDUP_KEY", p.DedupKey)
+	name("KEMI_KIND", string(p.Kind))
+	name("KEMI_INCIDENT", p.Incident)
+	name("KEMI_TEAM", p.Team)
+	name("KEMI_URGENCY", string(p.Urgency))
 	set("KEMI_POSSIBLE_DUPLICATE", strconv.FormatBool(p.PossibleDuplicate))
-	set("KEMI_SEVERITY", short(d.Incident.Severity))
-	set("KEMI_CAUSE", short(d.Incident.Cause))
+	name("KEMI_SEVERITY", d.Incident.Severity)
+	name("KEMI_CAUSE", d.Incident.Cause)
 	set("KEMI_TITLE", d.Title)
 	set("KEMI_SUBJECT", d.Subject)
 	set("KEMI_TEXT", d.Plain)
@@ -219,16 +221,16 @@ func (r *Receiver) environ(p *event.Page, d words.Data) []string {
 	set("KEMI_INCIDENT_URL", d.Link(words.LinkIncident))
 	set("KEMI_GRAPH_URL", d.Link(words.LinkGraph))
 	set("KEMI_RUNBOOK_URL", d.Link(words.LinkRunbook))
-	set("KEMI_PERSON", p.Person)
-	set("KEMI_PERSON_NAME", d.Person.Name)
-	set("KEMI_PERSON_MAIL", d.Person.Mail)
-	set("KEMI_PERSON_PHONE", d.Person.Phone)
+	name("KEMI_PERSON", p.Person)
+	name("KEMI_PERSON_NAME", d.Person.Name)
+	name("KEMI_PERSON_MAIL", d.Person.Mail)
+	name("KEMI_PERSON_PHONE", d.Person.Phone)
 	set("KEMI_PERSON_HANDLE", d.Handle)
 	return all
 }
 
-// short keeps a value far below what one variable may hold (128 KiB on Linux).
-func short(s string) string { return s[:min(len(s), 1000)] }
+// maxName bounds a value of one line, in characters: far below what one variable may hold (128 KiB on Linux).
+const maxName = 1000
 
 // beginning keeps the beginning of what is written to it, on one line, and takes the rest without a word.
 type beginning struct{ buf bytes.Buffer }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 // How much of an incident a page tells.
@@ -348,7 +349,7 @@ func alerts(p *event.Page, i *event.Incident, own []event.IncidentAlert) (all []
 		if s := clean(a.Summary, maxSummary); s != "" {
 			b.WriteString(": " + s)
 		}
-		if d := lines(a.Description, maxDescription, 10); d != "" && n < 3 && clean(d, maxSummary) != clean(a.Summary, maxSummary) {
+		if d := line.Quoted(a.Description, maxDescription, 10); d != "" && n < 3 && clean(a.Description, maxSummary) != clean(a.Summary, maxSummary) {
 			b.WriteString("\n" + d)
 		}
 		all = append(all, b.String())

@@ -12,6 +12,7 @@ import (
 
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 // Message is what a page says, in every form that receivers need.
@@ -100,9 +101,9 @@ func (m Message) Fact(name string) string {
 // Of puts a page into words. Times are UTC, and how long ago something was is counted from when the page was decided: a
 // retry says the same.
 func Of(p *event.Page, env notify.Env) Message {
-	m := Message{Title: clean(p.Title, maxTitle)}
+	m := Message{Title: line.Start(p.Title, maxTitle)}
 	if m.Title == "" && p.Snapshot != nil {
-		m.Title = clean(p.Snapshot.Title, maxTitle)
+		m.Title = line.Start(p.Snapshot.Title, maxTitle)
 	}
 	if m.Title == "" {
 		m.Title = "incident " + clean(p.Incident, maxName)
@@ -141,20 +142,39 @@ func tag(p *event.Page) string {
 }
 
 // said is what the desk wrote beside the title: the lines that are neither the title nor one of the alerts, which are
-// said elsewhere. Of a page without an incident, and of one about several, it is everything.
+// said elsewhere. Of a page without an incident, and of one about several, it is everything. A line that looks like one of
+// what follows is marked, whoever wrote it; the desk writes none.
 func said(p *event.Page) string {
-	text := lines(p.Text, maxText, maxTextLines)
-	if p.Snapshot == nil || p.Kind == event.PageSummary {
-		return text
+	about := p.Snapshot != nil && p.Kind != event.PageSummary
+	text := p.Text
+	if about { // As it is: in a page of an older Kemi it may have several lines.
+		text = strings.TrimPrefix(strings.TrimPrefix(text, p.Title), p.Snapshot.Title)
 	}
 	var keep []string
-	for line := range strings.SplitSeq(text, "\n") {
-		if line != clean(p.Title, maxTitle) && line != clean(p.Snapshot.Title, maxTitle) && !strings.HasPrefix(line, "- ") {
-			keep = append(keep, line)
+	for one := range strings.SplitSeq(line.Several(text, maxText, maxTextLines), "\n") {
+		switch {
+		case about && (one == clean(p.Title, maxTitle) || one == clean(p.Snapshot.Title, maxTitle) || strings.HasPrefix(one, "- ")):
+		case strings.HasPrefix(one, "- "):
+			keep = append(keep, "- "+line.Start(one[2:], maxText))
+		default:
+			keep = append(keep, mark(one))
 		}
 	}
 	return strings.TrimSpace(strings.Join(keep, "\n"))
 }
+
+// mark puts a line that looks like one of the message's own, and is none, into quotation marks.
+func mark(one string) string {
+	for _, word := range saidByTheDesk {
+		if strings.HasPrefix(one, word) {
+			return one
+		}
+	}
+	return line.Start(one, maxText)
+}
+
+// saidByTheDesk begin lines that the desk writes itself, in what it says beside the title.
+var saidByTheDesk = [...]string{"Suspected: ", "Teams: ", "Still there:", "Over by now:", "All of them: "}
 
 // stamp writes a time for people, and how long before now it was.
 func stamp(t, now time.Time) string {

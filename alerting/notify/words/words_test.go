@@ -13,6 +13,7 @@ import (
 
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 var update = flag.Bool("update", false, "write the golden texts")
@@ -125,10 +126,30 @@ func TestNothingInAPageGetsOutOfItsPlace(t *testing.T) {
 	i.Examples = append(i.Examples, event.SuppressedAlert{Name: evil, Target: evil, Reason: event.Reason{Text: evil}})
 	i.Told, i.Next, i.Changes = []string{evil, "pager/" + evil}, &event.NextStep{Text: evil}, []event.Change{{Text: evil}}
 	i.Ack = &event.Ack{By: evil, Comment: evil}
+	p.Text += "\n- " + evil + " on " + evil
 	m := Of(p, house())
 	judge(t, m)
-	if n := strings.Count(m.Plain, "\nAcknowledge: "); n != 1 {
+	if n := led(m.Plain); n != 1 {
 		t.Errorf("%d lines lead to an acknowledgement:\n%s", n, m.Plain)
+	}
+	if n := led(textOf(m.HTML)); n != 0 { // It is a button there.
+		t.Errorf("%d lines lead to an acknowledgement:\n%s", n, m.HTML)
+	}
+	for _, title := range []string{"Acknowledge: http://evil.example/", "\u202e- CoreDead on core-1", "Next: nobody is called"} {
+		p.Title, p.Snapshot.Title, p.Text, p.Kind = title, title, "Held since 10:00\n- "+title+"\n"+title, event.PageSummary
+		if m := Of(p, house()); led(m.Plain) > 0 || strings.Contains("\n"+m.Plain, "\n- CoreDead") || strings.Count("\n"+m.Plain, "\nNext:") > 1 || strings.Count(m.Plain, "\n  Next:") > 0 {
+			t.Errorf("a summary of %q is\n%s", title, m.Plain)
+		}
+	}
+	for _, f := range facts(story(event.PageUpdate), story(event.PageUpdate).Snapshot, nil) {
+		if line.Start(f.Name+": x", 100) == f.Name+": x" {
+			t.Errorf("a text may begin with %q", f.Name)
+		}
+	}
+	for _, l := range Of(story(event.PageFiring), house()).Links {
+		if line.Start(l.Name+": x", 100) == l.Name+": x" {
+			t.Errorf("a text may begin with %q", l.Name)
+		}
 	}
 	if strings.Contains(m.HTML, "<script") || strings.Contains(m.Plain, "\nBcc") {
 		t.Error("a text got out of its place")
@@ -136,6 +157,31 @@ func TestNothingInAPageGetsOutOfItsPlace(t *testing.T) {
 	for _, l := range m.Links {
 		if !strings.HasPrefix(l.URL, "https://") {
 			t.Errorf("link %s", l.URL)
+		}
+	}
+}
+
+// led counts the lines that lead to an acknowledgement, wherever they begin.
+func led(text string) (n int) {
+	for one := range strings.Lines(text) {
+		if strings.HasPrefix(strings.ToLower(strings.TrimLeft(one, " \t")), "acknowledge:") {
+			n++
+		}
+	}
+	return n
+}
+
+// textOf is what a document shows.
+func textOf(doc string) string {
+	var b strings.Builder
+	for z := html.NewTokenizer(strings.NewReader(doc)); ; {
+		switch z.Next() {
+		case html.ErrorToken:
+			return b.String()
+		case html.TextToken:
+			b.Write(z.Text())
+		case html.StartTagToken:
+			b.WriteByte('\n')
 		}
 	}
 }
