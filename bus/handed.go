@@ -56,6 +56,15 @@ func (n *handed[T, W]) index(position int64) int {
 	return slices.IndexFunc(n.from, func(d *driver.Delivery) bool { return d.Position == position })
 }
 
+// forget leaves out what the handler has committed by itself.
+func (n *handed[T, W]) forget() {
+	upTo, some := n.committed.Load(), 0
+	for some < len(n.from) && n.from[some].Position < upTo {
+		some++
+	}
+	n.msgs, n.from = n.msgs[some:], n.from[some:]
+}
+
 // try calls the handler until it takes all. What fails for good is put on dead.v1 by itself when the error says which one it
 // is; else all are taken apart, so that one bad event does not take its neighbours along.
 func (n *handed[T, W]) try(ctx context.Context, h Handler[T]) bool {
@@ -87,6 +96,9 @@ func (n *handed[T, W]) try(ctx context.Context, h Handler[T]) bool {
 				}
 			}
 			return true
+		}
+		if n.forget(); len(n.msgs) == 0 {
+			continue
 		}
 		o.bus.retried.WithLabelValues(o.topic.Name, o.group).Inc()
 		o.handling.Failed(o.log, time.Now(), "handle again", "attempt", attempt, "err", err)

@@ -111,3 +111,64 @@ func TestWhoAsksForMoreIsHandedWhatComesWhileSomeAreNotTaken(t *testing.T) {
 		}
 	})
 }
+
+// committer commits a part of what it is handed, and fails.
+type committer struct{ taker }
+
+// owning is a committer as the owner of one partition.
+type owning struct {
+	*committer
+	o *bus.Ownership
+}
+
+func (c *owning) Handle(ctx context.Context, batch []bus.Message[event.Incident]) error {
+	if len(batch) > 2 {
+		for _, i := range []int{2, 0} { // An older one takes nothing back.
+			if err := c.o.Commit(ctx, batch[i].Position, batch[i].Stored); err != nil {
+				return err
+			}
+		}
+	}
+	return c.taker.Handle(ctx, batch)
+}
+
+func TestWhatAHandlerCommittedByItselfIsNotHandedOverAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _ := open(t)
+		now := time.Now()
+		var all []event.Event
+		for i := range 4 {
+			all = append(all, &event.Incident{
+				ID: fmt.Sprint("i", i), Domain: event.DefaultDomain, State: event.IncidentOpen, Kind: event.IncidentOwn, Title: "x", Severity: "critical",
+				Urgency: event.UrgencyPage, OpenedAt: now, Updated: now, Revision: 1, Reason: event.Reason{Code: "test"},
+			})
+		}
+		if err := b.Publish(t.Context(), all...); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range [][]string{{"i0", "i1", "i2", "i3"}, {"i3"}} { // The second owner goes on where the first was.
+			c := &committer{taker: taker{answer: func(int, []bus.Message[event.Incident]) error { return errors.New("not now") }}}
+			ctx, cancel := context.WithCancel(t.Context())
+			over := make(chan error, 1)
+			go func() {
+				over <- bus.Own(ctx, b, "takers", bus.Options{}, func(_ context.Context, o *bus.Ownership) (bus.Handler[event.Incident], error) {
+					return &owning{c, o}, nil
+				})
+			}()
+			time.Sleep(10 * time.Second)
+			cancel()
+			if err := <-over; err != nil {
+				t.Error(err)
+			}
+			rounds := c.seen()
+			if len(rounds) < 3 || !slices.Equal(rounds[0], want) {
+				t.Fatalf("handed over %v, want %v first", rounds, want)
+			}
+			for _, later := range rounds[1:] {
+				if !slices.Equal(later, []string{"i3"}) {
+					t.Errorf("after i2 was committed came %v", later)
+				}
+			}
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
@@ -45,9 +46,12 @@ type Ownership struct {
 	// From is the position of the first event that will be handed over.
 	From  int64
 	bus   *Bus
+	feed  driver.Feed
 	topic event.Topic
 	group string
 	nudge chan struct{}
+	// committed is the position after the last that Commit was told of.
+	committed atomic.Int64
 }
 
 // Wake has the handler's Tick called at once, for what reached it by another way than the topic. It never blocks and may
@@ -56,6 +60,24 @@ func (o *Ownership) Wake() {
 	select {
 	case o.nudge <- struct{}{}:
 	default:
+	}
+}
+
+// Commit says, while Handle is still at work, that everything up to a message is handled: whoever owns the partition next
+// begins after it, and when Handle returns an error those are not handed over again. It may be called from any goroutine
+// until Handle returns, with positions in any order. Of an error it is enough to know that Handle's own return will commit.
+func (o *Ownership) Commit(ctx context.Context, position int64, stored time.Time) error {
+	err := o.feed.Ack(ctx, driver.Delivery{
+		Event: driver.Data, Record: driver.Record{Topic: o.topic.Name}, Partition: o.Partition, Epoch: o.Epoch, Position: position, Stored: stored,
+	})
+	if err != nil {
+		return err
+	}
+	for {
+		have := o.committed.Load()
+		if position < have || o.committed.CompareAndSwap(have, position+1) {
+			return nil
+		}
 	}
 }
 
@@ -184,8 +206,8 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 			case driver.Assigned:
 				release(d.Partition)
 				o := &owner[T, W]{
-					Ownership: Ownership{Partition: d.Partition, Epoch: d.Epoch, From: d.Position, bus: b, topic: topic, group: group, nudge: make(chan struct{}, 1)},
-					feed:      feed, opts: opts, wake: make(chan struct{}, 1), gone: make(chan struct{}),
+					Ownership: Ownership{Partition: d.Partition, Epoch: d.Epoch, From: d.Position, bus: b, feed: feed, topic: topic, group: group, nudge: make(chan struct{}, 1)},
+					opts:      opts, wake: make(chan struct{}, 1), gone: make(chan struct{}),
 				}
 				owned[d.Partition] = o
 				b.owned.add(topic.Name, group, d.Partition)
@@ -206,7 +228,6 @@ func Own[T any, W event.Word[T]](ctx context.Context, b *Bus, group string, opts
 // owner runs the handler of one partition. Its queue is bounded by the feed's window.
 type owner[T any, W event.Word[T]] struct {
 	Ownership
-	feed   driver.Feed
 	opts   Options
 	cancel context.CancelFunc
 	gone   chan struct{}

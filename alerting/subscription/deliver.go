@@ -77,6 +77,9 @@ func (e *endpoint) wants(it *item) bool {
 // partition delivers what one partition of a topic has, in order per key. Deliver is called by one goroutine.
 type partition struct {
 	endpoint *endpoint
+	// commit says that everything up to an event needs nothing more.
+	commit     func(ctx context.Context, position int64, stored time.Time) error
+	committing sync.Mutex
 
 	mu sync.Mutex
 	// Of the events that the bus has handed over and not committed, by position: those that need nothing more, those that
@@ -85,6 +88,10 @@ type partition struct {
 	bad   map[int64]error
 	tried map[int64]*trial
 	last  int64 // The last position of all that was handed over.
+	// items are those that deliver has in hand; settled is up to which position, and how many of them, nothing more is needed.
+	items   []item
+	settled int64
+	first   int
 	// open is whether some are in hand that may tell whether the endpoint works: it was not seen to take others in their place.
 	open bool
 	// oldest is when the oldest event in hand was stored that is not delivered; zero when there is none.
@@ -116,8 +123,8 @@ func (t *trial) failed(now time.Time, took int64, open bool) bool {
 	return t.suspect() && now.Sub(t.since) >= hold && (others || !open)
 }
 
-func (e *endpoint) partition(ctx context.Context) *partition {
-	p := &partition{endpoint: e, done: map[int64]bool{}, bad: map[int64]error{}, tried: map[int64]*trial{}, last: -1}
+func (e *endpoint) partition(ctx context.Context, o *bus.Ownership) *partition {
+	p := &partition{endpoint: e, commit: o.Commit, done: map[int64]bool{}, bad: map[int64]error{}, tried: map[int64]*trial{}, last: -1, settled: -1}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parts[p] = true
@@ -154,6 +161,7 @@ func (p *partition) deliver(ctx context.Context, items []item) error {
 		return err
 	}
 	fresh, again := p.lanes(items)
+	p.settle(ctx)
 	failed := p.drive(ctx, fresh)
 	if ctx.Err() == nil && (failed == nil || !p.endpoint.gate.down()) {
 		failed = cmp.Or(p.drive(ctx, again), failed)
@@ -192,12 +200,13 @@ func (p *partition) lanes(items []item) (fresh, again [][]*item) {
 		clear(p.tried)
 	}
 	p.last = max(p.last, items[len(items)-1].position)
+	p.items, p.first = items, 0
 	var order []string
 	byKey := map[string][]*item{}
 	p.oldest = time.Time{}
 	for i := range items {
 		it := &items[i]
-		if p.done[it.position] || p.bad[it.position] != nil {
+		if p.isDone(it.position) || p.bad[it.position] != nil {
 			continue
 		}
 		if !p.endpoint.wants(it) {
@@ -228,13 +237,43 @@ func (p *partition) lanes(items []item) (fresh, again [][]*item) {
 	return fresh, again
 }
 
+// isDone reports whether an event needs nothing more. Under p.mu.
+func (p *partition) isDone(position int64) bool { return position <= p.settled || p.done[position] }
+
+// settle commits what needs nothing more, up to the first event that does: whoever comes after this process begins there,
+// also when it dies long before all that it has in hand is taken.
+func (p *partition) settle(ctx context.Context) {
+	p.committing.Lock() // One after the other, in their order.
+	defer p.committing.Unlock()
+	p.mu.Lock()
+	before := p.first
+	for p.first < len(p.items) && p.isDone(p.items[p.first].position) {
+		at := p.items[p.first].position
+		p.settled = max(p.settled, at)
+		delete(p.done, at)
+		delete(p.tried, at)
+		p.first++
+	}
+	n := p.first
+	if n > before && n < len(p.items) {
+		p.oldest = p.items[n].stored
+	}
+	p.mu.Unlock()
+	if n == before {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishing)
+	defer cancel()
+	_ = p.commit(ctx, p.items[n-1].position, p.items[n-1].stored) // What deliver returns commits the rest, or another has the partition.
+}
+
 // look notes what is the oldest event that is left.
 func (p *partition) look(items []item) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.oldest = time.Time{}
 	for i := range items {
-		if at := items[i].position; !p.done[at] && p.bad[at] == nil {
+		if at := items[i].position; !p.isDone(at) && p.bad[at] == nil {
 			p.oldest = items[i].stored
 			return
 		}
@@ -245,19 +284,17 @@ func (p *partition) look(items []item) {
 // one of them came upon.
 func (p *partition) drive(ctx context.Context, lanes [][]*item) error {
 	stop, halt := make(chan struct{}), sync.Once{}
+	q := &queue{lanes: slices.Clone(lanes)}
 	var mu sync.Mutex
 	var failed error
-	next := make(chan []*item, len(lanes))
-	for _, lane := range lanes {
-		next <- lane
-	}
-	close(next)
 	var working sync.WaitGroup
 	for range min(requests, len(lanes)) {
 		working.Go(func() {
-			for lane := range next {
-				err := p.follow(ctx, stop, lane)
+			for lane := q.next(nil); len(lane) > 0; {
+				err := p.follow(ctx, stop, lane[0])
 				if err == nil {
+					p.settle(ctx)
+					lane = q.next(lane[1:])
 					continue
 				}
 				mu.Lock()
@@ -268,6 +305,7 @@ func (p *partition) drive(ctx context.Context, lanes [][]*item) error {
 				if p.endpoint.gate.down() {
 					halt.Do(func() { close(stop) })
 				}
+				lane = q.next(nil)
 			}
 		})
 	}
@@ -275,27 +313,69 @@ func (p *partition) drive(ctx context.Context, lanes [][]*item) error {
 	return failed
 }
 
+// queue is what waits in lanes, of which each is worked at by one.
+type queue struct {
+	mu    sync.Mutex
+	lanes [][]*item
+}
+
+// next gives back what is left of a lane, and takes the lane that begins with the oldest event when the one given back has
+// begun, else the first: so little is delivered before something older is, and it is no more than that which whoever comes
+// after this process delivers again. It is empty when nothing waits.
+func (q *queue) next(rest []*item) []*item {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(rest) > 0 {
+		i := slices.IndexFunc(q.lanes, func(lane []*item) bool { return lane[0].position > rest[0].position })
+		if i < 0 {
+			i = len(q.lanes)
+		}
+		q.lanes = slices.Insert(q.lanes, i, rest)
+	}
+	if len(q.lanes) == 0 {
+		return nil
+	}
+	lane := q.lanes[0]
+	q.lanes = q.lanes[1:]
+	return lane
+}
+
 // errStopped is what is left alone because the endpoint seems to be down.
 var errStopped = errors.New("the endpoint did not work for other events")
 
-// follow delivers one key's events until one fails.
-func (p *partition) follow(ctx context.Context, stop <-chan struct{}, lane []*item) error {
+// follow delivers one event, when there is room for it.
+func (p *partition) follow(ctx context.Context, stop <-chan struct{}, it *item) error {
 	e := p.endpoint
-	for _, it := range lane {
-		select {
-		case <-stop:
-			return errStopped
-		case <-ctx.Done():
-			return ctx.Err()
-		case e.slots <- struct{}{}:
-		}
-		err := p.attempt(ctx, stop, it)
-		<-e.slots
-		if err != nil {
-			return err
-		}
+	select {
+	case <-stop:
+		return errStopped
+	case <-ctx.Done():
+		return ctx.Err()
+	case e.slots <- struct{}{}:
 	}
-	return nil
+	defer func() { <-e.slots }()
+	return p.attempt(ctx, stop, it)
+}
+
+// finishing is how long a request that is under way may take still when the process ends, or the partition goes to another.
+const finishing = 2 * time.Second
+
+// during is a context for a request that is under way: it ends a little later than ctx.
+func during(ctx context.Context) (context.Context, func()) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	off := context.AfterFunc(ctx, func() {
+		timer := time.NewTimer(finishing)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+			cancel()
+		case <-longer.Done():
+		}
+	})
+	return longer, func() {
+		off()
+		cancel()
+	}
 }
 
 // attempt tries one event once, and notes what came of it. What comes after one that is refused waits until that is on
@@ -306,7 +386,13 @@ func (p *partition) attempt(ctx context.Context, stop <-chan struct{}, it *item)
 	if !ok {
 		return errStopped
 	}
-	answer, err := e.send(ctx, it)
+	if ctx.Err() != nil {
+		e.gate.nothing(turn)
+		return ctx.Err()
+	}
+	sending, over := during(ctx)
+	answer, err := e.send(sending, it)
+	over()
 	if err != nil && ctx.Err() != nil {
 		e.gate.nothing(turn)
 		return ctx.Err()

@@ -178,8 +178,8 @@ func (handler[T]) Tick(context.Context, time.Time) error { return nil }
 func own[T any, W event.Word[T]](ctx context.Context, b *bus.Bus, e *endpoint) error {
 	topic := W(new(T)).Topic()
 	opts := bus.Options{Batch: batch, More: more, Start: bus.From{End: true}}
-	return bus.Own(ctx, b, Group(e.name), opts, func(ctx context.Context, _ *bus.Ownership) (bus.Handler[said[T, W]], error) {
-		return handler[said[T, W]]{e.partition(ctx), func(m *bus.Message[said[T, W]]) (item, bool, error) {
+	return bus.Own(ctx, b, Group(e.name), opts, func(ctx context.Context, o *bus.Ownership) (bus.Handler[said[T, W]], error) {
+		return handler[said[T, W]]{e.partition(ctx, o), func(m *bus.Message[said[T, W]]) (item, bool, error) {
 			it, err := itemOf(topic, m)
 			return it, true, err
 		}}, nil
@@ -190,8 +190,8 @@ func own[T any, W event.Word[T]](ctx context.Context, b *bus.Bus, e *endpoint) e
 func (r *Room) ownAgain(ctx context.Context, e *endpoint) error {
 	group := Group(e.name)
 	opts := bus.Options{Batch: batch, More: more, Start: bus.From{End: true}}
-	return bus.Own(ctx, r.bus, group, opts, func(ctx context.Context, _ *bus.Ownership) (bus.Handler[bus.Redelivery], error) {
-		return handler[bus.Redelivery]{e.partition(ctx), func(m *bus.Message[bus.Redelivery]) (item, bool, error) {
+	return bus.Own(ctx, r.bus, group, opts, func(ctx context.Context, o *bus.Ownership) (bus.Handler[bus.Redelivery], error) {
+		return handler[bus.Redelivery]{e.partition(ctx, o), func(m *bus.Message[bus.Redelivery]) (item, bool, error) {
 			if m.Removed() || m.Event.For != group {
 				return item{}, false, nil
 			}
