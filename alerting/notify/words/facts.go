@@ -85,6 +85,9 @@ func facts(p *event.Page, i *event.Incident, own []event.IncidentAlert) []Fact {
 
 func where(i *event.Incident, own []event.IncidentAlert) string {
 	target := i.Cause
+	if i.Kind == event.IncidentSimilar || strings.HasPrefix(target, "behind/") {
+		return ""
+	}
 	if target == "" && len(own) > 0 {
 		target = own[0].Target
 	}

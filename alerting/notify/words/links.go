@@ -12,6 +12,15 @@ import (
 // noTarget begins the cause of incidents about alerts that name no target: the rest is what they are called.
 const noTarget = "alert/"
 
+// causeOf is the target that an incident is about, empty when it is about none: about alerts that name no target, about
+// several that resemble each other, or about what several causes are behind.
+func causeOf(i *event.Incident) string {
+	if strings.HasPrefix(i.Cause, noTarget) || strings.HasPrefix(i.Cause, "behind/") || i.Kind == event.IncidentSimilar {
+		return ""
+	}
+	return i.Cause
+}
+
 // maxOf is how many links of one kind a page has at most.
 const maxOf = 3
 
@@ -63,7 +72,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 			add(LinkIncident, "Incident", base+"/incidents/"+url.PathEscape(p.Incident))
 		}
 		all, graphs = append(all, graphs...), nil // Whoever judged it shows what was judged: that comes first.
-		if i.Cause != "" && !strings.HasPrefix(i.Cause, noTarget) {
+		if causeOf(i) != "" {
 			target := i.Cause
 			if id, ok := behind(i); ok {
 				target = id

@@ -241,6 +241,15 @@ func FuzzWords(f *testing.F) {
 	})
 }
 
+// An incident of similar alerts is about no target: it leads to none.
+func TestAnIncidentOfSimilarAlertsLeadsToNoTarget(t *testing.T) {
+	p := story(event.PageFiring)
+	p.Snapshot.Kind, p.Snapshot.Cause = event.IncidentSimilar, "similar/texts/target"
+	if m := Of(p, house()); strings.Contains(m.Plain, "similar/") || m.Link(LinkGraph) != "" || m.Fact(Where) != "" {
+		t.Error(m.Plain)
+	}
+}
+
 // A retry says the same, whenever it is.
 func TestThePageHasTheSameWordsWhenItIsTriedAgain(t *testing.T) {
 	p := story(event.PageFiring)
