@@ -85,7 +85,7 @@ func facts(p *event.Page, i *event.Incident, own []event.IncidentAlert) []Fact {
 
 func where(i *event.Incident, own []event.IncidentAlert) string {
 	target := i.Cause
-	if i.Kind == event.IncidentSimilar || strings.HasPrefix(target, "behind/") {
+	if strings.HasPrefix(target, similarTo) {
 		return ""
 	}
 	if target == "" && len(own) > 0 {

@@ -12,10 +12,13 @@ import (
 // noTarget begins the cause of incidents about alerts that name no target: the rest is what they are called.
 const noTarget = "alert/"
 
-// causeOf is the target that an incident is about, empty when it is about none: about alerts that name no target, about
-// several that resemble each other, or about what several causes are behind.
+// similarTo begins the cause of incidents of similar alerts.
+const similarTo = "similar/"
+
+// causeOf is the target that an incident is about, empty when it is about none: about alerts that name no target, or about
+// several that resemble each other.
 func causeOf(i *event.Incident) string {
-	if strings.HasPrefix(i.Cause, noTarget) || strings.HasPrefix(i.Cause, "behind/") || i.Kind == event.IncidentSimilar {
+	if strings.HasPrefix(i.Cause, noTarget) || strings.HasPrefix(i.Cause, similarTo) {
 		return ""
 	}
 	return i.Cause
