@@ -17,16 +17,6 @@ func (s *shelf) to() (all []string) {
 	return all
 }
 
-func (s *shelf) reasons() (all []string) {
-	for _, p := range s.stored {
-		if p.Stage == event.PageHeld || p.Stage == event.PageFailed {
-			all = append(all, fmt.Sprintf("%s %s: %s, %s", whoOf(p), p.Kind, p.Reason.Text, p.Arrival))
-		}
-	}
-	slices.Sort(all)
-	return all
-}
-
 // Who was reached by their next way is not called by the first minutes later, also after a restart; that it is over they
 // hear by the first, too, when that may have told them.
 func TestWhoIsReachedByAnotherWayIsNotCalledAgain(t *testing.T) {
