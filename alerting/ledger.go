@@ -245,19 +245,24 @@ func (l *Ledger) hold(e *entry, why event.Reason, now time.Time) {
 		line.Summary = e.lane.piles[n-1].id
 		why.Text += ": a summary says it"
 	}
-	line.Stage, line.Reason, line.Updated, line.NextTry = event.PageHeld, why, now, time.Time{}
-	if e.tried {
-		line.Arrival, e.lane.reached = event.ArrivalUnknown, true
-	} else {
-		e.lane.missed = true
-	}
+	line.Stage, line.Reason = event.PageHeld, why
 	l.lines = append(l.lines, &line)
-	l.settle(e, now)
+	l.settle(e, &line, now)
 }
 
-// settle takes a page out of its lane: the next one's turn has come.
-func (l *Ledger) settle(e *entry, now time.Time) {
+// settle takes a page out of its lane, and says in its last line whether it may have arrived, so that a restart knows of it
+// what is known now. The next one's turn has come.
+func (l *Ledger) settle(e *entry, line *event.Page, now time.Time) {
 	at := e.lane
+	line.Updated, line.NextTry = now, time.Time{}
+	switch {
+	case line.Stage == event.PageSent:
+		line.Arrival, at.reached = event.Arrived, true
+	case e.tried:
+		line.Arrival, at.reached = event.ArrivalUnknown, true
+	default:
+		line.Arrival, at.missed = event.NotArrived, true
+	}
 	l.known[e.page.ID], at.touched = now, now
 	delete(l.pages, e.page.ID)
 	if i := slices.Index(at.entries, e); i == 0 {
@@ -327,9 +332,9 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	arrival := o.arrival()
 	switch {
 	case arrival != event.NotArrived:
-		e.tried, at.reached = true, true
+		e.tried = true
 	case e.tried: // An attempt before this one may have brought it.
-		arrival, at.reached = event.ArrivalUnknown, true
+		arrival = event.ArrivalUnknown
 	}
 	l.gate.End(e.page.Receiver, o, now)
 	p := *e.page
@@ -354,8 +359,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	}
 	e.page = &p
 	if l.known[p.ID] = now; settled(&p) {
-		at.missed = at.missed || !e.tried
-		l.settle(e, now)
+		l.settle(e, &p, now)
 	}
 	if p.Stage == event.PageSent {
 		at.sent = true
@@ -442,14 +446,9 @@ func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
 			heap.Push(&l.alarms, alarm{now.Add(grace), e})
 		case now.Sub(e.page.Created) >= l.policy.RetryFor:
 			line, at := *e.page, e.lane
-			line.Stage, line.Updated, line.NextTry, line.Reason = event.PageFailed, now, time.Time{}, l.gaveUp(e.page)
+			line.Stage, line.Reason = event.PageFailed, l.gaveUp(e.page)
 			l.lines = append(l.lines, &line)
-			if e.tried {
-				at.reached = true
-			} else {
-				at.missed = true
-			}
-			l.settle(e, now)
+			l.settle(e, &line, now)
 			l.tidy(at, now)
 		default:
 			if other := l.Fallback(e.page, now); other != nil {

@@ -33,7 +33,7 @@ const (
 	PageHeld PageStage = "held"
 )
 
-// Arrival is what is known of whether a page reached its receiver. Empty is of a page that was not tried.
+// Arrival is what is known of whether a page reached its receiver. Empty is of a page that was not tried yet.
 type Arrival string
 
 // What may be known of that.
@@ -84,7 +84,7 @@ type Page struct {
 	Attempts int `json:"attempts"`
 	// Response is the last answer of the provider or the error on the way there, shortened.
 	Response string `json:"response,omitempty"`
-	// Arrival is whether it reached the receiver, by all attempts so far; empty when there was none.
+	// Arrival is whether it reached the receiver, by all attempts so far; empty while there was none.
 	Arrival Arrival `json:"arrival,omitempty"`
 	// NextTry is when the next attempt is due; only while retrying.
 	NextTry time.Time `json:"next_try,omitzero"`
