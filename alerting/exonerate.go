@@ -25,7 +25,7 @@ const behindOf = "behind/"
 func (d *Desk) exonerate(n *node, why string) {
 	for _, inc := range n.incidents {
 		if len(inc.told) > 0 && !inc.key.own && !inc.byHand && !inc.closed {
-			inc.cleared = n
+			inc.clear(n)
 			inc.rec.Reason = event.Reason{Code: ReasonExonerated, Text: cut(n.id, maxName) + why, Causes: []string{n.id}}
 			inc.say(d)
 			inc.touch(d)
@@ -33,11 +33,19 @@ func (d *Desk) exonerate(n *node, why string) {
 	}
 }
 
+// clear notes of which target people were told that is not the cause; nil is none.
+func (inc *incident) clear(n *node) {
+	inc.cleared, inc.rec.Cleared = n, ""
+	if n != nil {
+		inc.rec.Cleared = n.id
+	}
+}
+
 // accused takes back in the incidents about a target that it is not their cause.
 func (d *Desk) accused(n *node, code string, causes ...string) {
 	for _, inc := range n.incidents {
 		if inc.cleared == n {
-			inc.cleared = nil
+			inc.clear(nil)
 			inc.rec.Reason = event.Reason{Code: code, Causes: causes}
 			inc.say(d)
 			inc.touch(d)
@@ -148,7 +156,7 @@ func (d *Desk) part(inc *incident, p *part, now time.Time) {
 			case to != nil:
 			case len(p.keys) > 1:
 				to = d.open(key{d.graph.node(behindOf + p.team + "/" + inc.cleared.id), true}, a, now)
-				to.cleared = inc.cleared
+				to.clear(inc.cleared)
 			default:
 				if to = d.byKey[k]; to == nil {
 					to = d.start(k, a, now)

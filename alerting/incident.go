@@ -291,8 +291,25 @@ func (d *Desk) countFire(inc *incident, now time.Time) {
 	times = slices.DeleteFunc(times, func(t time.Time) bool { return now.Sub(t) > d.policy.FlapWindow })
 	d.fires[inc.fire] = times
 	if len(times) >= d.policy.FlapCount {
-		d.flapping[inc.fire] = inc
-		inc.rec.Reason = event.Reason{Code: ReasonFlapping, Text: strconv.Itoa(len(times)) + " times within " + d.policy.FlapWindow.String(), Causes: inc.rec.Reason.Causes}
+		if other := d.flapping[inc.fire]; other != nil && other != inc {
+			d.unflap(other) // What fires by that name goes into this one from now on.
+			other.touch(d)
+		}
+		d.flaps(inc, strconv.Itoa(len(times))+" times within "+d.policy.FlapWindow.String())
+		inc.rec.Reason = event.Reason{Code: ReasonFlapping, Text: inc.rec.Flapping, Causes: inc.rec.Reason.Causes}
+	}
+}
+
+// flaps notes that an incident came and went too often; often says how often.
+func (d *Desk) flaps(inc *incident, often string) {
+	d.flapping[inc.fire], inc.rec.Flapping = inc, often
+}
+
+// unflap notes that an incident flaps no more.
+func (d *Desk) unflap(inc *incident) {
+	inc.rec.Flapping = ""
+	if d.flapping[inc.fire] == inc {
+		delete(d.flapping, inc.fire)
 	}
 }
 
@@ -432,9 +449,7 @@ func (d *Desk) refuse(inc *incident) {
 	} else {
 		delete(d.gathered, inc.rec.Cause)
 	}
-	if d.flapping[inc.fire] == inc {
-		delete(d.flapping, inc.fire)
-	}
+	d.unflap(inc)
 }
 
 // release takes an incident that is over out of everything: what fires anew is another problem.

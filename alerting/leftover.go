@@ -6,8 +6,14 @@ import "kemi.dev/kemi/bus/event"
 
 // restoreCleared takes in that an incident's record says that what was told as its cause is none.
 func (d *Desk) restoreCleared(inc *incident) {
-	if r := &inc.rec; r.Reason.Code == ReasonExonerated && len(r.Reason.Causes) > 0 && len(inc.told) > 0 && !inc.closed && !inc.byHand {
-		inc.cleared, inc.clearedBy = d.graph.node(r.Reason.Causes[0]), r.Updated
+	r := &inc.rec
+	id := r.Cleared
+	if id == "" && r.Reason.Code == ReasonExonerated && len(r.Reason.Causes) > 0 {
+		id = r.Reason.Causes[0] // The record is of before there was the field.
+	}
+	if id != "" && len(inc.told) > 0 && !inc.closed && !inc.byHand {
+		inc.clear(d.graph.node(id))
+		inc.clearedBy = r.Updated
 		d.keep(inc)
 	}
 }

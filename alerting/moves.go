@@ -58,12 +58,12 @@ func (d *Desk) follow(a *held, now time.Time) {
 	switch {
 	case alone:
 		old := inc.key.node
-		flaps := d.flapping[inc.fire] == inc
+		often := inc.rec.Flapping
 		d.refuse(inc)
 		inc.detach(d)
 		d.rekey(inc, key{a.node, true}, now)
-		if inc.fire = (fireKey{a.node.id, a.event.Name}); flaps {
-			d.flapping[inc.fire] = inc
+		if inc.fire = (fireKey{a.node.id, a.event.Name}); often != "" {
+			d.flaps(inc, often)
 		}
 		d.graph.forget(old)
 	case len(inc.told) == 0, a.node.target != nil && a.node.target.Team != d.teamOf(inc):

@@ -193,8 +193,8 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		d.shown++
 	}
 	d.incidents[r.ID], d.restored, d.order = inc, append(d.restored, inc), append(d.order, inc)
-	if r.Reason.Code == ReasonFlapping {
-		d.flapping[fire] = inc
+	if often := r.Flapping; !byHand && (often != "" || r.Reason.Code == ReasonFlapping) {
+		d.flaps(inc, cmp.Or(often, r.Reason.Text)) // Records of before there was the field have it in the reason.
 	}
 	inc.attach(d, key{n, r.Kind != event.IncidentDown})
 	if r.Kind == event.IncidentSimilar && !byHand {

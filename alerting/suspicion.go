@@ -89,7 +89,7 @@ func (inc *incident) uncertainTitle(name string, now time.Time) string {
 	if len(r.Reopened) > 0 {
 		s += " again"
 	}
-	if r.Reason.Code == ReasonFlapping {
+	if r.Flapping != "" {
 		s += ", flapping"
 	}
 	s += ": " + plural(r.SuppressedTotal, "target") + " behind it" + fires + " (" + classes(r.Suppressed) + "), "

@@ -282,7 +282,7 @@ func (inc *incident) says(now time.Time) string {
 	if again {
 		s += " again"
 	}
-	if r.Reason.Code == ReasonFlapping {
+	if r.Flapping != "" {
 		s += ", flapping"
 	}
 	if r.State == event.IncidentResolved && n.target == nil {
@@ -375,8 +375,9 @@ func text(inc *incident, kind event.PageKind) string {
 		fmt.Fprintln(&b, "What it depends on could not be verified.")
 	case ReasonSpoke:
 		fmt.Fprintln(&b, "It was explained by another incident that is over, and is still there.")
-	case ReasonFlapping:
-		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", line.Of(r.Reason.Text, maxText+1))
+	}
+	if r.Flapping != "" {
+		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", r.Flapping)
 	}
 	for _, a := range r.Alerts {
 		fmt.Fprintf(&b, "- %s on %s since %s", line.Of(a.Name, maxName+1), line.Of(a.Target, maxName+1), a.StartsAt.UTC().Format(time.RFC3339))

@@ -275,6 +275,7 @@ func (d *Desk) rekey(inc *incident, k key, now time.Time) {
 	}
 	inc.peak = nil
 	inc.verifySince, inc.pageAt = now, time.Time{}
+	d.unflap(inc) // That counts the other cause.
 	if inc.fire = (fireKey{target: k.node.id}); k.own {
 		if a := inc.earliest(); a != nil {
 			inc.fire.name = a.event.Name

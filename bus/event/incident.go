@@ -79,6 +79,11 @@ type Incident struct {
 	// Suspected says that nobody could verify the cause: it is what everything that fails has in common. Suppressed counts
 	// what fires then.
 	Suspected bool `json:"suspected,omitempty"`
+	// Flapping says how often it came and went, when that was too often: it stays open until it is calm, and nobody is called
+	// anew before. Empty when it does not flap.
+	Flapping string `json:"flapping,omitempty"`
+	// Cleared is the target that people were told of as the cause and that is none, or none any more.
+	Cleared string `json:"cleared,omitempty"`
 	// Muted are the reasons why nobody is called for it now; empty when nothing holds its pages back.
 	Muted []Reason `json:"muted,omitempty"`
 	// Ack is who looks after it; none when nobody said so, or not any more.

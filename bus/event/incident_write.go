@@ -32,6 +32,8 @@ func (i *Incident) write(w *writer) {
 	w.someTexts("told", i.Told)
 	w.some("urgency", string(i.Urgency))
 	w.someTrue("suspected", i.Suspected)
+	w.some("flapping", i.Flapping)
+	w.some("cleared", i.Cleared)
 	list(w, "muted", i.Muted)
 	if i.Ack != nil {
 		w.field("ack", i.Ack)

@@ -226,9 +226,10 @@ func changed(i *event.Incident) string {
 // mind is what to bear in mind about the page itself. The codes are those of the room's reasons.
 func mind(p *event.Page, i *event.Incident) string {
 	var all []string
+	if old := i.Reason.Code == "flapping"; old || i.Flapping != "" { // What was said before there was the field has it in the reason.
+		all = append(all, strings.TrimSuffix("It flaps: "+clean(cmp.Or(i.Flapping, i.Reason.Text), maxSummary), ": ")+". It will be silent until it is calm.")
+	}
 	switch i.Reason.Code {
-	case "flapping":
-		all = append(all, strings.TrimSuffix("It flaps: "+clean(i.Reason.Text, maxSummary), ": ")+". It will be silent until it is calm.")
 	case "unverified":
 		all = append(all, "What it depends on could not be verified.")
 	case "suppression-ended":
