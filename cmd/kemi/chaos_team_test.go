@@ -70,8 +70,8 @@ func TestChaosKillsInATeam(t *testing.T) {
 				kill()
 			}
 			within(t, 90*time.Second, fmt.Sprintf("round %d: one page that it fires", round), func() error {
-				if n := firing(m.hook.list()); n != round {
-					return fmt.Errorf("%d incidents fired: %+v", n, m.hook.list())
+				if n := paged(m.hook.list()); n != round {
+					return fmt.Errorf("%d pages that it fires: %+v", n, m.hook.list())
 				}
 				return nil
 			})
@@ -97,13 +97,13 @@ func TestChaosKillsInATeam(t *testing.T) {
 	})
 }
 
-// firing counts the incidents that were paged.
-func firing(all []delivery) int {
-	incidents := map[string]bool{}
+// paged counts the different pages that something fires.
+func paged(all []delivery) int {
+	pages := map[string]bool{}
 	for _, d := range all {
 		if d.Status != "resolved" {
-			incidents[d.Dedup] = true
+			pages[d.Key] = true
 		}
 	}
-	return len(incidents)
+	return len(pages)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -131,33 +132,28 @@ func allUp(p *process, n int) error {
 	return nil
 }
 
-// toldOnce judges what the receiver got: as many incidents as outages, of each one page that it fires and one that it
-// is over, all of core-1. A repetition of one page (same idempotency key) is what a provider folds.
+// toldOnce judges what the receiver got: of each outage one page that it fires and one that it is over, all of core-1. One
+// incident may have several, as it is opened again when it fires again soon. A repetition of one page (same idempotency key)
+// is what a provider folds.
 func toldOnce(all []delivery, outages int) error {
-	type told struct{ firing, resolved map[string]bool }
-	incidents := map[string]*told{}
+	firing, resolved := map[string]int{}, map[string]int{}
+	seen := map[string]bool{}
 	for _, d := range all {
 		if d.Cause != "core-1" {
 			return fmt.Errorf("a page names %q as the cause: %+v", d.Cause, d)
 		}
-		i := incidents[d.Dedup]
-		if i == nil {
-			i = &told{map[string]bool{}, map[string]bool{}}
-			incidents[d.Dedup] = i
+		if seen[d.Key] {
+			continue
 		}
+		seen[d.Key] = true
 		if d.Status == "resolved" {
-			i.resolved[d.Key] = true
+			resolved[d.Dedup]++
 		} else {
-			i.firing[d.Key] = true
+			firing[d.Dedup]++
 		}
 	}
-	if len(incidents) != outages {
-		return fmt.Errorf("%d incidents were paged for %d outages", len(incidents), outages)
-	}
-	for key, i := range incidents {
-		if len(i.firing) != 1 || len(i.resolved) != 1 {
-			return fmt.Errorf("incident %s: %d firing pages, %d resolved", key, len(i.firing), len(i.resolved))
-		}
+	if len(seen) != 2*outages || !maps.Equal(firing, resolved) {
+		return fmt.Errorf("pages for %d outages, by incident: firing %v, resolved %v", outages, firing, resolved)
 	}
 	return nil
 }
