@@ -1,7 +1,6 @@
 package alerting
 
 import (
-	"container/heap"
 	"slices"
 	"time"
 
@@ -31,10 +30,16 @@ func (l *Ledger) chain(p *event.Page) {
 		c = &chain{pages: []string{before}}
 		l.chains[before] = c
 	}
-	if !slices.Contains(c.pages, p.ID) {
-		c.pages = append(c.pages, p.ID)
+	later := []string{p.ID}
+	if own := l.chains[p.ID]; own != nil { // What went on from it was read first.
+		later = own.pages
 	}
-	l.chains[p.ID] = c
+	for _, id := range later {
+		if !slices.Contains(c.pages, id) {
+			c.pages = append(c.pages, id)
+		}
+		l.chains[id] = c
+	}
 }
 
 // reached notes that a page was taken.
@@ -67,19 +72,28 @@ func (l *Ledger) endReached(now time.Time) {
 
 // refused has people told by their next way at once when a receiver begins to refuse whatever it gets.
 func (l *Ledger) refused(now time.Time) {
+	var begun []*queue
 	for _, q := range l.queues {
 		_, is := l.refuses(q.receiver)
 		if is == q.refused {
 			continue
 		}
-		if q.refused = is; !is || l.after == nil {
-			continue
+		if q.refused = is; is && l.after != nil {
+			begun = append(begun, q)
 		}
-		for _, e := range l.pages {
-			if e.lane.queue == q && e.page.Person != "" && wakes(e.page) {
-				heap.Push(&l.alarms, alarm{now, e})
-			}
+	}
+	if len(begun) == 0 {
+		return
+	}
+	var waiting []*entry
+	for _, e := range l.pages {
+		if slices.Contains(begun, e.lane.queue) && e.page.Person != "" && wakes(e.page) {
+			waiting = append(waiting, e)
 		}
+	}
+	slices.SortFunc(waiting, func(a, b *entry) int { return inOrder(a.page, b.page) })
+	for _, e := range waiting {
+		l.wake(now, e)
 	}
 }
 

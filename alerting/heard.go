@@ -15,12 +15,12 @@ const (
 	hearingNot                    // Nothing was, as far as is known, and nothing is on its way.
 )
 
-// hearing says how far it has come with telling one of whom an incident is told.
+// hearing says how far it has come with telling one of whom an incident is told: since it fired again, if it did.
 func (l *Ledger) hearing(incident, who string) hearing {
 	switch at := l.lanes[incident+"\x00"+who]; {
 	case at == nil:
 		return hearingUnknown
-	case at.sent:
+	case at.sent > 0 && at.sent >= at.round:
 		return hearingDone
 	case len(at.entries) > 0, len(at.piles) > 0:
 		return hearingNow

@@ -25,7 +25,7 @@ type lane struct {
 	queue   *queue
 	entries []*entry // Those that are not settled, in their order.
 	at      int      // Where it is in the queue; -1 when it is not.
-	sent    bool     // Something of it arrived.
+	sent    int      // The newest round of which something arrived, from 1; 0 is none.
 	reached bool     // Something of it arrived, or may have.
 	missed  bool     // Something of it did not arrive, and will not.
 	over    int      // Up to which round a resolved page was decided, from 1; 0 is none. What fires again is of a later one.
@@ -109,15 +109,26 @@ func (l *lane) settleIn() {
 // alarm is when something has to be done about a page that is not settled, though nothing came of it.
 type alarm struct {
 	at    time.Time
+	n     int // In the order in which they were set.
 	entry *entry
 }
 
-// alarms is a heap, the next one first.
+// wake sets an alarm.
+func (l *Ledger) wake(at time.Time, e *entry) {
+	l.woken++
+	heap.Push(&l.alarms, alarm{at, l.woken, e})
+}
+
+// alarms is a heap, the next one first; of one instant the one that was set first.
 type alarms []alarm
 
-func (a alarms) Len() int           { return len(a) }
-func (a alarms) Less(i, j int) bool { return a[i].at.Before(a[j].at) }
-func (a alarms) Swap(i, j int)      { a[i], a[j] = a[j], a[i] }
+func (a alarms) Len() int { return len(a) }
+
+func (a alarms) Less(i, j int) bool {
+	return cmp.Or(a[i].at.Compare(a[j].at), cmp.Compare(a[i].n, a[j].n)) < 0
+}
+
+func (a alarms) Swap(i, j int) { a[i], a[j] = a[j], a[i] }
 
 // Push implements heap.Interface.
 func (a *alarms) Push(x any) {

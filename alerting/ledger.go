@@ -28,6 +28,7 @@ type Ledger struct {
 	pages  map[string]*entry // Those that are not settled, by ID.
 	queues map[string]*queue // By receiver.
 	alarms alarms
+	woken  int // How many alarms were set.
 	known  map[string]time.Time
 	chains map[string]*chain // Of pages that were also tried by another way, by ID.
 	ends   []*chain          // Those of them that reached somebody, and have pages under way or pending.
@@ -107,7 +108,9 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 		at := l.lane(p)
 		at.touched = p.Updated
 		at.note(p)
-		at.sent = at.sent || p.Stage == event.PageSent
+		if p.Stage == event.PageSent {
+			at.sent = max(at.sent, roundOf(p))
+		}
 		if settled(p) {
 			l.known[p.ID] = p.Updated
 			if mayHave(p) {
@@ -125,11 +128,15 @@ func (l *Ledger) Restore(pages []*event.Page, now time.Time) {
 			e.tried = true
 			l.arm(e, laterOf(p.Created.Add(l.policy.FallbackAfter), now.Add(l.policy.SendTimeout+grace)))
 		}
+		l.piles.restore(p, at)
+	}
+	for _, p := range sorted { // A page by another way may be as old as the one before it.
 		l.chain(p)
+	}
+	for _, p := range sorted {
 		if p.Stage == event.PageSent {
 			l.reached(p)
 		}
-		l.piles.restore(p, at)
 	}
 	l.endReached(now)
 	for _, at := range l.lanes {
@@ -362,7 +369,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 		l.settle(e, &p, now)
 	}
 	if p.Stage == event.PageSent {
-		at.sent = true
+		at.sent = max(at.sent, roundOf(&p))
 		l.reached(&p)
 	}
 	l.endReached(now)
@@ -430,7 +437,7 @@ func (l *Ledger) arm(e *entry, fallback time.Time) {
 			at = e.page.Created
 		}
 	}
-	heap.Push(&l.alarms, alarm{at, e})
+	l.wake(at, e)
 }
 
 // Review decides what time alone decides: that a person is told by another way, that a page is given up, that a summary is
@@ -443,7 +450,7 @@ func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
 		switch {
 		case e.gone:
 		case e.sending: // What comes of it decides.
-			heap.Push(&l.alarms, alarm{now.Add(grace), e})
+			l.wake(now.Add(grace), e)
 		case now.Sub(e.page.Created) >= l.policy.RetryFor:
 			line, at := *e.page, e.lane
 			line.Stage, line.Reason = event.PageFailed, l.gaveUp(e.page)
@@ -455,7 +462,7 @@ func (l *Ledger) Review(now time.Time) (fallbacks []*event.Page) {
 				l.Take(other, now)
 				fallbacks = append(fallbacks, other)
 			}
-			heap.Push(&l.alarms, alarm{e.page.Created.Add(l.policy.RetryFor), e})
+			l.wake(e.page.Created.Add(l.policy.RetryFor), e)
 		}
 	}
 	l.summarise(now)
