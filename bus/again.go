@@ -111,7 +111,7 @@ func (b *Bus) SayAgain(ctx context.Context, s Span, into string, progress func(A
 
 // moved is a record in its new place. It has no ID: a broker that drops what has one would drop it.
 func moved(r *driver.Record, from, to event.Topic) driver.Record {
-	m := anywhere(*r, from)
+	m := anywhere(original(*r), from)
 	m.Topic, m.ID = to.Name, ""
 	if from.Name != to.Name {
 		route := r.Header(headerRoute)

@@ -142,10 +142,14 @@ func TestALetterThatIsRetriedIsHandledByEverybodyOfTheTopicAndIsDone(t *testing.
 		if got := strings.Join(other.list(), ""); got != "012312" {
 			t.Errorf("the other group handled %s", got)
 		}
-		// Bytes, headers, key and partition are the record's own.
+		// Bytes, headers, key and partition are the record's own; one header more says whose copy it is.
 		after := tail(t, b, "commands.v1")
 		for i, r := range after[4:] {
 			was := before[1+i]
+			if of := r.Headers["kemi-again"]; of != fmt.Sprintf("commands.v1/0/%d", was.Position) {
+				t.Errorf("put back as a copy of %q", of)
+			}
+			delete(r.Headers, "kemi-again")
 			was.Position, was.Stored = r.Position, r.Stored
 			if diff := cmp.Diff(was, r); diff != "" {
 				t.Errorf("put back: %s", diff)

@@ -168,7 +168,7 @@ func (s *settling) redeliver(ctx context.Context, l *Letter) (r driver.Record, w
 		return r, why, nil
 	}
 	if l.Topic == topicAgain.Name { // It is from there.
-		return l.Record, "", nil
+		return l.copied(), "", nil
 	}
 	one, err := redelivery(l.Group, WhyRetry, s.done.At, l.At, l.Position, &l.Record)
 	if err != nil {

@@ -2,7 +2,9 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"time"
 
@@ -15,6 +17,8 @@ type Settled struct {
 	ID    int64  `json:"id"`
 	Topic string `json:"topic,omitempty"`
 	Key   string `json:"key,omitempty"`
+	// Of is the letter whose record was put back, of another letter of the same record: nothing more was put back for it.
+	Of *int64 `json:"of,omitempty"`
 	// Why says why nothing was done, "" when it was.
 	Why string `json:"why,omitempty"`
 }
@@ -26,12 +30,13 @@ const (
 )
 
 // Retry puts the records of letters back where they were, with their own bytes, headers, key and partition, so that every
-// group of the topic is handed them again; then it is written down that the letters are done. When it is broken off in
+// group of the topic is handed them again; then it is written down that the letters are done. A record is put back once
+// however many groups gave it up: its other letters are done with it, also those that are not among ids. When it is broken off in
 // between a letter may be put back twice, which does no harm. A letter of a keep-latest topic that has something newer of
 // the same key is left alone: the old record would become the newest. What a group of AloneGroup could not handle goes to that
 // group alone, by again.v1, whatever is newer.
 func (b *Bus) Retry(ctx context.Context, ids []int64, by, comment string) ([]Settled, error) {
-	s, err := b.settling(ctx, ids, Done{How: Retried, By: by, Comment: comment, At: time.Now().UTC()})
+	s, err := b.settling(ctx, ids, Done{How: Retried, By: by, Comment: comment, At: time.Now().UTC()}, true)
 	if err != nil || len(s.open) == 0 {
 		return s.all, err
 	}
@@ -48,7 +53,10 @@ func (b *Bus) Retry(ctx context.Context, ids []int64, by, comment string) ([]Set
 			return nil
 		}
 		l := parseLetter(d)
-		batch, seen[l.ID] = append(batch, &l), true
+		if seen[l.ID] = true; s.put[s.of[l.ID]] {
+			return nil
+		}
+		batch = append(batch, &l)
 		if size += len(l.Record.Value); len(batch) >= settleAtOnce || size >= settleBytes {
 			if err := flush(); err != nil {
 				return err
@@ -75,7 +83,7 @@ func (b *Bus) Retry(ctx context.Context, ids []int64, by, comment string) ([]Set
 
 // Drop writes down that letters are done, and does nothing else.
 func (b *Bus) Drop(ctx context.Context, ids []int64, by, comment string) ([]Settled, error) {
-	s, err := b.settling(ctx, ids, Done{How: Dropped, By: by, Comment: comment, At: time.Now().UTC()})
+	s, err := b.settling(ctx, ids, Done{How: Dropped, By: by, Comment: comment, At: time.Now().UTC()}, false)
 	if err != nil {
 		return s.all, err
 	}
@@ -93,22 +101,39 @@ type settling struct {
 	done Done
 	all  []Settled // In the order of IDs.
 	open []int64   // Those of them there is something to do about, ascending.
+	// of says which record a letter is about, same which open letters are about a record, and put which records are back.
+	of   map[int64]origin
+	same map[origin][]int64
+	put  map[origin]bool
 	// listening says by group why what goes to it alone cannot be put back, "" when it can.
 	listening map[string]string
 }
 
-func (b *Bus) settling(ctx context.Context, ids []int64, d Done) (*settling, error) {
+func (b *Bus) settling(ctx context.Context, ids []int64, d Done, whole bool) (*settling, error) {
 	ids = slices.Compact(slices.Sorted(slices.Values(ids)))
-	s := &settling{bus: b, done: d, all: make([]Settled, 0, len(ids)), listening: map[string]string{}}
+	s := &settling{
+		bus: b, done: d, all: make([]Settled, 0, len(ids)), listening: map[string]string{},
+		of: map[int64]origin{}, same: map[origin][]int64{}, put: map[origin]bool{},
+	}
 	if len(ids) == 0 {
 		return s, nil
 	}
-	found, err := b.letters(ctx, From{Position: max(ids[0], 0)}, func(l *Letter) (bool, bool) {
+	from, seed := From{Position: max(ids[0], 0)}, maphash.MakeSeed()
+	if whole { // Others of the same record may be older.
+		from = From{}
+	}
+	found, err := b.letters(ctx, from, func(l *Letter) (bool, bool) {
 		_, wanted := slices.BinarySearch(ids, l.ID)
-		return wanted, false
+		if whole {
+			s.of[l.ID] = l.origin(seed)
+		}
+		return wanted || whole, false
 	})
 	if err != nil {
 		return s, fmt.Errorf("look for dead letters: %w", err)
+	}
+	if whole {
+		ids = s.withOthers(ids, found)
 	}
 	for _, id := range ids {
 		one, l := Settled{ID: id}, found[id]
@@ -128,15 +153,40 @@ func (b *Bus) settling(ctx context.Context, ids []int64, d Done) (*settling, err
 	return s, nil
 }
 
-// why notes that nothing was done about a letter.
-func (s *settling) why(id int64, text string) {
-	i, found := slices.BinarySearchFunc(s.all, id, func(one Settled, id int64) int { return int(max(-1, min(1, one.ID-id))) })
-	if found {
-		s.all[i].Why = text
+// withOthers adds to the letters that are to be retried the others that are about the same records and not done.
+func (s *settling) withOthers(ids []int64, found map[int64]*Letter) []int64 {
+	wanted := map[origin]bool{}
+	for _, id := range ids {
+		if l := found[id]; l != nil && l.Done == nil {
+			wanted[s.of[id]] = true
+		}
 	}
+	for id, l := range found {
+		if of := s.of[id]; l.Done == nil && wanted[of] {
+			s.same[of] = append(s.same[of], id)
+			ids = append(ids, id)
+		}
+	}
+	for _, all := range s.same {
+		slices.Sort(all)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids)
 }
 
-// putBack publishes the records of letters and writes down which.
+// settled finds what is said of a letter.
+func (s *settling) settled(id int64) *Settled {
+	i, found := slices.BinarySearchFunc(s.all, id, func(one Settled, id int64) int { return int(max(-1, min(1, one.ID-id))) })
+	if !found {
+		return &Settled{}
+	}
+	return &s.all[i]
+}
+
+// why notes that nothing was done about a letter.
+func (s *settling) why(id int64, text string) { s.settled(id).Why = text }
+
+// putBack publishes the records of letters, each once, and writes down which.
 func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 	newer, err := s.bus.newer(ctx, batch)
 	if err != nil {
@@ -144,32 +194,42 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 	}
 	records, ids := make([]driver.Record, 0, len(batch)), map[*driver.Record]int64{}
 	for _, l := range batch {
-		switch why := l.stuck(s.bus.topics); {
+		if s.put[s.of[l.ID]] {
+			continue
+		}
+		var r driver.Record
+		why := l.stuck(s.bus.topics)
+		switch {
 		case why != "":
-			s.why(l.ID, why)
 		case l.alone():
-			r, why, err := s.redeliver(ctx, l)
-			if err != nil {
+			if r, why, err = s.redeliver(ctx, l); err != nil {
 				return err
 			}
-			if why != "" {
-				s.why(l.ID, why)
-				continue
-			}
-			records = append(records, r)
-			ids[&records[len(records)-1]] = l.ID
 		case newer[l.ID]:
-			s.why(l.ID, "there is a newer record of this key by now, which it would replace: drop the letter")
+			why = "there is a newer record of this key by now, which it would replace: drop the letter"
 		default:
-			records = append(records, anywhere(l.Record, s.bus.topics[l.Topic]))
-			ids[&records[len(records)-1]] = l.ID
+			r = anywhere(l.copied(), s.bus.topics[l.Topic])
 		}
+		if why != "" {
+			s.why(l.ID, why)
+			continue
+		}
+		records = append(records, r)
+		ids[&records[len(records)-1]], s.put[s.of[l.ID]] = l.ID, true
 	}
 	if len(records) == 0 {
 		return nil
 	}
 	err = s.bus.storeApart(ctx, records, nil, func(r *driver.Record, err error) error {
-		s.why(ids[r], err.Error())
+		bare := original(*r) // It may have been as large as may be before it was marked.
+		if len(bare.Headers) < len(r.Headers) {
+			if err = s.bus.store(ctx, []driver.Record{bare}, nil); !errors.Is(err, driver.ErrTooLarge) {
+				return err
+			}
+		}
+		for _, id := range s.same[s.of[ids[r]]] {
+			s.why(id, err.Error())
+		}
 		delete(ids, r)
 		return nil
 	})
@@ -178,11 +238,24 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 	}
 	put := make([]int64, 0, len(ids))
 	for i := range records {
-		if id, ok := ids[&records[i]]; ok {
-			put = append(put, id)
+		id, ok := ids[&records[i]]
+		if !ok {
+			continue
+		}
+		for _, other := range s.same[s.of[id]] {
+			one := s.settled(other)
+			if one.Why = ""; other != id {
+				one.Of = &id
+			}
+			put = append(put, other)
 		}
 	}
-	return s.write(ctx, put)
+	for some := range slices.Chunk(put, 10*settleAtOnce) {
+		if err := s.write(ctx, some); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // write says behind the letters, and in the log, that they are done.

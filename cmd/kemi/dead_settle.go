@@ -25,7 +25,8 @@ func newSettle(verb string) *cobra.Command {
 		Use: verb + " ID… | --all", Short: "Put dead letters back where they came from",
 		Long: `Publishes the records of letters again where they were, with their own bytes, headers, key and partition, then writes down
 that the letters are done, with who did it and when. Every group of the topic is handed them again, not only the one that could
-not handle them: an event has the identity that it had, and who knows it already takes it for what it is. What a webhook of a
+not handle them, so a record that several groups gave up is put back once, and all its letters are done, also those that were
+not named: an event has the identity that it had, and who knows it already takes it for what it is. What a webhook of a
 team did not take (the group subscription-NAME) is delivered again to that subscription alone.
 
 What cannot be put back is said and stays: what was cut short because it was too large, what was never stored, and records of
@@ -88,10 +89,13 @@ on dead.v1 as long as it keeps them: kemi dead list --done shows them.`
 
 // saySettled says what became of letters; it is an error when something was left of those that were named.
 func saySettled(w io.Writer, output, past string, all []bus.Settled) error {
-	n := 0
+	n, records := 0, 0
 	for _, one := range all {
-		if one.Why == "" {
-			n++
+		if one.Why != "" {
+			continue
+		}
+		if n++; one.Of == nil {
+			records++
 		}
 	}
 	if output == "json" {
@@ -104,7 +108,14 @@ func saySettled(w io.Writer, output, past string, all []bus.Settled) error {
 				fmt.Fprintf(w, "%d: not %s: %s\n", one.ID, past, plain(one.Why))
 			}
 		}
-		if _, err := fmt.Fprintf(w, "%d of %d letters %s\n", n, len(all), past); err != nil {
+		said := fmt.Sprintf("%d of %d letters %s", n, len(all), past)
+		if past == bus.Retried {
+			said = fmt.Sprintf("%s (%s) %s", counted(records, "record"), counted(n, "letter"), past)
+			if n < len(all) {
+				said += fmt.Sprintf(", %s not", counted(len(all)-n, "letter"))
+			}
+		}
+		if _, err := fmt.Fprintln(w, said); err != nil {
 			return err
 		}
 	}
@@ -112,4 +123,12 @@ func saySettled(w io.Writer, output, past string, all []bus.Settled) error {
 		return errWrong
 	}
 	return nil
+}
+
+// counted is a number of things in words.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
