@@ -97,7 +97,7 @@ type ended struct{ updated, seen time.Time }
 const rememberEnded = time.Hour
 
 // noTarget begins the names under which alerts without a target are grouped: by what they are called.
-const noTarget = "alert/"
+const noTarget = event.CauseNoTarget
 
 // key is what an incident is about: a target that is down, or alerts on a target that is not.
 type key struct {

@@ -15,11 +15,7 @@ import (
 // incident goes on as what is left of it, they hear so, and nobody of theirs is called anew.
 
 // ReasonExonerated: what was told as the cause is not it, or not any more; the first of Causes says which.
-const ReasonExonerated = "cause-exonerated"
-
-// behindOf begins the names under which is grouped what several causes are behind a target that is none of them:
-// behind/TEAM/TARGET.
-const behindOf = "behind/"
+const ReasonExonerated = event.ReasonExonerated
 
 // exonerate notes in the incidents about a target that it is not their cause, or not any more; why goes on after its name.
 func (d *Desk) exonerate(n *node, why string) {
@@ -46,7 +42,7 @@ func (d *Desk) accused(n *node, code string, causes ...string) {
 	for _, inc := range n.incidents {
 		if inc.cleared == n {
 			inc.clear(nil)
-			inc.rec.Reason = event.Reason{Code: code, Causes: causes}
+			inc.rec.Reason = event.Reason{Code: code, Causes: slices.Clone(causes)} // Each its own: more may be added to one.
 			inc.say(d)
 			inc.touch(d)
 		}
@@ -155,7 +151,7 @@ func (d *Desk) part(inc *incident, p *part, now time.Time) {
 			switch {
 			case to != nil:
 			case len(p.keys) > 1:
-				to = d.open(key{d.graph.node(behindOf + p.team + "/" + inc.cleared.id), true}, a, now)
+				to = d.open(key{d.graph.group(event.CauseBehind(p.team, inc.cleared.id)), true}, a, now)
 				to.clear(inc.cleared)
 			default:
 				if to = d.byKey[k]; to == nil {
@@ -176,7 +172,7 @@ func (d *Desk) part(inc *incident, p *part, now time.Time) {
 func (d *Desk) remain(inc *incident, p *part, now time.Time) {
 	k := p.keys[0]
 	if len(p.keys) > 1 {
-		k = key{d.graph.node(behindOf + p.team + "/" + inc.cleared.id), true}
+		k = key{d.graph.group(event.CauseBehind(p.team, inc.cleared.id)), true}
 	}
 	for _, each := range p.keys {
 		if other := d.byKey[each]; other != nil && other != inc { // Nobody was told of it yet.

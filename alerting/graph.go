@@ -20,6 +20,7 @@ const (
 type node struct {
 	id     string
 	target *event.Target // Nil when only the name is known.
+	group  bool          // It is no target but what is gathered; see event.CauseSimilar.
 	needs  [][]*node     // Each need is met by any one of its alternatives.
 	users  nodes
 
@@ -95,7 +96,8 @@ func (b blame) earlier(other blame) bool {
 
 // graph is the targets and what they need.
 type graph struct {
-	nodes map[string]*node
+	nodes  map[string]*node
+	groups map[string]*node // What is gathered, by its name: no target, whatever it is called.
 	// within is how much later than its child a parent may be seen to fail and still explain it.
 	within time.Duration
 	walks  uint64
@@ -108,6 +110,19 @@ func (g *graph) node(id string) *node {
 	if n == nil {
 		n = &node{id: id}
 		g.nodes[id] = n
+	}
+	return n
+}
+
+// group is the node of what is gathered, which is no target.
+func (g *graph) group(name string) *node {
+	n := g.groups[name]
+	if n == nil {
+		if g.groups == nil {
+			g.groups = map[string]*node{}
+		}
+		n = &node{id: name, group: true}
+		g.groups[name] = n
 	}
 	return n
 }
@@ -148,6 +163,10 @@ func (g *graph) remove(n *node) {
 // forget drops a node that nothing mentions any more.
 func (g *graph) forget(n *node) {
 	if n.target == nil && n.state == unheard && !n.mentioned() {
+		if n.group {
+			delete(g.groups, n.id)
+			return
+		}
 		delete(g.nodes, n.id)
 	}
 }

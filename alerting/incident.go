@@ -5,7 +5,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -132,7 +131,7 @@ func (inc *incident) attach(d *Desk, k key) {
 	inc.key = k
 	inc.rec.Cause, inc.rec.Kind = k.node.id, event.IncidentDown
 	switch {
-	case strings.HasPrefix(k.node.id, similarTo), strings.HasPrefix(k.node.id, behindOf):
+	case k.node.group:
 		inc.rec.Kind = event.IncidentSimilar
 	case k.own:
 		inc.rec.Kind = event.IncidentOwn

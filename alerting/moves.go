@@ -48,7 +48,7 @@ func (d *Desk) rehome(a *held, n *node) {
 // that name none, the alert stays with them, unless it is another team's, or nobody was told yet.
 func (d *Desk) follow(a *held, now time.Time) {
 	inc := a.inc
-	if inc == nil || a.cause != nil || !inc.key.own || inc.key.node == a.node || inc.byHand || !strings.HasPrefix(inc.key.node.id, noTarget) {
+	if inc == nil || a.cause != nil || !inc.key.own || inc.key.node == a.node || inc.byHand || inc.key.node.target != nil || !strings.HasPrefix(inc.key.node.id, noTarget) {
 		return
 	}
 	alone := true

@@ -1,7 +1,6 @@
 package alerting
 
 import (
-	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -20,7 +19,8 @@ func (d *Desk) decide(a *held, now time.Time) {
 		switch {
 		case told && !back:
 			d.tie(a)
-			inc.found = inc.found || strings.HasPrefix(inc.rec.Cause, similarTo) && d.explanation(a) != nil
+			_, _, similar := inc.rec.Similar()
+			inc.found = inc.found || similar && d.explanation(a) != nil
 			return // People were told of it there: there it stays, whatever becomes of that incident.
 		case inc.exonerated():
 			return

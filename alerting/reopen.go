@@ -3,7 +3,6 @@ package alerting
 import (
 	"cmp"
 	"slices"
-	"strings"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -62,7 +61,7 @@ func (d *Desk) firesAgain(k key, a *held, now time.Time) *event.Incident {
 	if rec := d.resting[restKey{alert: a.event.ID}]; a.node == k.node {
 		r = rec
 	}
-	if r == nil && (!k.own || strings.HasPrefix(k.node.id, similarTo)) {
+	if r == nil && (!k.own || k.node.group) {
 		r = d.resting[restKey{cause: k.node.id}]
 	}
 	if r == nil || now.Sub(r.ResolvedAt) > d.policy.ReopenWithin || d.incidents[r.ID] != nil {

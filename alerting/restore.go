@@ -136,7 +136,11 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 		d.rest(r)
 		return
 	}
-	n := d.graph.node(r.Cause)
+	about := d.graph.node
+	if r.Kind == event.IncidentSimilar {
+		about = d.graph.group
+	}
+	n := about(r.Cause)
 	inc := &incident{
 		rec: *r, members: map[string]*held{}, told: slices.Clone(r.Told), published: true, fire: fire, team: r.Team,
 		byHand: byHand, paused: len(r.Muted) > 0, toldTeam: r.Team, toldCause: r.Cause,

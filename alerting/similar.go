@@ -15,14 +15,11 @@ import (
 // incident: from the SimilarCount-th within SimilarWithin on. What relations explain is not: it belongs to its cause, also
 // when that shows later, see regroup.
 
-// similarTo begins the names under which such alerts are grouped.
-const similarTo = "similar/"
-
 // unrelated says whether nothing is known of what the target needs, and of what needs it.
 func (n *node) unrelated() bool { return len(n.needs) == 0 && len(n.users.all) == 0 }
 
 // similar names the incident that takes in what resembles an alert.
-func similar(a *held) string { return similarTo + whose(a) + "/" + a.node.class() }
+func similar(a *held) string { return event.CauseSimilar(whose(a), a.node.class()) }
 
 // whose is the team that an alert belongs to.
 func whose(a *held) string {
@@ -101,7 +98,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		return cmp.Or(a.rec.OpenedAt.Compare(b.rec.OpenedAt), cmp.Compare(a.rec.ID, b.rec.ID))
 	})
 	name := similar(a)
-	group := d.start(key{d.graph.node(name), true}, a, now)
+	group := d.start(key{d.graph.group(name), true}, a, now)
 	group.team = whose(a)
 	d.gathered[name] = append(d.gathered[name], group)
 	for _, i := range peers {
@@ -141,18 +138,18 @@ func (inc *incident) firstOwn() (found *held) {
 
 // spoken names a cause for people.
 func spoken(cause string) string {
-	rest, is := strings.CutPrefix(cause, similarTo)
+	told := event.Incident{Kind: event.IncidentSimilar, Cause: cause} // Of what people were told only that is known.
+	team, class, is := told.Similar()
 	if !is {
 		return cut(cause, maxName)
 	}
-	team, class, _ := strings.Cut(rest, "/")
 	return "what fails at once on " + plural(2, class)[2:] + " of team " + team
 }
 
 // similarTitle says an incident of similar alerts in one line.
 func (inc *incident) similarTitle(now time.Time) string {
 	r := &inc.rec
-	class := strings.TrimPrefix(inc.key.node.id, similarTo+r.Team+"/")
+	_, class, _ := r.Similar()
 	if r.State == event.IncidentResolved {
 		return "what failed on " + plural(2, class)[2:] + " of team " + r.Team + " is over after " + lasted(r, now)
 	}

@@ -244,7 +244,7 @@ func (g *graph) failing(n *node) []string {
 		}
 	}
 	slices.Sort(ids)
-	return ids[:min(len(ids), maxListed)]
+	return slices.Clip(ids[:min(len(ids), maxListed)])
 }
 
 // signs looks for signs of life behind n since a time: something that answers there, and something that had failed and came

@@ -102,7 +102,7 @@ func (inc *incident) uncertainTitle(name string, now time.Time) string {
 // behindTitle says what is left behind a target that is not its cause.
 func (inc *incident) behindTitle(now time.Time) string {
 	r := &inc.rec
-	_, id, _ := strings.Cut(strings.TrimPrefix(inc.key.node.id, behindOf), "/")
+	_, id, _ := r.Behind()
 	if r.State == event.IncidentResolved {
 		return "what fired behind " + cut(id, maxName) + " is over after " + lasted(r, now)
 	}

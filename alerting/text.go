@@ -240,8 +240,8 @@ func (inc *incident) title(now time.Time) string { return line.Start(inc.says(no
 
 func (inc *incident) says(now time.Time) string {
 	r, n := &inc.rec, inc.key.node
-	switch {
-	case strings.HasPrefix(n.id, behindOf):
+	switch _, _, behind := r.Behind(); {
+	case behind:
 		return inc.behindTitle(now)
 	case r.Kind == event.IncidentSimilar:
 		return inc.similarTitle(now)
@@ -261,7 +261,7 @@ func (inc *incident) says(now time.Time) string {
 				what += " and " + strconv.Itoa(more) + " more"
 			}
 		}
-		if name += ": "; strings.HasPrefix(n.id, noTarget) {
+		if name += ": "; n.target == nil && strings.HasPrefix(n.id, noTarget) {
 			name = ""
 		}
 		if again {

@@ -25,7 +25,7 @@ const (
 const (
 	duplicateNote = "This may be a duplicate: a process ended while the page was being sent, and nobody knows whether it arrived."
 	suspectNote   = "suspected: everything that fails needs it, and nobody could ask it"
-	exonerated    = "cause-exonerated"
+	exonerated    = event.ReasonExonerated
 )
 
 // places are the labels that say where something is, in the order in which they are said.
@@ -84,18 +84,15 @@ func facts(p *event.Page, i *event.Incident, own []event.IncidentAlert) []Fact {
 }
 
 func where(i *event.Incident, own []event.IncidentAlert) string {
-	target := i.Cause
-	if strings.HasPrefix(target, similarTo) {
+	if _, _, ok := i.Similar(); ok {
 		return ""
 	}
-	if target == "" && len(own) > 0 {
+	target := i.Target()
+	if i.Cause == "" && len(own) > 0 {
 		target = own[0].Target
 	}
-	var s string
-	if !strings.HasPrefix(target, noTarget) {
-		s = clean(target, maxName)
-	}
-	if id, ok := behind(i); ok {
+	s := clean(target, maxName)
+	if _, id, ok := i.Behind(); ok {
 		s = "behind " + clean(id, maxName)
 	}
 	var in []string

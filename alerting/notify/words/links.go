@@ -9,21 +9,6 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
-// noTarget begins the cause of incidents about alerts that name no target: the rest is what they are called.
-const noTarget = "alert/"
-
-// similarTo begins the cause of incidents of similar alerts.
-const similarTo = "similar/"
-
-// causeOf is the target that an incident is about, empty when it is about none: about alerts that name no target, or about
-// several that resemble each other.
-func causeOf(i *event.Incident) string {
-	if strings.HasPrefix(i.Cause, noTarget) || strings.HasPrefix(i.Cause, similarTo) {
-		return ""
-	}
-	return i.Cause
-}
-
 // maxOf is how many links of one kind a page has at most.
 const maxOf = 3
 
@@ -42,18 +27,6 @@ func graphsOf(own []event.IncidentAlert) []Link {
 // in their expressions is escaped.
 func Graph(a event.IncidentAlert) string {
 	return web(strings.NewReplacer(" ", "%20", `"`, "%22", "'", "%27", "<", "%3C", ">", "%3E", "`", "%60").Replace(strings.TrimSpace(a.Graph)))
-}
-
-// behindOf begins that of incidents about what has several causes behind a target: the team and the target follow.
-const behindOf = "behind/"
-
-// behind is the target behind which an incident's alerts fire, when they have several causes.
-func behind(i *event.Incident) (id string, ok bool) {
-	if rest, ok := strings.CutPrefix(i.Cause, behindOf); ok {
-		_, id, ok := strings.Cut(rest, "/")
-		return id, ok
-	}
-	return "", false
 }
 
 // links are where to go from a page.
@@ -75,11 +48,11 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 			add(LinkIncident, "Incident", base+"/incidents/"+url.PathEscape(p.Incident))
 		}
 		all, graphs = append(all, graphs...), nil // Whoever judged it shows what was judged: that comes first.
-		if causeOf(i) != "" {
-			target := i.Cause
-			if id, ok := behind(i); ok {
-				target = id
-			}
+		target := i.Target()
+		if _, id, ok := i.Behind(); ok {
+			target = id
+		}
+		if target != "" {
 			add(LinkGraph, "Graphs of "+clean(target, maxName), base+"/targets/"+url.PathEscape(target))
 		}
 	}
