@@ -73,6 +73,7 @@ type Room struct {
 	receivers map[string]notify.Notifier
 	people    *people
 	options   Options
+	sound     bool // Nothing is wrong with its configuration.
 	targets   *catalogue
 	said      *said
 	sources   *sources
@@ -88,8 +89,8 @@ type Room struct {
 	broken   *prometheus.GaugeVec
 }
 
-// New makes the room and says everything that is wrong with its configuration. With problems there is a room that can
-// only be asked for what it would Foresee.
+// New makes the room and says everything that is wrong with its configuration. With problems there is a room, too, never
+// nil, to be asked for what it would Foresee and who is in it; Run refuses.
 func New(o Options) (*Room, conf.Problems) {
 	scope := o.Scope.For("alerting")
 	r := &Room{
@@ -122,19 +123,17 @@ func New(o Options) (*Room, conf.Problems) {
 	r.gates.says, r.gates.limits = r.breaks, limits
 	r.people, more = newPeople(o, r.receivers, slices.Sorted(maps.Keys(makers)), r.policy.GroupWait)
 	problems = append(problems, more...)
-	if len(problems) > 0 {
-		return r, problems
-	}
 	r.sources = newSources(r.people.intervals)
-	if r.receivers[logReceiver] == nil {
+	if r.receivers[logReceiver] == nil && o.Receivers[logReceiver].IsZero() {
 		// Somebody must hear of it, if only the log.
 		receiver, err := log.New(logReceiver, log.Default(), env)
 		if err != nil {
-			return nil, conf.Problems{{What: err.Error()}}
+			problems = append(problems, conf.Problem{What: err.Error()})
 		}
 		r.receivers[logReceiver] = receiver
 	}
-	return r, nil
+	r.sound = len(problems) == 0
+	return r, problems
 }
 
 func suggest(word string, known []string, list string) string {
@@ -177,6 +176,9 @@ func (r *Room) breaks(receiver string, open bool, why string) {
 
 // Run owns partitions until ctx ends, and then for at most a second more what became of the pages under way.
 func (r *Room) Run(parent context.Context) error {
+	if !r.sound {
+		return errors.New("run alerting: its configuration has mistakes, which New said: correct them")
+	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	defer cancel()
 	context.AfterFunc(parent, func() {

@@ -133,3 +133,19 @@ route: {receiver: team:nett}
 		t.Error(d)
 	}
 }
+
+// With mistakes there is a room all the same, of which whatever can be asked; it does not run.
+func TestARoomWithMistakesCanBeAskedAndDoesNotRun(t *testing.T) {
+	h := &house{t: t}
+	room, problems := New(h.options("receivers: {hook: {inbox: {}, limit: many}}\nteams: {default: {receiver: hook}}", nil))
+	if len(problems) != 1 || room == nil {
+		t.Fatalf("%v", problems)
+	}
+	room.Foresee(time.Now())
+	if room.Roster() == nil || room.Holds() == nil || len(room.Teams()) != 1 || len(room.Receivers()) != 2 {
+		t.Errorf("teams %q, receivers %q", room.Teams(), room.Receivers())
+	}
+	if err := room.Run(t.Context()); err == nil {
+		t.Error("it runs")
+	}
+}

@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +22,8 @@ type Gate interface {
 }
 
 const (
-	// breakAfter is how many different pages a receiver must fail or refuse in a row, none of any page taken in between, for
-	// its breaker to open.
+	// breakAfter is how many different pages a receiver must fail in a row, none of any page taken in between, for its breaker
+	// to open. Of pages that it refuses for good one counts for each incident: what it does not like may be in its text.
 	breakAfter = 3
 	// longestBreak bounds the time between the trials of an open breaker, and with it how much later a receiver that is
 	// well again is told.
@@ -59,7 +60,7 @@ type grant struct {
 
 // breaker follows whether a receiver works.
 type breaker struct {
-	failed map[string]bool // Different pages, since something was taken.
+	failed map[string]bool // Different pages, and incidents whose pages were refused, since something was taken.
 	open   bool
 	trials int       // Since it opened.
 	no     string    // What it said when it refused for good what it got last; empty when that failed otherwise.
@@ -135,7 +136,12 @@ func (g *Gates) end(receiver string, o Outcome, now time.Time) (said, open bool,
 		later(now.Add(min(retryIn(b.trials+1), longestBreak)))
 	}
 	if !b.open {
-		b.failed[o.Page] = true
+		failed := o.Page
+		if o.Permanent { // It is not tried again.
+			delete(b.failed, o.Page)
+			failed = cmp.Or(o.Incident, o.Page)
+		}
+		b.failed[failed] = true
 		if b.open = len(b.failed) >= breakAfter; b.open {
 			b.failed = nil
 			later(now.Add(retryIn(1)))

@@ -101,6 +101,27 @@ func TestARefusalOfEverythingBreaksAReceiver(t *testing.T) {
 	}
 }
 
+// A receiver that refuses all that is said of one incident, for what is in it, works: others are told by it.
+func TestOneIncidentThatIsRefusedBreaksNothing(t *testing.T) {
+	l, now := newLedger()
+	gates := NewGates(l.policy)
+	gates.says = func(receiver string, open bool, why string) { t.Errorf("%s: open %t, %s", receiver, open, why) }
+	l.gate = gates
+	for _, who := range []string{"jo", "sun", "lee", "ada", "kim"} {
+		p := intent("bad", "hook", event.PageFiring, now)
+		p.ID, p.Person = event.PageID("bad", "hook/"+who, event.PageFiring, 0), who
+		l.Take(p, now)
+	}
+	tries(l, &now, 10*time.Second, func(*event.Page) Outcome { return Outcome{Err: errNet, Permanent: true} })
+	if l.Unsent() != 0 {
+		t.Errorf("%d wait", l.Unsent())
+	}
+	l.Take(intent("good", "hook", event.PageFiring, now), now)
+	if tries(l, &now, time.Second, taking); l.Unsent() != 0 {
+		t.Error("another incident is not told")
+	}
+}
+
 // One page that a receiver never takes does not keep others from it.
 func TestABadPageBreaksNothing(t *testing.T) {
 	l, now := newLedger()

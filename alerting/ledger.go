@@ -65,6 +65,7 @@ const (
 // Outcome is what came of one attempt to send a page.
 type Outcome struct {
 	Page     string // Its ID.
+	Incident string // That it tells of: the ledger says it to the gate.
 	Response string
 	// Err is nil when the receiver took it; Permanent says that it never will, RetryAfter not to try before.
 	Err        error
@@ -343,6 +344,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	case e.tried: // An attempt before this one may have brought it.
 		arrival = event.ArrivalUnknown
 	}
+	o.Incident = e.page.Incident
 	l.gate.End(e.page.Receiver, o, now)
 	p := *e.page
 	p.Attempts++
