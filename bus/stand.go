@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -67,8 +68,20 @@ func (b *Bus) StandStill() []string {
 		if at.group == groupPublisher {
 			who = "whoever publishes on " + at.topic + " stands still"
 		}
-		all = append(all, fmt.Sprintf("%s: %s has not taken what cannot be handled for %s: %v", who, topicDead.Name, now.Sub(t.begun).Round(time.Second), t.err))
+		all = append(all, fmt.Sprintf("%s: %s has not taken what cannot be handled for %s: %v%s", who, topicDead.Name, now.Sub(t.begun).Round(time.Second), t.err, raise(t.err)))
 	}
 	slices.Sort(all)
 	return all
+}
+
+// raise says what to change where dead.v1 does not take a letter.
+func raise(err error) string {
+	switch {
+	case errors.Is(err, driver.ErrTooLarge):
+		return ": raise the size of a record on " + topicDead.Name + " (NATS: nats stream edit PREFIX_dead_v1 --max-msg-size=-1; Kafka: max.message.bytes of PREFIX." + topicDead.Name + ")"
+	case errors.Is(err, driver.ErrFull):
+		return ": " + topicDead.Name + " is full: raise what it may hold and let the oldest go (NATS: nats stream edit PREFIX_dead_v1 --max-bytes=" +
+			strconv.FormatInt(topicDead.MaxBytes, 10) + " --max-msgs=-1 --discard=old; Kafka: cleanup.policy=delete and retention.bytes of PREFIX." + topicDead.Name + "), or the room of the broker"
+	}
+	return ""
 }

@@ -32,7 +32,12 @@ func EnsureEach(topics []Topic, ensure func(Topic) error) error {
 			err = fmt.Errorf("ensure topic %s: %w", t.Name, one)
 			all = append(all, fmt.Sprintf("topic %s: %v", t.Name, one))
 		default:
-			return fmt.Errorf("ensure topic %s: %w", t.Name, one)
+			other := fmt.Errorf("ensure topic %s: %w", t.Name, one)
+			if err != nil { // It does not hide what was found before it.
+				slices.Sort(all)
+				return Differs(fmt.Errorf("%w; and not as they have to be: %s", other, strings.Join(all, "; ")))
+			}
+			return other
 		}
 	}
 	if len(all) <= 1 {

@@ -100,7 +100,7 @@ func New(c Config, dataDir string, scope obs.Scope) (*Driver, error) {
 	}
 	d.life, d.end = context.WithCancel(context.Background())
 	d.dialing, d.hangUp = context.WithCancel(context.Background())
-	d.lost = d.scope.Counter("kemi_bus_streams_lost_total", "Streams and buckets that were gone with all they held, and were made again.", "name")
+	d.lost = d.scope.Counter("kemi_bus_topics_lost_total", "Topics, and buckets of the groups, that were gone with all they held, and were made again.", "topic")
 	if embedded {
 		d.host, d.hosting = newHost(dataDir, d.scope, d.tuning.bulkFrom, d.tuning.minFree), true
 	}

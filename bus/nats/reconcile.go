@@ -56,7 +56,7 @@ func (d *Driver) ensure(ctx context.Context, want driver.Topic) error {
 		}
 	}
 	if breaks := breaks(want, have.Topic, d.streamConfig(d.named(want, have.link, have.at)), c); len(breaks) > 0 {
-		return driver.Differs(fmt.Errorf("stream %s: %s: remove the stream with all it holds, give another prefix, or configure what is there", have.stream, strings.Join(breaks, "; ")))
+		return driver.Differs(fmt.Errorf("stream %s: %s: configure the stream so (nats stream edit %s) where the server allows it, or give Kemi another prefix (it is %q now); only what it holds and nobody needs is removed with it (nats stream rm), while no Kemi of this prefix runs", have.stream, strings.Join(breaks, "; "), have.stream, d.config.Prefix))
 	}
 	for _, x := range differences(d.streamConfig(d.named(want, have.link, have.at)), c) {
 		// The topic works all the same. It is its owner's to change.
@@ -104,11 +104,9 @@ func breaks(want, have driver.Topic, should, c jetstream.StreamConfig) []string 
 	if w, h := say(want), say(have); w != h {
 		out = append(out, fmt.Sprintf("wanted %s, found %s", w, h))
 	}
-	for _, subjects := range should.Subjects[:want.Partitions] {
-		if !taken(subjects, c.Subjects) {
-			out = append(out, fmt.Sprintf("wanted subjects %s, found %s", subjects, strings.Join(c.Subjects, " ")))
-			break
-		}
+	wanted := should.Subjects[:want.Partitions]
+	if slices.ContainsFunc(wanted, func(subjects string) bool { return !taken(subjects, c.Subjects) }) { // All are named: they are set all at once.
+		out = append(out, fmt.Sprintf("wanted subjects %s, found %s", strings.Join(should.Subjects, " "), strings.Join(c.Subjects, " ")))
 	}
 	if c.Storage != jetstream.FileStorage {
 		out = append(out, "wanted file storage, found "+strings.ToLower(c.Storage.String()))

@@ -90,10 +90,12 @@ func TestWhatBreaksTheContractIsRefused(t *testing.T) {
 	meta := func(topic string) map[string]string {
 		return map[string]string{metaTopic: topic, metaKind: "log", metaPartitions: "1", metaSync: "false"}
 	}
+	two := meta("moved.v1")
+	two[metaPartitions] = "2"
 	for _, c := range []jetstream.StreamConfig{
 		{Name: "kemi_strange_v1", Subjects: []string{"strange.>"}},
 		{Name: "ORDERS", Subjects: []string{"kemi.taken.>"}},
-		{Name: "kemi_moved_v1", Subjects: []string{"elsewhere.*.*"}, Metadata: meta("moved.v1")},
+		{Name: "kemi_moved_v1", Subjects: []string{"elsewhere.*.*"}, Metadata: two},
 		{Name: "kemi_memory_v1", Subjects: []string{"kemi.memory.v1.*.*"}, Storage: jetstream.MemoryStorage, Metadata: meta("memory.v1")},
 		{Name: "kemi_queue_v1", Subjects: []string{"kemi.queue.v1.*.*"}, Retention: jetstream.WorkQueuePolicy, Metadata: meta("queue.v1")},
 		{Name: "kemi_mute_v1", Subjects: []string{"kemi.mute.v1.*.*"}, NoAck: true, Metadata: meta("mute.v1")},
@@ -112,7 +114,7 @@ func TestWhatBreaksTheContractIsRefused(t *testing.T) {
 		{driver.Topic{Name: "a.v1", Partitions: 2, Sync: true}, []string{"kemi_a_v1 has durability process and is configured with power", "give its topic durability process again", "nats stream edit kemi_a_v1 --metadata=kemi-topic=a.v1 --metadata=kemi-kind=log --metadata=kemi-partitions=2 --metadata=kemi-sync=true"}},
 		{driver.Topic{Name: "strange.v1", Partitions: 1}, []string{"kemi_strange_v1", "is not Kemi's", "strange.>", "another prefix"}},
 		{driver.Topic{Name: "taken.v1", Partitions: 1}, []string{"stream ORDERS", "takes kemi.taken.v1.*.* already", "another prefix"}},
-		{driver.Topic{Name: "moved.v1", Partitions: 1}, []string{"wanted subjects kemi.moved.v1.p0.*", "found elsewhere.*.*"}},
+		{driver.Topic{Name: "moved.v1", Partitions: 2}, []string{"wanted subjects kemi.moved.v1.p0.* kemi.moved.v1.p1.* kemi.moved.v1.=fence.*.*.*, found elsewhere.*.*: configure the stream"}},
 		{driver.Topic{Name: "memory.v1", Partitions: 1}, []string{"wanted file storage, found memory"}},
 		{driver.Topic{Name: "queue.v1", Partitions: 1}, []string{"wanted retention by limits, found workqueue"}},
 		{driver.Topic{Name: "mute.v1", Partitions: 1}, []string{"no_ack"}},

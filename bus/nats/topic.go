@@ -223,7 +223,7 @@ func (d *Driver) find(ctx context.Context, name string) (*topic, error) {
 		switch have := c.Metadata[metaTopic]; have {
 		case name:
 		case "":
-			return nil, driver.Differs(fmt.Errorf("stream %s is there and is not Kemi's (it takes %s): remove it, or give Kemi another prefix (it is %q now)", t.stream, strings.Join(c.Subjects, " "), d.config.Prefix))
+			return nil, driver.Differs(fmt.Errorf("stream %s is there and is not Kemi's (it takes %s): give Kemi another prefix (it is %q now), or have its owner move it", t.stream, strings.Join(c.Subjects, " "), d.config.Prefix))
 		default:
 			return nil, driver.Differs(fmt.Errorf("stream %s holds the topic %s, not %s: another Kemi's prefix is too like this one's (%q), give another", t.stream, have, name, d.config.Prefix))
 		}

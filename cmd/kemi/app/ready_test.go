@@ -122,6 +122,8 @@ func TestReadyNamesAGroupThatStandsStillBehindDeadLetters(t *testing.T) {
 		look(25*time.Second, "503 Kemi is not ready: the group cmdb stands still in partition 0 of commands.v1: dead.v1 has not taken what cannot be handled for ", "1")
 		if got := ask("/-/ready"); !strings.Contains(got, "it takes 300 bytes") {
 			t.Errorf("ready does not say why: %q", got)
+		} else if !strings.Contains(got, "--max-msg-size") || !strings.Contains(got, "max.message.bytes") {
+			t.Errorf("ready does not say what to raise: %q", got)
 		}
 		d.is.Store(false)
 		look(15*time.Second, "200 Kemi is ready.", "0")
