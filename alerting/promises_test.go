@@ -53,6 +53,7 @@ func (s *stage) promises() {
 			s.t.Errorf("%s was told of %s (%s): firing %d times, and believes that it fires: %v", k.receiver, k.incident, i.State, n, believed[k])
 		}
 	}
+	s.tookAll()
 	for _, size := range s.sizes {
 		if size >= 60<<10 { // Leaving room for the envelope.
 			s.t.Errorf("an incident's record has %d bytes", size)

@@ -56,6 +56,7 @@ type toldOf struct {
 	began   map[int]time.Time    // When the first was told in each round that it fires.
 	overAt  time.Time            // When somebody was told last that it is over.
 	updates map[string]int
+	said    []*event.Incident // As each of its pages says it that does not say that it is over.
 }
 
 func (t *toldOf) note(p *event.Page) {
@@ -89,6 +90,9 @@ func (t *toldOf) note(p *event.Page) {
 		t.who = append(t.who, who)
 	}
 	t.fires[who] = max(t.fires[who], round)
+	if p.Snapshot != nil {
+		t.said = append(t.said, p.Snapshot)
+	}
 	if p.Snapshot != nil && !p.Created.Before(t.at) {
 		t.newest, t.at = p.Snapshot, p.Created
 	}
@@ -160,6 +164,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	if inc.closed || byHand {
 		over = t.over(1)
 	}
+	inc.restorePeak(t, over)
 	for round, at := range t.began {
 		if round > over && (inc.toldAt.IsZero() || at.Before(inc.toldAt)) {
 			inc.toldAt = at

@@ -80,7 +80,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 			r.Firing = len(inc.members)
 		}
 		if inc.peak != nil {
-			r.Suppressed, r.SuppressedTotal = inc.peak.by, inc.peak.total
+			r.Suppressed, r.SuppressedTotal, r.SuppressedPeak = inc.peak.by, inc.peak.total, nil
 		}
 		r.Title = inc.title(now)
 		return
@@ -117,6 +117,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 		}
 	}
 	d.count(inc)
+	inc.recordPeak()
 	r.Title = inc.title(now)
 }
 

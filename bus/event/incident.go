@@ -60,6 +60,9 @@ type Incident struct {
 	Suppressed map[string]int `json:"suppressed,omitempty"`
 	// SuppressedTotal is their sum.
 	SuppressedTotal int `json:"suppressed_total,omitempty"`
+	// SuppressedPeak counts what the cause explained when that was the most, while Suppressed counts fewer; once it is over,
+	// Suppressed counts that.
+	SuppressedPeak map[string]int `json:"suppressed_peak,omitempty"`
 	// Examples are some of the alerts that the cause explains.
 	Examples []SuppressedAlert `json:"examples,omitempty"`
 	// OpenedAt is since when there is the incident.

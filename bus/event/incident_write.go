@@ -15,6 +15,7 @@ func (i *Incident) write(w *writer) {
 	list(w, "left", i.Left)
 	w.someCounts("suppressed", i.Suppressed)
 	w.someInt("suppressed_total", i.SuppressedTotal)
+	w.someCounts("suppressed_peak", i.SuppressedPeak)
 	list(w, "examples", i.Examples)
 	w.time("opened_at", i.OpenedAt)
 	if len(i.Reopened) > 0 {
