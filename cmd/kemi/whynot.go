@@ -50,7 +50,7 @@ type whyNotIncident struct {
 // whyNot reads what was said until a time, and who was on call then.
 func (c *client) whyNot(cmd *cobra.Command, person, schedule string, at, now time.Time) (*whyNot, error) {
 	w := &whyNot{Person: person, At: at, Ways: []string{}}
-	then := at.UTC().Format(time.RFC3339)
+	then := at.UTC().Format(time.RFC3339Nano)
 	if err := c.get(cmd.Context(), "/oncall/why", queryOf("person", person, "schedule", schedule, "at", then), &w.Rotation); err != nil {
 		return nil, err
 	}
