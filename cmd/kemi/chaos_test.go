@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -94,13 +95,7 @@ func TestChaosKillDuringAnOutage(t *testing.T) {
 	if err := toldOnce(hook.list(), rounds); err != nil {
 		t.Error(err)
 	}
-	checked, lost, twice, missed := slots(t, p, began, dead, time.Second)
-	counted += p.counted()
-	t.Logf("%d rounds in %s: %d deliveries; %d slots: without outcome %d, with two %d, without one while nobody ran %d; counted as missed %d",
-		rounds, time.Since(began).Round(time.Second), len(hook.list()), checked, lost, twice, missed, counted)
-	if lost+missed > counted || twice > 0 {
-		t.Errorf("%d slots without outcome, of which %d are counted as missed; %d with two", lost+missed, counted, twice)
-	}
+	account(t, p, began, dead, time.Second, func(s accounts) int { return s.lost + s.missed }, func() int { return counted + p.counted() })
 }
 
 // counted is how many slots the process has counted as missed since it was started.
@@ -158,9 +153,32 @@ func toldOnce(all []delivery, outages int) error {
 	return nil
 }
 
-// slots looks every slot of every target up among the readings. A slot without one is missed when nobody ran around it, else
-// lost, unless the scheduler counted it: on a busy machine it may be held up; then, too, one may have been polled, and polled again because nobody was told.
-func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every time.Duration) (checked, lost, twice, missed int) {
+// accounts is what became of slots: without an outcome while all roles ran (lost) or somebody was dead (missed), or with two.
+type accounts struct{ checked, lost, twice, missed int }
+
+// account waits until every slot up to now that has to has an outcome, or was counted as missed: on a busy machine a job may
+// come too late to be run, and its end takes its time. None may have two.
+func account(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every time.Duration, owed func(accounts) int, counted func() int) {
+	t.Helper()
+	var s accounts
+	until := time.Now()
+	within(t, time.Minute, "every slot has an outcome or is counted", func() error {
+		s = slots(t, p, began, until, dead, every)
+		said := fmt.Sprintf("after %s: %d slots: without outcome %d, with two %d, without one while somebody was dead %d; counted as missed %d",
+			until.Sub(began).Round(time.Second), s.checked, s.lost, s.twice, s.missed, counted())
+		if owed(s) > counted() {
+			return errors.New(said)
+		}
+		t.Log(said)
+		return nil
+	})
+	if s.twice > 0 || s.checked == 0 {
+		t.Errorf("%d of %d slots have two outcomes", s.twice, s.checked)
+	}
+}
+
+// slots looks every slot of every target up among the readings.
+func slots(t *testing.T, p *process, began, until time.Time, dead [][2]time.Time, every time.Duration) (s accounts) {
 	t.Helper()
 	outcomes := map[string]map[int64]int{}
 	for _, l := range p.everything("readings.v1") {
@@ -183,13 +201,11 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every
 	if len(outcomes) == 0 {
 		t.Fatal("no readings at all")
 	}
-	// Slots shortly before the end may still be under way.
-	until := time.Now().Add(-8 * time.Second).UnixMilli()
 	for _, bySlot := range outcomes {
 		phase := int64(-1)
 		for slot, n := range bySlot {
 			if n > 1 && !whileDead(time.UnixMilli(slot), dead) {
-				twice++
+				s.twice++
 			}
 			if slot > began.Add(10*time.Second).UnixMilli() && (phase < 0 || slot < phase) {
 				phase = slot
@@ -198,19 +214,19 @@ func slots(t *testing.T, p *process, began time.Time, dead [][2]time.Time, every
 		if phase < 0 {
 			continue
 		}
-		for slot := phase; slot < until; slot += every.Milliseconds() {
-			checked++
+		for slot := phase; slot < until.UnixMilli(); slot += every.Milliseconds() {
+			s.checked++
 			if bySlot[slot] > 0 {
 				continue
 			}
 			if whileDead(time.UnixMilli(slot), dead) {
-				missed++
+				s.missed++
 			} else {
-				lost++
+				s.lost++
 			}
 		}
 	}
-	return checked, lost, twice, missed
+	return s
 }
 
 // whileDead reports whether nobody ran when the slot was due: jobs of the last moment before a kill may have been with

@@ -80,6 +80,14 @@ func newTeam(t *testing.T, bus string, devices int, every time.Duration) *team {
 	return m
 }
 
+// counted is how many slots the processes that run have counted as missed.
+func (m *team) counted() (n int) {
+	for _, p := range m.members {
+		n += p.counted()
+	}
+	return n
+}
+
 // join starts one more process, of the given roles; none is all.
 func (m *team) join(roles ...string) *process {
 	m.t.Helper()
@@ -121,7 +129,7 @@ func deliveriesOnce(all []delivery, outages int) error {
 
 // Two processes of every role are one Kemi: every target is polled and up for both APIs, one process of each role is
 // killed during an outage and another takes over, one page goes out that it fires and one that it is over, and every slot
-// around which all roles ran has one outcome.
+// around which all roles ran has one outcome, or is counted: on a busy machine a job may come too late to be run.
 func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 	eachBroker(t, func(t *testing.T, bus string, _ []*brokers.Node) {
 		m := newTeam(t, bus, 60, time.Second)
@@ -139,9 +147,11 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 			within(t, 30*time.Second, "ready", p.ready)
 		}
 		var dead [][2]time.Time
+		counted := 0
 		must(t, m.fleet.Fault("core-1", simulate.Fault{Kind: simulate.Down}))
 		for _, role := range []string{"alerting", "processors", "scheduler", "collector"} {
 			at := time.Now()
+			counted += byRole[role].counted()
 			byRole[role].kill()
 			byRole[role].start()
 			dead = append(dead, [2]time.Time{at, at.Add(10 * time.Second)}) // A silent member keeps its share, and what it had in hand, for 6 s.
@@ -163,11 +173,7 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 			}
 			return nil
 		})
-		checked, lost, twice, missed := slots(t, apis[0], began, dead, time.Second)
-		t.Logf("%d slots: lost %d, with two outcomes %d, missed during fail-over %d", checked, lost, twice, missed)
-		if lost > 0 || twice > 0 || checked == 0 {
-			t.Errorf("%d of %d slots without outcome, %d with two", lost, checked, twice)
-		}
+		account(t, apis[0], began, dead, time.Second, func(s accounts) int { return s.lost }, func() int { return counted + m.counted() })
 		must(t, deliveriesOnce(m.hook.list(), 1))
 		for _, p := range m.members {
 			if took := p.stop(); took > 8*time.Second {
