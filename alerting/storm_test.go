@@ -125,7 +125,7 @@ func TestStormInAnyOrderIsOnePage(t *testing.T) {
 				if n := s.desk.Open(); n != 0 || len(s.desk.alerts) != 0 {
 					t.Fatalf("order %d: %d incidents and %d alerts are left", seed, n, len(s.desk.alerts))
 				}
-				if len(s.incidents) > 100 {
+				if len(s.incidents) > 150 { // One in two seconds at most while their numbers change.
 					t.Fatalf("order %d: %d incidents were published", seed, len(s.incidents))
 				}
 			}
