@@ -176,9 +176,7 @@ func (d *Desk) remain(inc *incident, p *part, now time.Time) {
 	}
 	for _, each := range p.keys {
 		if other := d.byKey[each]; other != nil && other != inc { // Nobody was told of it yet.
-			d.move(other, inc, now)
-			other.rec.Reason.Causes = append(other.rec.Reason.Causes, inc.rec.ID)
-			d.end(other, ReasonMerged, now)
+			d.merge(other, inc, now)
 		}
 	}
 	inc.detach(d)

@@ -434,10 +434,10 @@ func (d *Desk) decided(inc *incident) {
 	}
 }
 
-// merge ends an incident of which nobody was told: what it has goes into another.
+// merge ends an incident of which nobody was told: what it has goes into another, the last of its causes then.
 func (d *Desk) merge(inc, into *incident, now time.Time) {
 	d.move(inc, into, now)
-	inc.rec.Reason.Causes = []string{into.rec.ID}
+	inc.rec.Reason.Causes = append(inc.rec.Reason.Causes, into.rec.ID)
 	d.end(inc, ReasonMerged, now)
 }
 

@@ -212,10 +212,7 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 	case other == inc:
 		return false
 	case other != nil && len(inc.told) == 0:
-		// Nobody was told of it: it goes into the other.
-		d.move(inc, other, now)
-		inc.rec.Reason.Causes = append(inc.rec.Reason.Causes, other.rec.ID)
-		d.end(inc, ReasonMerged, now)
+		d.merge(inc, other, now)
 	case other != nil && len(other.told) > 0:
 		d.mention(inc, other)
 		return false
@@ -237,9 +234,7 @@ func (d *Desk) mention(inc, other *incident) {
 func (d *Desk) become(inc, other *incident, k key, now time.Time) {
 	inc.detach(d)
 	if other != nil {
-		d.move(other, inc, now)
-		other.rec.Reason.Causes = append(other.rec.Reason.Causes, inc.rec.ID)
-		d.end(other, ReasonMerged, now)
+		d.merge(other, inc, now)
 	}
 	d.rekey(inc, k, now)
 }
