@@ -72,19 +72,46 @@ func (d *Desk) dissolve(inc *incident, now time.Time) bool {
 	all := slices.SortedFunc(maps.Values(inc.members), func(a, b *held) int {
 		return sooner(a.event.StartsAt, b.event.StartsAt, a.event.ID, b.event.ID)
 	})
-	if was := inc.key.node; !was.acquitted.After(was.recovered) {
-		late := false
-		for _, a := range all {
-			late = !d.settled(a, now) && (inc.clearedBy.IsZero() || now.Sub(inc.clearedBy) < d.settle(a.node)) || late
-		}
-		if late {
-			return false // What it took along comes back one by one.
+	if d.late(inc, all, now) {
+		return false
+	}
+	parts := d.parts(inc, all, now)
+	if len(parts) == 0 {
+		inc.review(d) // Others know of all of it.
+		return true
+	}
+	mine := parts[inc.toldTeam]
+	if mine == nil {
+		mine = slices.MinFunc(slices.Collect(maps.Values(parts)), func(a, b *part) int { return cmp.Or(b.n-a.n, strings.Compare(a.team, b.team)) })
+	}
+	for _, team := range slices.Sorted(maps.Keys(parts)) {
+		if p := parts[team]; p != mine {
+			d.part(inc, p, now)
 		}
 	}
+	d.remain(inc, mine, now)
+	return true
+}
+
+// late says whether any of these may only come back later than their cause did: what it took along comes back one by one.
+// Behind what was well all the time nothing does.
+func (d *Desk) late(inc *incident, all []*held, now time.Time) (is bool) {
+	if was := inc.key.node; was.acquitted.After(was.recovered) {
+		return false
+	}
+	for _, a := range all { // All of them: it is noted since when each is waited for.
+		is = !d.settled(a, now) && (inc.clearedBy.IsZero() || now.Sub(inc.clearedBy) < d.settle(a.node)) || is
+	}
+	return is
+}
+
+// parts sorts what is left of an incident by who is to look after it. What people know by another incident goes there.
+func (d *Desk) parts(inc *incident, all []*held, now time.Time) map[string]*part {
 	parts := map[string]*part{}
 	for _, a := range all {
-		k := key{a.node, a.node.answered(a.event.StartsAt) || !a.node.gone()}
-		if b := d.graph.blame(a.node); b.root != nil && !a.node.answered(a.event.StartsAt) {
+		answered := a.node.answered(a.event.StartsAt)
+		k := key{a.node, answered || !a.node.gone()}
+		if b := d.graph.blame(a.node); b.root != nil && !answered {
 			k = key{b.root, false}
 		}
 		d.tie(a)
@@ -104,22 +131,7 @@ func (d *Desk) dissolve(inc *incident, now time.Time) bool {
 		p.alerts[k] = append(p.alerts[k], a)
 		p.n++
 	}
-	if len(parts) == 0 {
-		inc.review(d) // Others know of all of it.
-		return true
-	}
-	mine := parts[inc.toldTeam]
-	if mine == nil {
-		order := slices.SortedFunc(maps.Values(parts), func(a, b *part) int { return cmp.Or(b.n-a.n, strings.Compare(a.team, b.team)) })
-		mine = order[0]
-	}
-	for _, team := range slices.Sorted(maps.Keys(parts)) {
-		if p := parts[team]; p != mine {
-			d.part(inc, p, now)
-		}
-	}
-	d.remain(inc, mine, now)
-	return true
+	return parts
 }
 
 // team is whose a cause is: the target's, or that of what fires.

@@ -3,6 +3,7 @@ package alerting
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kemi.dev/kemi/alerting/hush"
@@ -138,7 +139,7 @@ func (p *people) nobody(t *Team, steps []EscalationStep, at time.Time) string {
 	}
 	left := func(role string, names ...string) {
 		if len(names) > 0 {
-			say(role + joined(names) + map[bool]string{true: " has", false: " have"}[len(names) == 1] + " left")
+			say(role + strings.Join(names, ", ") + map[bool]string{true: " has", false: " have"}[len(names) == 1] + " left")
 		}
 	}
 	duty := func(role oncall.Role) {
@@ -167,7 +168,7 @@ func (p *people) nobody(t *Team, steps []EscalationStep, at time.Time) string {
 			}
 		}
 	}
-	return joined(said)
+	return strings.Join(said, ", ")
 }
 
 // instead says what happens to the pages of a team that calls nobody at an instant, see Desk.first, and what to do.
@@ -200,9 +201,9 @@ func (p *people) foreseeRoutes(now time.Time) (notes conf.Problems) {
 		if at.Before(end) {
 			continue
 		}
-		why := "is in " + joined(m.Mute)
+		why := "is in " + strings.Join(m.Mute, ", ")
 		if len(m.Active) > 0 {
-			why = "is never in " + joined(m.Active)
+			why = "is never in " + strings.Join(m.Active, ", ")
 		}
 		one := m.At.Problem("this route tells nobody within a year: the time "+why, "correct the time_intervals, or name others")
 		if !slices.Contains(notes, one) {

@@ -96,10 +96,10 @@ func (d *Desk) regroup(inc *incident, now time.Time) bool {
 
 // roots are the targets that are down and take others along: the cause, or those of similar alerts.
 func (inc *incident) roots() []*node {
-	switch n := inc.key.node; {
-	case inc.rec.Kind != event.IncidentSimilar && !inc.key.own && n.gone():
-		return []*node{n}
-	case inc.rec.Kind != event.IncidentSimilar:
+	if inc.rec.Kind != event.IncidentSimilar {
+		if n := inc.key.node; !inc.key.own && n.gone() {
+			return []*node{n}
+		}
 		return nil
 	}
 	found := map[*node]struct{}{}

@@ -7,12 +7,8 @@ import "kemi.dev/kemi/bus/event"
 // restoreCleared takes in that an incident's record says that what was told as its cause is none.
 func (d *Desk) restoreCleared(inc *incident) {
 	r := &inc.rec
-	id := r.Cleared
-	if id == "" && r.Reason.Code == ReasonExonerated && len(r.Reason.Causes) > 0 {
-		id = r.Reason.Causes[0] // The record is of before there was the field.
-	}
-	if id != "" && len(inc.told) > 0 && !inc.closed && !inc.byHand {
-		inc.clear(d.graph.node(id))
+	if r.Cleared != "" && len(inc.told) > 0 && !inc.closed && !inc.byHand {
+		inc.clear(d.graph.node(r.Cleared))
 		inc.clearedBy = r.Updated
 		d.keep(inc)
 	}

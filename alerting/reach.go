@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/alerting/oncall"
@@ -107,5 +106,3 @@ func (t *Team) named() []string {
 
 // stepWords are the words of an escalation that are no people.
 func stepWords() []string { return []string{toPrimary, toSecondary, toTeam, toManager, toReceiver} }
-
-func joined(words []string) string { return strings.Join(words, ", ") }

@@ -143,7 +143,7 @@ func spoken(cause string) string {
 	if !is {
 		return cut(cause, maxName)
 	}
-	return "what fails at once on " + plural(2, class)[2:] + " of team " + team
+	return "what fails at once on " + many(class) + " of team " + team
 }
 
 // similarTitle says an incident of similar alerts in one line.
@@ -151,7 +151,7 @@ func (inc *incident) similarTitle(now time.Time) string {
 	r := &inc.rec
 	_, class, _ := r.Similar()
 	if r.State == event.IncidentResolved {
-		return "what failed on " + plural(2, class)[2:] + " of team " + r.Team + " is over after " + lasted(r, now)
+		return "what failed on " + many(class) + " of team " + r.Team + " is over after " + lasted(r, now)
 	}
 	names := map[string]int{}
 	targets := map[string]struct{}{}

@@ -84,11 +84,11 @@ func (d *Desk) suspect(now time.Time) {
 		}
 	}
 	for _, a := range d.alerts {
+		var cleared *node
 		if a.inc != nil {
-			accuse(a.node, a.inc.cleared)
-		} else {
-			accuse(a.node, nil)
+			cleared = a.inc.cleared
 		}
+		accuse(a.node, cleared)
 	}
 	for _, inc := range d.incidents {
 		accuse(inc.key.node, inc.cleared)

@@ -67,10 +67,6 @@ func (n *node) condition() string {
 // uncertainTitle says an incident in one line of whose cause nobody knows that it is down now; empty when that is known.
 func (inc *incident) uncertainTitle(name string, now time.Time) string {
 	r, n := &inc.rec, inc.key.node
-	fires := " fire"
-	if r.SuppressedTotal == 1 {
-		fires = " fires"
-	}
 	switch {
 	case r.Reason.Code == ReasonByHand && r.Suspected:
 		return "what fires behind " + name + " was resolved by hand after " + lasted(r, now)
@@ -92,7 +88,7 @@ func (inc *incident) uncertainTitle(name string, now time.Time) string {
 	if r.Flapping != "" {
 		s += ", flapping"
 	}
-	s += ": " + plural(r.SuppressedTotal, "target") + " behind it" + fires + " (" + classes(r.Suppressed) + "), "
+	s += ": " + fire(r.SuppressedTotal, "target", " behind it") + " (" + classes(r.Suppressed) + "), "
 	if n.pollable() {
 		return s + "it could not be asked"
 	}
@@ -111,11 +107,11 @@ func (inc *incident) behindTitle(now time.Time) string {
 		targets[a.event.Target] = struct{}{}
 		names[cut(a.event.Name, maxName)]++
 	}
-	s := plural(len(targets), "target") + " behind " + cut(id, maxName) + " fire, each by itself: "
-	if len(targets) == 1 {
-		s = strings.Replace(s, " fire, each by itself: ", " fires: ", 1)
+	s := fire(len(targets), "target", " behind "+cut(id, maxName))
+	if len(targets) > 1 {
+		s += ", each by itself"
 	}
-	return s + kindsOf(names)
+	return s + ": " + kindsOf(names)
 }
 
 // kindsOf says how many alerts there are of which name, the most first.
@@ -138,13 +134,9 @@ func kindsOf(names map[string]int) string {
 
 // stillTitle says in one line what fires while it is waited whether it was only late.
 func (inc *incident) stillTitle(name string) string {
-	targets := map[*node]int{}
+	targets := map[*node]struct{}{}
 	for _, a := range inc.members {
-		targets[a.node]++
+		targets[a.node] = struct{}{}
 	}
-	fire := " still fire"
-	if len(targets) == 1 {
-		fire = " still fires"
-	}
-	return plural(len(targets), "target") + " behind " + name + fire + "; " + inc.rec.Reason.Text
+	return fire(len(targets), "target", " behind "+name+" still") + "; " + inc.rec.Reason.Text
 }

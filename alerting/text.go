@@ -334,6 +334,20 @@ func plural(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
+	return strconv.Itoa(n) + " " + many(noun)
+}
+
+// fire says how many fire, with what goes between them and the verb.
+func fire(n int, noun, between string) string {
+	verb := " fire"
+	if n == 1 {
+		verb = " fires"
+	}
+	return plural(n, noun) + between + verb
+}
+
+// many is the plural of a noun.
+func many(noun string) string {
 	end := "s"
 	switch {
 	case noun == otherClasses:
@@ -343,7 +357,7 @@ func plural(n int, noun string) string {
 	case len(noun) > 1 && strings.HasSuffix(noun, "y") && !strings.ContainsAny(noun[len(noun)-2:len(noun)-1], "aeiou"):
 		noun, end = noun[:len(noun)-1], "ies"
 	}
-	return strconv.Itoa(n) + " " + noun + end
+	return noun + end
 }
 
 // text says the incident in some lines.
@@ -355,10 +369,12 @@ func text(inc *incident, kind event.PageKind) string {
 	if exonerated && r.State != event.IncidentResolved {
 		fmt.Fprintf(&b, "%s.\n", line.Of(r.Reason.Text, 2*maxName))
 	}
-	if name, none := strings.CutPrefix(inc.told0(), noTarget); none && kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
-		fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", line.Of(name, maxName), line.Of(r.Cause, maxName))
-	} else if kind == event.PageUpdate && inc.told0() != r.Cause && !exonerated {
-		fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", line.Of(spoken(inc.told0()), maxName), line.Of(r.Cause, maxName))
+	if told := inc.told0(); kind == event.PageUpdate && told != r.Cause && !exonerated {
+		if name, none := strings.CutPrefix(told, noTarget); none {
+			fmt.Fprintf(&b, "You were told of %s without a target: it is about %s.\n", line.Of(name, maxName), line.Of(r.Cause, maxName))
+		} else {
+			fmt.Fprintf(&b, "You were told of %s: the cause is %s.\n", line.Of(spoken(told), maxName), line.Of(r.Cause, maxName))
+		}
 	}
 	if kind == event.PageResolved && inc.toldCause != "" && inc.toldCause != r.Cause && inc.cleared == nil {
 		fmt.Fprintf(&b, "You were told of %s: its cause was %s.\n", line.Of(spoken(inc.toldCause), maxName), line.Of(r.Cause, maxName))
