@@ -132,7 +132,14 @@ func (w *writer) someTexts(name string, all []string) {
 	w.out = append(w.out, ']')
 }
 
-func (w *writer) someMap(name string, m map[string]string) {
+func (w *writer) someMap(name string, m map[string]string) { members(w, name, m, w.quote) }
+
+func (w *writer) someCounts(name string, m map[string]int) {
+	members(w, name, m, func(n int) { w.out = strconv.AppendInt(w.out, int64(n), 10) })
+}
+
+// members writes a map by its keys, in their order; it is left out when it is empty.
+func members[V any](w *writer, name string, m map[string]V, value func(V)) {
 	if len(m) == 0 {
 		return
 	}
@@ -142,21 +149,7 @@ func (w *writer) someMap(name string, m map[string]string) {
 		w.comma()
 		w.quote(key)
 		w.out = append(w.out, ':')
-		w.quote(m[key])
-	}
-	w.out = append(w.out, '}')
-}
-
-func (w *writer) someCounts(name string, m map[string]int) {
-	if len(m) == 0 {
-		return
-	}
-	w.name(name)
-	w.out = append(w.out, '{')
-	for _, key := range slices.Sorted(maps.Keys(m)) {
-		w.comma()
-		w.quote(key)
-		w.out = strconv.AppendInt(append(w.out, ':'), int64(m[key]), 10)
+		value(m[key])
 	}
 	w.out = append(w.out, '}')
 }

@@ -91,15 +91,15 @@ func where(i *event.Incident, own []event.IncidentAlert) string {
 	if i.Cause == "" && len(own) > 0 {
 		target = own[0].Target
 	}
-	s := clean(target, maxName)
+	s := line.Of(target, maxName)
 	if _, id, ok := i.Behind(); ok {
-		s = "behind " + clean(id, maxName)
+		s = "behind " + line.Of(id, maxName)
 	}
 	var in []string
 	if len(own) > 0 && (own[0].Target == target || s == "") {
 		for _, name := range places {
 			if v := own[0].Labels.Get(name); v != "" {
-				in = append(in, name+" "+clean(v, 60))
+				in = append(in, name+" "+line.Of(v, 60))
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func where(i *event.Incident, own []event.IncidentAlert) string {
 func howBad(p *event.Page, i *event.Incident, own []event.IncidentAlert) string {
 	var parts []string
 	if i.Severity != "" {
-		parts = append(parts, clean(i.Severity, 60))
+		parts = append(parts, line.Of(i.Severity, 60))
 	}
 	if len(own) > 0 && p.Kind != event.PageResolved {
 		if s := measure(own[0]); s != "" {
@@ -137,7 +137,7 @@ func measure(a event.IncidentAlert) string {
 	if a.Value != 0 || a.Threshold != "" {
 		s = "value " + number(a.Value)
 	}
-	if limit := clean(cmp.Or(a.Threshold, a.Labels.Get("threshold")), maxName); limit != "" {
+	if limit := line.Of(cmp.Or(a.Threshold, a.Labels.Get("threshold")), maxName); limit != "" {
 		if s != "" {
 			s += ", "
 		}
@@ -165,13 +165,13 @@ func cause(i *event.Incident) string {
 	switch {
 	case i.Cause == "", i.Reason.Code == exonerated && len(i.Reason.Causes) > 0 && i.Reason.Causes[0] == i.Cause:
 	case i.Suspected && i.State == event.IncidentResolved:
-		return "unknown; " + clean(i.Cause, maxName) + " was suspected, and nobody could ask it"
+		return "unknown; " + line.Of(i.Cause, maxName) + " was suspected, and nobody could ask it"
 	case i.Suspected:
-		return "probably " + clean(i.Cause, maxName) + " (" + suspectNote + ")"
+		return "probably " + line.Of(i.Cause, maxName) + " (" + suspectNote + ")"
 	case i.Kind == event.IncidentDown:
-		s = clean(i.Cause, maxName) + " does not answer"
+		s = line.Of(i.Cause, maxName) + " does not answer"
 		if i.State == event.IncidentResolved {
-			s = clean(i.Cause, maxName) + " did not answer"
+			s = line.Of(i.Cause, maxName) + " did not answer"
 		}
 	}
 	return s
@@ -194,15 +194,15 @@ func tookWith(i *event.Incident) string {
 				b.WriteString("and others")
 				break
 			}
-			fmt.Fprintf(&b, "%s %d", clean(class, 60), i.Suppressed[class])
+			fmt.Fprintf(&b, "%s %d", line.Of(class, 60), i.Suppressed[class])
 		}
 	}
 	for n, e := range i.Examples[:min(len(i.Examples), shownExamples)] {
 		if n > 0 || b.Len() > 0 {
 			b.WriteByte('\n')
 		}
-		fmt.Fprintf(&b, "for example %s on %s", clean(e.Name, maxName), clean(e.Target, maxName))
-		if why := clean(cmp.Or(e.Reason.Text, e.Reason.Code), maxSummary); why != "" {
+		fmt.Fprintf(&b, "for example %s on %s", line.Of(e.Name, maxName), line.Of(e.Target, maxName))
+		if why := line.Of(cmp.Or(e.Reason.Text, e.Reason.Code), maxSummary); why != "" {
 			b.WriteString(": " + why)
 		}
 	}
@@ -212,7 +212,7 @@ func tookWith(i *event.Incident) string {
 func changed(i *event.Incident) string {
 	var all []string
 	for _, c := range i.Changes[:min(len(i.Changes), shownChanges)] {
-		all = append(all, c.At.UTC().Format("2006-01-02 15:04:05 UTC")+": "+clean(c.Text, maxSummary))
+		all = append(all, c.At.UTC().Format("2006-01-02 15:04:05 UTC")+": "+line.Of(c.Text, maxSummary))
 	}
 	if more := len(i.Changes) - shownChanges; more > 0 {
 		all = append(all, "and "+strconv.Itoa(more)+" more")
@@ -224,7 +224,7 @@ func changed(i *event.Incident) string {
 func mind(p *event.Page, i *event.Incident) string {
 	var all []string
 	if old := i.Reason.Code == "flapping"; old || i.Flapping != "" { // What was said before there was the field has it in the reason.
-		all = append(all, strings.TrimSuffix("It flaps: "+clean(cmp.Or(i.Flapping, i.Reason.Text), maxSummary), ": ")+". It will be silent until it is calm.")
+		all = append(all, strings.TrimSuffix("It flaps: "+line.Of(cmp.Or(i.Flapping, i.Reason.Text), maxSummary), ": ")+". It will be silent until it is calm.")
 	}
 	switch i.Reason.Code {
 	case "unverified":
@@ -233,10 +233,10 @@ func mind(p *event.Page, i *event.Incident) string {
 		all = append(all, "It was held back, and is still there.")
 	}
 	for _, m := range i.Muted[:min(len(i.Muted), 3)] {
-		all = append(all, "Nobody is called: "+clean(cmp.Or(m.Text, m.Code), maxSummary))
+		all = append(all, "Nobody is called: "+line.Of(cmp.Or(m.Text, m.Code), maxSummary))
 	}
 	if p.Reason.Code == "fallback" && p.Reason.Text != "" {
-		all = append(all, "You are told this way because "+clean(p.Reason.Text, maxSummary))
+		all = append(all, "You are told this way because "+line.Of(p.Reason.Text, maxSummary))
 	}
 	if p.PossibleDuplicate {
 		all = append(all, duplicateNote)
@@ -247,17 +247,17 @@ func mind(p *event.Page, i *event.Incident) string {
 func owner(i *event.Incident) string {
 	var all []string
 	if a := i.Ack; a != nil {
-		s := clean(a.By, maxName) + " since " + a.At.UTC().Format("2006-01-02 15:04 UTC")
+		s := line.Of(a.By, maxName) + " since " + a.At.UTC().Format("2006-01-02 15:04 UTC")
 		if !a.Until.IsZero() {
 			s += " until " + a.Until.UTC().Format("2006-01-02 15:04 UTC")
 		}
-		if c := clean(a.Comment, maxSummary); c != "" {
+		if c := line.Of(a.Comment, maxSummary); c != "" {
 			s += ": " + c
 		}
 		all = append(all, s)
 	}
 	if i.Assignee != "" && (i.Ack == nil || i.Ack.By != i.Assignee) {
-		all = append(all, "assigned to "+clean(i.Assignee, maxName))
+		all = append(all, "assigned to "+line.Of(i.Assignee, maxName))
 	}
 	return strings.Join(all, "; ")
 }
@@ -267,7 +267,7 @@ func next(i *event.Incident) string {
 	if n == nil {
 		return ""
 	}
-	s := clean(n.Text, maxSummary)
+	s := line.Of(n.Text, maxSummary)
 	if s == "" {
 		s = names(n.Who)
 		if s != "" {
@@ -318,7 +318,7 @@ func names(all []string) string {
 		if receiver, person, ok := strings.Cut(who, "/"); ok && person != "" {
 			who = person + " by " + receiver
 		}
-		out = append(out, clean(who, maxName))
+		out = append(out, line.Of(who, maxName))
 	}
 	s := strings.Join(out, ", ")
 	if more := len(all) - shownTold; more > 0 {
@@ -331,12 +331,12 @@ func names(all []string) string {
 func alerts(p *event.Page, i *event.Incident, own []event.IncidentAlert) (all []string, more int) {
 	for n, a := range own[:min(len(own), shownAlerts)] {
 		var b strings.Builder
-		b.WriteString(clean(a.Name, maxName))
+		b.WriteString(line.Of(a.Name, maxName))
 		if a.Target != "" {
-			b.WriteString(" on " + clean(a.Target, maxName))
+			b.WriteString(" on " + line.Of(a.Target, maxName))
 		}
 		if a.Severity != "" && a.Severity != i.Severity {
-			b.WriteString(", " + clean(a.Severity, 60))
+			b.WriteString(", " + line.Of(a.Severity, 60))
 		}
 		if p.Kind != event.PageResolved && a.State == event.AlertResolved {
 			b.WriteString(", resolved")
@@ -347,10 +347,10 @@ func alerts(p *event.Page, i *event.Incident, own []event.IncidentAlert) (all []
 		if s := measure(a); s != "" && n > 0 && p.Kind != event.PageResolved {
 			b.WriteString(", " + s)
 		}
-		if s := clean(a.Summary, maxSummary); s != "" {
+		if s := line.Of(a.Summary, maxSummary); s != "" {
 			b.WriteString(": " + s)
 		}
-		if d := line.Quoted(a.Description, maxDescription, 10); d != "" && n < 3 && clean(a.Description, maxSummary) != clean(a.Summary, maxSummary) {
+		if d := line.Quoted(a.Description, maxDescription, 10); d != "" && n < 3 && line.Of(a.Description, maxSummary) != line.Of(a.Summary, maxSummary) {
 			b.WriteString("\n" + d)
 		}
 		all = append(all, b.String())

@@ -7,6 +7,7 @@ import (
 
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 // maxOf is how many links of one kind a page has at most.
@@ -17,7 +18,7 @@ func graphsOf(own []event.IncidentAlert) []Link {
 	var all []Link
 	for _, a := range own {
 		if address := Graph(a); len(all) < maxOf && address != "" && !slices.ContainsFunc(all, func(l Link) bool { return l.URL == address }) {
-			all = append(all, Link{LinkGraph, "Graph of " + clean(a.Name, maxName), address})
+			all = append(all, Link{LinkGraph, "Graph of " + line.Of(a.Name, maxName), address})
 		}
 	}
 	return all
@@ -53,7 +54,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 			target = id
 		}
 		if target != "" {
-			add(LinkGraph, "Graphs of "+clean(target, maxName), base+"/targets/"+url.PathEscape(target))
+			add(LinkGraph, "Graphs of "+line.Of(target, maxName), base+"/targets/"+url.PathEscape(target))
 		}
 	}
 	all = append(all, graphs...)
@@ -61,7 +62,7 @@ func links(p *event.Page, i *event.Incident, own []event.IncidentAlert, env noti
 	for _, a := range own {
 		if len(seen) < maxOf && a.Runbook != "" && !seen[a.Runbook] {
 			seen[a.Runbook] = true
-			add(LinkRunbook, "Runbook of "+clean(a.Name, maxName), a.Runbook)
+			add(LinkRunbook, "Runbook of "+line.Of(a.Name, maxName), a.Runbook)
 		}
 	}
 	return all
@@ -82,7 +83,7 @@ func web(address string) string {
 		return ""
 	}
 	s := u.String()
-	if s != clean(s, maxURL) || strings.ContainsAny(s, " <>\"'`") {
+	if s != line.Of(s, maxURL) || strings.ContainsAny(s, " <>\"'`") {
 		return ""
 	}
 	return s

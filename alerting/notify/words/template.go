@@ -14,6 +14,7 @@ import (
 	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/conf"
+	"kemi.dev/kemi/internal/line"
 )
 
 // Data is what a template sees.
@@ -143,7 +144,7 @@ func functions() map[string]any {
 		},
 		"lower": strings.ToLower, "upper": strings.ToUpper, "trim": strings.TrimSpace,
 		"join":    func(sep string, all []string) string { return strings.Join(all, sep) },
-		"oneline": func(s string) string { return clean(s, maxText) },
+		"oneline": func(s string) string { return line.Of(s, maxText) },
 		"cut": func(most int, s string) string {
 			if r := []rune(s); len(r) > most {
 				return string(r[:max(0, most-1)]) + "…"
@@ -235,7 +236,7 @@ func (w *Writer) Write(p *event.Page) (d Data, failed string) {
 		*into = text
 	}
 	try(w.subject, &m.Subject)
-	if m.Subject = clean(m.Subject, maxTitle+50); m.Subject == "" {
+	if m.Subject = line.Of(m.Subject, maxTitle+50); m.Subject == "" {
 		m.Subject = d.Subject
 	}
 	if w.body != nil && w.html == nil {
@@ -254,7 +255,7 @@ func (w *Writer) Write(p *event.Page) (d Data, failed string) {
 
 // Failed says that a template of a receiver failed, for whoever reads the page and can have it corrected.
 func Failed(receiver string, err error) string {
-	return "A template of the receiver " + clean(receiver, maxName) + " failed, this is said instead: " + clean(err.Error(), maxSummary)
+	return "A template of the receiver " + line.Of(receiver, maxName) + " failed, this is said instead: " + line.Of(err.Error(), maxSummary)
 }
 
 // Answer adds to a receiver's answer that a template failed.

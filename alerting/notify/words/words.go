@@ -106,7 +106,7 @@ func Of(p *event.Page, env notify.Env) Message {
 		m.Title = line.Start(p.Snapshot.Title, maxTitle)
 	}
 	if m.Title == "" {
-		m.Title = "incident " + clean(p.Incident, maxName)
+		m.Title = "incident " + line.Of(p.Incident, maxName)
 	}
 	m.Subject = tag(p) + " " + m.Title
 	if i := p.Snapshot; i != nil {
@@ -127,13 +127,13 @@ func Of(p *event.Page, env notify.Env) Message {
 
 // tag says in brackets what kind of page it is.
 func tag(p *event.Page) string {
-	kind := strings.ToUpper(clean(string(p.Kind), 20))
+	kind := strings.ToUpper(line.Of(string(p.Kind), 20))
 	if kind == "" {
 		kind = "PAGE"
 	}
 	var more string
 	if i := p.Snapshot; i != nil && i.Severity != "" && p.Kind != event.PageResolved {
-		more = ", " + clean(i.Severity, 20)
+		more = ", " + line.Of(i.Severity, 20)
 	}
 	if p.PossibleDuplicate {
 		more += ", possible duplicate"
@@ -153,7 +153,7 @@ func said(p *event.Page) string {
 	var keep []string
 	for one := range strings.SplitSeq(line.Several(text, maxText, maxTextLines), "\n") {
 		switch {
-		case about && (one == clean(p.Title, maxTitle) || one == clean(p.Snapshot.Title, maxTitle) || strings.HasPrefix(one, "- ")):
+		case about && (one == line.Of(p.Title, maxTitle) || one == line.Of(p.Snapshot.Title, maxTitle) || strings.HasPrefix(one, "- ")):
 		case strings.HasPrefix(one, "- "):
 			keep = append(keep, "- "+line.Start(one[2:], maxText))
 		default:

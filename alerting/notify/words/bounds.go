@@ -2,8 +2,6 @@ package words
 
 import (
 	"strings"
-
-	"kemi.dev/kemi/internal/line"
 )
 
 // Bounds of a message's parts, in characters: texts come from rules, devices and other people's alerts.
@@ -16,9 +14,6 @@ const (
 	maxTextLines   = 60
 	maxURL         = 2000 // Bytes.
 )
-
-// clean makes one line of any text: see line.Of.
-func clean(s string, most int) string { return line.Of(s, most) }
 
 // indent puts a text of several lines below a first one.
 func indent(s, by string) string { return strings.ReplaceAll(s, "\n", "\n"+by) }
