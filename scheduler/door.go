@@ -13,6 +13,7 @@ import (
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
+	"kemi.dev/kemi/internal/pause"
 )
 
 const (
@@ -179,7 +180,7 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		busy, under = false, nil
 		pending = append(left, pending...)
 	}
-	lingering, leave := linger(ctx)
+	lingering, leave := pause.Linger(ctx, lingers)
 	defer leave()
 	defer func() {
 		tasks.Wait()
@@ -337,17 +338,6 @@ func (r *Room) load(ctx context.Context, own *bus.Ownership) (p progress, err er
 		return progress{}, nil
 	}
 	return p, nil
-}
-
-// linger is a context for what is under way when ctx ends: it has a little time to come to its end, so that what was
-// published is known to be. leave ends it.
-func linger(ctx context.Context) (lingering context.Context, leave context.CancelFunc) {
-	lingering, end := context.WithCancel(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(lingers, end) })
-	return lingering, func() {
-		stop()
-		end()
-	}
 }
 
 // settle stores the progress and then counts what was missed. What is left is not counted: the progress was not stored, or

@@ -8,9 +8,9 @@ import (
 	"kemi.dev/kemi/bus/event"
 )
 
-// pause is the gap between two looks at the clock, in milliseconds, from which on the scheduler counts as having been
+// heldUp is the gap between two looks at the clock, in milliseconds, from which on the scheduler counts as having been
 // away: the process was stopped, the machine slept or the clock was put forward. What was due meanwhile is not caught up.
-const pause = 5000
+const heldUp = 5000
 
 // lateFirst is how old, in milliseconds, the first slot of a changed target may be when the plan hears of the change.
 const lateFirst = 10_000
@@ -80,7 +80,7 @@ func (p *Plan) Set(t *event.Target, now time.Time) error {
 			}
 		}
 		e.last = max(done, p.floor)
-		if e.first > at+pause {
+		if e.first > at+heldUp {
 			e.first = 0 // The clock of whoever changed the target is far ahead of ours: do not wait for it.
 		}
 		switch {
@@ -132,7 +132,7 @@ func (p *Plan) Due(now time.Time) (jobs []*event.Job, skipped int) {
 	if t < p.now-step {
 		p.rewind(t)
 	}
-	away := t-p.now > pause
+	away := t-p.now > heldUp
 	for len(p.queue) > 0 && p.queue[0].next <= t {
 		e := p.queue[0]
 		n, newest := e.count(e.next-1, t)

@@ -19,6 +19,7 @@ import (
 	"kemi.dev/kemi/alerting/notify/post"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // At once, at most: how many requests one endpoint gets from a process, and how many events a partition begins with. While some
@@ -360,24 +361,6 @@ func (p *partition) follow(ctx context.Context, stop <-chan struct{}, it *item) 
 // finishing is how long a request that is under way may take still when the process ends, or the partition goes to another.
 const finishing = 2 * time.Second
 
-// during is a context for a request that is under way: it ends a little later than ctx.
-func during(ctx context.Context) (context.Context, func()) {
-	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	off := context.AfterFunc(ctx, func() {
-		timer := time.NewTimer(finishing)
-		defer timer.Stop()
-		select {
-		case <-timer.C:
-			cancel()
-		case <-longer.Done():
-		}
-	})
-	return longer, func() {
-		off()
-		cancel()
-	}
-}
-
 // attempt tries one event once, and notes what came of it. What comes after one that is refused waits until that is on
 // dead.v1: were it delivered before, and the partition another's then, the refused one might be taken after it.
 func (p *partition) attempt(ctx context.Context, stop <-chan struct{}, it *item) error {
@@ -390,7 +373,7 @@ func (p *partition) attempt(ctx context.Context, stop <-chan struct{}, it *item)
 		e.gate.nothing(turn)
 		return ctx.Err()
 	}
-	sending, over := during(ctx)
+	sending, over := pause.Linger(ctx, finishing)
 	answer, err := e.send(sending, it)
 	over()
 	if err != nil && ctx.Err() != nil {

@@ -1,7 +1,7 @@
-// Package pause waits between attempts.
+// Package pause waits between attempts, and for what is under way when its time is over.
 //
-// In: how long. Out: whether the time passed. It promises to end with the context at once, and to leave no timer behind.
-// It never decides how long to wait.
+// In: how long. Out: whether the time passed, or a context that ends so much later. It promises to end with the context at
+// once where nothing else is asked for, and to leave no timer behind. It never decides how long to wait.
 package pause
 
 import (
