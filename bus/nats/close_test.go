@@ -30,6 +30,10 @@ func frozen(t *testing.T) (*Driver, *cutter.Cutter) {
 	return d, c
 }
 
+// unhurried is far more than closing takes, about a second, and far less than one wait for the server: a machine with much
+// else to do closes in time, too.
+const unhurried = 12 * time.Second
+
 // A frozen server is waited for neither by those that give back one after the other, as rooms do, nor by the driver.
 func TestClosingDoesNotWaitForAFrozenServer(t *testing.T) {
 	t.Parallel()
@@ -76,7 +80,7 @@ func TestClosingDoesNotWaitForAFrozenServer(t *testing.T) {
 		t.Fatal("a frozen server stored something")
 	}
 	d.Close()
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > unhurried {
 		t.Fatalf("closing took %s", took)
 	}
 }
@@ -102,7 +106,7 @@ func TestClosingDoesNotWaitForAConnection(t *testing.T) {
 			if err := <-opened; err == nil {
 				t.Fatal("it connected to a frozen server")
 			}
-			if took := time.Since(begun); took > 2*time.Second {
+			if took := time.Since(begun); took > unhurried {
 				t.Fatalf("closing took %s", took)
 			}
 		})
@@ -130,7 +134,7 @@ func TestClosingDoesNotWaitForALostServer(t *testing.T) {
 	begun := time.Now()
 	f.Close()
 	d.Close()
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > unhurried {
 		t.Fatalf("closing took %s", took)
 	}
 }
