@@ -3,6 +3,7 @@ package alerting
 import (
 	"cmp"
 	"container/heap"
+	"slices"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
@@ -79,6 +80,13 @@ func (q *queue) Pop() any {
 	q.lanes[last], l.at = nil, -1
 	q.lanes = q.lanes[:last]
 	return l
+}
+
+func inOrder(a, b *event.Page) int {
+	rank := func(k event.PageKind) int {
+		return slices.Index([]event.PageKind{event.PageFiring, event.PageSummary, event.PageUpdate, event.PageResolved}, k)
+	}
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.ID, b.ID))
 }
 
 func dueBefore(a, b *event.Page) int {

@@ -1,0 +1,150 @@
+package alerting
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
+
+// perReceiver bounds the pages under way to one receiver: a slow one cannot take more.
+const perReceiver = 4
+
+// maxResponse bounds what is kept of a receiver's answer, in characters.
+const maxResponse = 300
+
+// Outcome is what came of one attempt to send a page.
+type Outcome struct {
+	Page     string // Its ID.
+	Incident string // That it tells of: the ledger says it to the gate.
+	Response string
+	// Err is nil when the receiver took it; Permanent says that it never will, RetryAfter not to try before.
+	Err        error
+	Permanent  bool
+	RetryAfter time.Duration
+	// Unsent says that there was no attempt.
+	Unsent bool
+	// Arrival is what is known of whether it arrived; empty is by the rest: what was refused for good has not, and of any
+	// other error nobody knows.
+	Arrival event.Arrival
+	// Personal says that it is about whom the page is for, and nothing about the receiver.
+	Personal bool
+}
+
+// arrival is what is known of this attempt by itself.
+func (o *Outcome) arrival() event.Arrival {
+	switch {
+	case o.Err == nil && !o.Unsent:
+		return event.Arrived
+	case o.Unsent, o.Permanent && o.Arrival == "":
+		return event.NotArrived
+	}
+	return cmp.Or(o.Arrival, event.ArrivalUnknown)
+}
+
+// Due returns the pages to send now; each is under way until its Outcome is given. A page waits for those of the same
+// incident and receiver before it, no receiver gets more than a few at a time, and none what its breaker holds back.
+// Everything that was decided must have been published before.
+func (l *Ledger) Due(now time.Time) []*event.Page {
+	l.sweep(now)
+	var due []*event.Page
+	for _, q := range l.queues {
+		for len(q.lanes) > 0 && q.sending < perReceiver {
+			e := q.lanes[0].entries[0]
+			if why, is := l.hushed(e.page); is {
+				l.hold(e, why, now) // One that may have arrived counts as told.
+				l.tidy(e.lane, now)
+				continue
+			}
+			if now.Before(e.page.NextTry) || !l.gate.Begin(q.receiver, e.page.ID, now) {
+				break
+			}
+			if !l.granted(e, now) {
+				l.gate.End(q.receiver, Outcome{Page: e.page.ID, Unsent: true}, now)
+				l.limit(e, now)
+				continue
+			}
+			e.sending = true
+			q.sending++
+			e.lane.settleIn()
+			due = append(due, e.page)
+		}
+	}
+	slices.SortFunc(due, dueBefore)
+	return due
+}
+
+// hushed says why a page that was decided before calls nobody any more: somebody looks after its incident, or something
+// holds pages back. What somebody gave to a person by hand is told.
+func (l *Ledger) hushed(p *event.Page) (why event.Reason, is bool) {
+	if l.quiet == nil || p.Kind != event.PageFiring || p.Reason.Code == ReasonAssigned {
+		return event.Reason{}, false
+	}
+	return l.quiet(p.Incident)
+}
+
+// Outcome takes in what came of an attempt and returns the page's new line in the ledger, to be published before Lines;
+// nil when the page is not one that is under way.
+func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
+	e := l.pages[o.Page]
+	if e == nil || !e.sending {
+		return nil
+	}
+	at := e.lane
+	e.sending = false
+	at.queue.sending--
+	arrival := o.arrival()
+	switch {
+	case arrival != event.NotArrived:
+		e.tried = true
+	case e.tried: // An attempt before this one may have brought it.
+		arrival = event.ArrivalUnknown
+	}
+	o.Incident = e.page.Incident
+	l.gate.End(e.page.Receiver, o, now)
+	p := *e.page
+	p.Attempts++
+	p.Updated, p.NextTry = now, time.Time{}
+	p.Response, p.Arrival = cut(o.Response, maxResponse), arrival
+	if o.Err != nil {
+		p.Response = cut(o.Err.Error(), maxResponse)
+	}
+	wait := max(retryIn(p.Attempts), min(o.RetryAfter, longestPause))
+	switch {
+	case o.Err == nil:
+		p.Stage = event.PageSent
+		p.Reason = event.Reason{Code: "sent", Causes: p.Reason.Causes}
+	case o.Permanent:
+		p.Stage = event.PageFailed
+		p.Reason = event.Reason{Code: "refused", Text: p.Response, Causes: p.Reason.Causes}
+	case now.Add(wait).Sub(p.Created) > l.policy.RetryFor:
+		p.Stage, p.Reason = event.PageFailed, l.gaveUp(&p)
+	default:
+		p.Stage, p.NextTry = event.PageRetrying, now.Add(wait)
+	}
+	e.page = &p
+	if l.known[p.ID] = now; settled(&p) {
+		l.settle(e, &p, now)
+	}
+	if p.Stage == event.PageSent {
+		at.sent = max(at.sent, roundOf(&p))
+		l.reached(&p)
+	}
+	l.endReached(now)
+	at.settleIn()
+	l.tidy(at, now)
+	return &p
+}
+
+func (l *Ledger) gaveUp(p *event.Page) event.Reason {
+	return event.Reason{Code: "gave-up", Text: "not delivered within " + l.policy.RetryFor.String() + ": " + cmp.Or(p.Response, "its turn never came"), Causes: p.Reason.Causes}
+}
+
+// retryIn is the pause after so many attempts: from one second it doubles up to a minute.
+func retryIn(attempts int) time.Duration {
+	if attempts > 6 {
+		return time.Minute
+	}
+	return min(time.Second<<(attempts-1), time.Minute)
+}
