@@ -29,6 +29,8 @@ type Desk struct {
 	firing map[string]*event.Alert // never changed, only replaced
 	// ends are those of firing that end by themselves.
 	ends map[string]*event.Alert
+	// untied are those of firing that may turn out to be about a target, strange those of them that came since Tie looked.
+	untied, strange map[string]*event.Alert
 	// over are those from elsewhere that are over, with what their keys in the topic need.
 	over map[string]*event.Alert
 	// inherited are those of ends that nobody said since the take-over.
@@ -41,7 +43,7 @@ type Desk struct {
 
 // NewDesk makes a desk that knows of no problem.
 func NewDesk() *Desk {
-	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, over: map[string]*event.Alert{}, inherited: map[string]bool{}, seen: map[string]time.Time{}}
+	return &Desk{firing: map[string]*event.Alert{}, ends: map[string]*event.Alert{}, untied: map[string]*event.Alert{}, strange: map[string]*event.Alert{}, over: map[string]*event.Alert{}, inherited: map[string]bool{}, seen: map[string]time.Time{}}
 }
 
 // Load takes in what was last said of a problem. It keeps the alert, which must not change any more.
@@ -59,6 +61,8 @@ func (d *Desk) Load(a *event.Alert) {
 // hold takes in what an alert is now.
 func (d *Desk) hold(a *event.Alert) {
 	delete(d.ends, a.ID)
+	delete(d.untied, a.ID)
+	delete(d.strange, a.ID)
 	delete(d.inherited, a.ID)
 	delete(d.over, a.ID)
 	if a.State != event.AlertFiring {
@@ -70,6 +74,9 @@ func (d *Desk) hold(a *event.Alert) {
 		return
 	}
 	d.firing[a.ID] = a
+	if untied(a) {
+		d.untied[a.ID], d.strange[a.ID] = a, a
+	}
 	if !a.Until.IsZero() {
 		d.ends[a.ID] = a
 	}
@@ -194,6 +201,9 @@ func (d *Desk) Over(now time.Time) []*event.Alert {
 func follow(old *event.Alert, f *event.Finding) *event.Alert {
 	a := *old
 	a.Updated, a.Finding, a.Reason = f.At, f.Identity(), f.Reason
+	if a.Updated.Before(old.Updated) { // See Tie.
+		a.Updated = old.Updated
+	}
 	return &a
 }
 

@@ -12,6 +12,7 @@ import (
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
 	"kemi.dev/kemi/internal/obs"
+	"kemi.dev/kemi/internal/run"
 )
 
 // Group is the name under which findings are consumed.
@@ -27,6 +28,7 @@ type Options struct {
 // Room turns the findings of every partition that falls to this process into alerts.
 type Room struct {
 	bus         *bus.Bus
+	catalogue   *catalogue
 	canary      *canary.Tracker
 	scope       obs.Scope
 	transitions *prometheus.CounterVec
@@ -41,7 +43,7 @@ func New(o Options) (*Room, error) {
 	}
 	s := o.Scope.For("alert")
 	return &Room{
-		bus: o.Bus, canary: o.Canary, scope: s,
+		bus: o.Bus, catalogue: newCatalogue(), canary: o.Canary, scope: s,
 		transitions: s.Counter("kemi_alert_transitions_total", "Alerts published, by what they say.", "state"),
 		findings:    s.Counter("kemi_alert_findings_total", "Findings taken, by verdict.", "verdict"),
 		firing:      s.Gauge("kemi_alert_firing", "Alerts that fire, with data or without.", "partition", "data"),
@@ -50,7 +52,12 @@ func New(o Options) (*Room, error) {
 
 // Run deduplicates until ctx ends.
 func (r *Room) Run(ctx context.Context) error {
-	return bus.Own(ctx, r.bus, Group, bus.Options{Writes: []event.Topic{(*event.Alert)(nil).Topic()}}, r.open)
+	var g run.Group
+	g.Add("follow targets", func(ctx context.Context) error { return r.catalogue.follow(ctx, r.bus) })
+	g.Add("own findings", func(ctx context.Context) error {
+		return bus.Own(ctx, r.bus, Group, bus.Options{Writes: []event.Topic{(*event.Alert)(nil).Topic()}}, r.open)
+	})
+	return g.Run(ctx)
 }
 
 // open makes the owner of a partition. Findings and alerts have the same route and equally many partitions, so that
@@ -79,6 +86,7 @@ type owner struct {
 	outbox   []event.Event
 	trip     time.Time // slot of a canary's trip in the outbox
 	swept    time.Time
+	tied     int // The version of the catalogue that all untied alerts were looked up in.
 }
 
 // Handle implements bus.Handler.
@@ -116,6 +124,7 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 	for _, a := range w.desk.Over(now) {
 		w.outbox = append(w.outbox, a)
 	}
+	w.tie()
 	firing, unknown := w.desk.Firing()
 	partition := fmt.Sprint(w.o.Partition)
 	w.room.firing.WithLabelValues(partition, "known").Set(float64(firing - unknown))
@@ -124,6 +133,19 @@ func (w *owner) Tick(ctx context.Context, now time.Time) error {
 		w.unmeasure() // The partition went meanwhile.
 	}
 	return w.publish(ctx)
+}
+
+// tie has the desk look up what untied alerts are about: those that came since, or all when other targets are known.
+func (w *owner) tie() {
+	if w.desk.Untied() == 0 {
+		return
+	}
+	w.room.catalogue.read(func(version int, called func(string) *event.Target) {
+		for _, a := range w.desk.Tie(called, version != w.tied) {
+			w.outbox = append(w.outbox, a)
+		}
+		w.tied = version
+	})
 }
 
 // removedAtOnce bounds how many alerts are taken out of the topic in an hour.

@@ -79,28 +79,16 @@ func (j *judgement) finding(p *postableAlert) (f *event.Finding, was last, err e
 	}
 	if was.firing {
 		f.Target, f.Team, f.Domain = was.target, was.team, was.domain
-		if t := targetOf(labels, j.about); t != nil && f.Target == "" { // The CMDB knows it by now.
+		if t := event.About(labels, j.about); t != nil && f.Target == "" { // The CMDB knows it by now.
 			f.Target, f.Team = t.ID, t.Team
 		}
-	} else if t := targetOf(labels, j.about); t != nil {
+	} else if t := event.About(labels, j.about); t != nil {
 		f.Target, f.Team, f.Domain = t.ID, t.Team, t.Domain()
 	}
 	return f, was, nil
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
-
-// targetOf is the target that an alert is about, nil when nobody knows one.
-func targetOf(labels event.Labels, about func(instance string) *event.Target) *event.Target {
-	for _, name := range []string{"target", "instance"} {
-		if called := labels.Get(name); called != "" {
-			if t := about(called); t != nil {
-				return t
-			}
-		}
-	}
-	return nil
-}
 
 // checkTexts says which field is wrong, and why.
 func checkTexts(p *postableAlert) error {

@@ -16,7 +16,7 @@ import (
 func tor() *event.Target {
 	return &event.Target{
 		ID: "tor-1", Class: "switch", Team: "network", Address: "192.0.2.7:161", Lifecycle: event.Active,
-		Labels: map[string]string{view.LabelName: "tor1.example.org", event.LabelDomain: "west"},
+		Labels: map[string]string{event.LabelName: "tor1.example.org", event.LabelDomain: "west"},
 	}
 }
 

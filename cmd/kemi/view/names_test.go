@@ -10,7 +10,7 @@ import (
 func TestTargetsAreFoundByWhatOthersCallThem(t *testing.T) {
 	s := view.NewState()
 	add := func(id, address, name string) {
-		s.SetTarget(&event.Target{ID: id, Address: address, Labels: map[string]string{view.LabelName: name}})
+		s.SetTarget(&event.Target{ID: id, Address: address, Labels: map[string]string{event.LabelName: name}})
 	}
 	add("core-1", "192.0.2.1:161", "Core1.example.org")
 	add("shop", "https://shop.example.org:8443/health?x=1", "")

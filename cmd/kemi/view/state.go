@@ -60,7 +60,7 @@ type State struct {
 	incidents map[string]*event.Incident
 	pages     map[string]*event.Page
 	silences  map[string]*event.Silence
-	names     names
+	names     event.Names
 	firing    firing
 	elsewhere elsewhere
 	// Findings counts verdicts seen since the start.
@@ -93,20 +93,20 @@ func (s *State) Forget(now time.Time) {
 func NewState() *State {
 	return &State{
 		targets: map[string]*event.Target{}, reach: map[string]*event.Finding{}, polled: map[string]time.Time{}, alerts: map[string]*event.Alert{},
-		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{}, silences: map[string]*event.Silence{}, names: names{}, firing: newFiring(1),
+		incidents: map[string]*event.Incident{}, pages: map[string]*event.Page{}, silences: map[string]*event.Silence{}, names: event.Names{}, firing: newFiring(1),
 	}
 }
 
 // SetTarget adds or replaces a target.
 func (s *State) SetTarget(t *event.Target) {
-	s.names.remove(s.targets[t.ID])
+	s.names.Remove(s.targets[t.ID])
 	s.targets[t.ID] = t
-	s.names.add(t)
+	s.names.Add(t)
 }
 
 // RemoveTarget forgets a target.
 func (s *State) RemoveTarget(id string) {
-	s.names.remove(s.targets[id])
+	s.names.Remove(s.targets[id])
 	delete(s.targets, id)
 	delete(s.reach, id)
 	delete(s.polled, id)
