@@ -74,7 +74,7 @@ func TestWhatSpeaksAnotherProtocolIsSaid(t *testing.T) {
 		_, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n400 Bad Request")
 	})
 	d := dialled(t, Config{Brokers: []string{web}})
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // Waited for as one that is away it would take all of it.
 	defer cancel()
 	if err := d.Open(ctx); err == nil || !strings.Contains(err.Error(), web+" is no Kafka broker: it begins with \"HTTP\"") {
 		t.Errorf("got %v", err)

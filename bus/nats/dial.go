@@ -22,8 +22,11 @@ func (d *Driver) options(l *link) []nats.Option {
 		err = d.config.why(redacted(d.config.URLs), err)
 		l.mu.Lock()
 		l.reason = err
+		down := l.down
 		l.mu.Unlock()
-		warn("cannot connect to nats again", err)
+		if l.seldom.since(err.Error(), down, time.Now()) {
+			log.Warn("cannot connect to nats again", "err", err)
+		}
 	}
 	return []nats.Option{
 		nats.Name("kemi " + processName()), nats.MaxReconnects(-1), nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(2),
@@ -35,7 +38,8 @@ func (d *Driver) options(l *link) []nats.Option {
 			if l.dialer != nil {
 				at = redact(nc.ConnectedUrl())
 			}
-			log.Info("connected to nats again", "server", at)
+			l.arrived(at)
+			l.absence.end(log, time.Now(), "connected to nats again", "server", at)
 			l.refusals.speak()
 			l.mu.Lock()
 			close(l.reborn)
@@ -49,10 +53,11 @@ func (d *Driver) options(l *link) []nats.Option {
 			l.mu.Lock()
 			l.die()
 			l.live()
-			l.down, l.reason = time.Now(), err
+			now := time.Now()
+			l.down, l.reason = now, err
 			l.mu.Unlock()
 			if err != nil {
-				warn("lost the connection to nats", err)
+				l.absence.begin(log, now, "lost the connection to nats: what needs it waits until it is back", err)
 			}
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -159,6 +164,7 @@ func (d *Driver) examine(ctx context.Context, l *link, nc *nats.Conn) error {
 	if err := l.use(nc); err != nil {
 		return err
 	}
+	l.arrived(redact(nc.ConnectedUrl()))
 	at, version := redact(nc.ConnectedUrl()), nc.ConnectedServerVersion()
 	v, lacks, err := judge(version)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -72,7 +73,8 @@ func (f *feed) settled() bool {
 
 // dialer keeps hold of the connections that it made, to cut them when the client hangs in one.
 type dialer struct {
-	ctx context.Context // Ends when nobody waits for a connection any more.
+	ctx   context.Context // Ends when nobody waits for a connection any more.
+	heard atomic.Int64    // How much came on all of them.
 
 	mu    sync.Mutex
 	conns map[net.Conn]struct{}
@@ -107,6 +109,13 @@ func (d *dialer) cut() {
 type cuttable struct {
 	net.Conn
 	d *dialer
+}
+
+// Read implements net.Conn.
+func (c *cuttable) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.d.heard.Add(int64(n))
+	return n, err
 }
 
 // Close implements net.Conn.

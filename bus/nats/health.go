@@ -67,7 +67,11 @@ func (d *Driver) whose(i int, err error) error {
 
 func (l *link) health(now time.Time) error {
 	l.mu.Lock()
-	down, reason := l.down, l.reason
+	down, reason, ailing := l.down, l.reason, l.ailing
+	if ailing != nil {
+		one := *ailing
+		ailing = &one
+	}
 	var worst error
 	var since time.Time
 	for stream, t := range l.troubles {
@@ -86,6 +90,9 @@ func (l *link) health(now time.Time) error {
 	}
 	if rs := l.refusals.now(now); len(rs) > 0 {
 		return rs[0]
+	}
+	if ailing != nil {
+		return fmt.Errorf("since %s %w", clock(ailing.since), ailing.err)
 	}
 	if m := l.muted.Load(); m != nil && now.Sub(m.last) < recent {
 		return fmt.Errorf("since %s %s", clock(m.since), l.mutely())

@@ -162,10 +162,11 @@ func TestNothingAcknowledgedIsLostByAKill(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
+	d.tuning.lease = time.Minute
 	if err := d.Ensure(t.Context(), killTopics); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for topic, processes := range stored {
 		f, err := d.Subscribe(ctx, driver.Subscription{Topic: topic})
@@ -203,7 +204,7 @@ func TestNothingAcknowledgedIsLostByAKill(t *testing.T) {
 			}
 		}
 	}
-	// The group's lease is still in the bucket, for seconds; yet nobody can be alive to keep it.
+	// The group's lease is still in the bucket, and waited for it would be for a minute; yet nobody can be alive to keep it.
 	begin := time.Now()
 	g, err := d.Subscribe(ctx, driver.Subscription{Topic: "process.v1", Group: "g"})
 	if err != nil {

@@ -43,6 +43,10 @@ type link struct {
 	down   time.Time // When the connection was lost; zero while it is there.
 	closed bool
 	reason error // Why it is not back.
+	at     string
+
+	ailing  *trouble // What the watch found.
+	absence absence
 
 	troubles map[string]*trouble // By stream: what did not work of late.
 
@@ -119,6 +123,19 @@ func (l *link) state() (there, closed bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.down.IsZero() && !l.closed, l.closed
+}
+
+// arrived notes to which server the connection is.
+func (l *link) arrived(at string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.at = at
+}
+
+func (l *link) where() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.at
 }
 
 func (l *link) there() bool {

@@ -148,6 +148,10 @@ func (d *Driver) Open(ctx context.Context) error {
 	for i, l := range links {
 		if i == 0 || l != links[0] {
 			d.tasks.Go(func() { d.lookAfter(d.life, l) })
+			if l.dialer != nil {
+				w := &watch{l: l, log: d.scope.Log()}
+				d.tasks.Go(func() { w.run(d.life) })
+			}
 		}
 	}
 	d.opened = true

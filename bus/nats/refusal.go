@@ -206,8 +206,20 @@ func (s *seldom) says(text string, now time.Time) (held int, due bool) {
 	return held, true
 }
 
+// since says whether a text was not said yet in what began then, nor shortly before.
+func (s *seldom) since(text string, begun, now time.Time) bool {
+	s.mu.Lock()
+	have := s.said[text]
+	s.mu.Unlock()
+	if have != nil && !have.at.Before(begun) {
+		return false
+	}
+	_, due := s.says(text, now)
+	return due
+}
+
 // warn logs that something did not work, once in a while for each error: what is tried again and again fails again and
-// again.
+// again. What is the whole link's trouble is told once for all, by the watch.
 func (l *link) warn(log *slog.Logger, text string, err error, args ...any) {
 	err = l.explain(err)
 	key := err.Error()
@@ -217,7 +229,12 @@ func (l *link) warn(log *slog.Logger, text string, err error, args ...any) {
 	if errors.Is(err, driver.ErrFull) {
 		key = "" // It says how full, which is another number every time.
 	}
-	if held, due := l.seldom.says(text+fmt.Sprint(args...)+key, time.Now()); due {
+	what, now := text+fmt.Sprint(args...), time.Now()
+	if l.dialer != nil && idle(err) && l.absence.covers(what, now) {
+		log.Debug(text, append(args, "err", err)...)
+		return
+	}
+	if held, due := l.seldom.says(what+key, now); due {
 		log.Warn(text, append(args, "err", err, "held_back", held)...)
 	}
 }

@@ -147,7 +147,11 @@ func passing(err error) bool {
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && passingCodes[api.ErrorCode]
+	if errors.As(err, &api) {
+		return passingCodes[api.ErrorCode]
+	}
+	var watch *nats.APIError // What watches of buckets say.
+	return errors.As(err, &watch) && passingCodes[jetstream.ErrorCode(watch.ErrorCode)]
 }
 
 // unreachable says that an attempt to connect came upon nobody, or upon a server that starts, stops or takes no more: it is

@@ -43,12 +43,13 @@ func TestIntegrationTheDemoTellsItsStory(t *testing.T) {
 	if s.Pages[0].After < 20 || s.Pages[0].After > 45 || s.Pages[2].After < 55 {
 		t.Errorf("pages came after %v s and %v s", s.Pages[0].After, s.Pages[2].After)
 	}
-	if late := s.Pages[1].Sent.Sub(s.Pages[0].Announced); late < 0 || late > 5*time.Second {
+	// The step after the secondary's is 22 s later, and another's.
+	if late := s.Pages[1].Sent.Sub(s.Pages[0].Announced); late < 0 || late > 15*time.Second {
 		t.Errorf("the secondary was called %s after the page said", late)
 	}
 }
 
-func TestTheDemoStopsWithinTwoSeconds(t *testing.T) {
+func TestTheDemoStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	cmd := command(t.Context(), "demo", "--listen", "127.0.0.1:0", "--devices", "100", "--no-story")
 	out, err := cmd.StdoutPipe()
@@ -68,7 +69,7 @@ func TestTheDemoStopsWithinTwoSeconds(t *testing.T) {
 	began := time.Now()
 	must(t, cmd.Process.Signal(syscall.SIGINT))
 	err = cmd.Wait()
-	if took := time.Since(began); took > 2*time.Second || err != nil {
+	if took := time.Since(began); took > stopsWithin || err != nil {
 		t.Errorf("stopping took %s, %v", took, err)
 	}
 }

@@ -134,7 +134,7 @@ targets: [{id: box, class: server, address: %q, team: network}]
 		}
 		return nil
 	})
-	if took := p.stop(); took > 5*time.Second {
+	if took := p.stop(); took > stopsWithin {
 		t.Errorf("stopping took %s", took)
 	}
 }

@@ -138,6 +138,9 @@ func (p *process) kill() {
 	p.cmd = nil
 }
 
+// stopsWithin is far more than stopping takes, about a second: a part that hangs is given up after 10 s, and is an error.
+const stopsWithin = 9 * time.Second
+
 // stop ends the process as a person would, and returns how long that took.
 func (p *process) stop() time.Duration {
 	p.t.Helper()

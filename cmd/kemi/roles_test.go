@@ -176,7 +176,7 @@ func TestIntegrationTwoProcessesOfEveryRoleAreOneKemi(t *testing.T) {
 		account(t, apis[0], began, dead, time.Second, func(s accounts) int { return s.lost }, func() int { return counted + m.counted() })
 		must(t, deliveriesOnce(m.hook.list(), 1))
 		for _, p := range m.members {
-			if took := p.stop(); took > 8*time.Second {
+			if took := p.stop(); took > stopsWithin {
 				t.Errorf("a process took %s to stop", took)
 			}
 		}
