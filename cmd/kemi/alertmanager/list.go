@@ -22,6 +22,7 @@ type held struct {
 	inhibitor *hush.Inhibitor
 	silences  map[string]*event.Silence
 	sources   map[string]*event.Alert
+	index     index  // Of sources.
 	position  uint64 // In the model's changes.
 }
 
@@ -61,14 +62,18 @@ func (h *held) follow(s *view.State) {
 
 // source takes in what an alert is now, nil when it does not fire.
 func (h *held) source(id string, a *event.Alert) {
-	switch {
-	case a == nil:
+	was := h.sources[id]
+	if was == a {
+		return
+	}
+	h.index.change(was, a)
+	if a == nil {
 		delete(h.sources, id)
 		h.inhibitor.Unset(id)
-	case h.sources[id] != a:
-		h.sources[id] = a
-		h.inhibitor.Set(id, a.Labels)
+		return
 	}
+	h.sources[id] = a
+	h.inhibitor.Set(id, a.Labels)
 }
 
 // shown is an alert with the ways by which it is told.
@@ -89,7 +94,7 @@ func (a *api) selected(f *filter, now time.Time) []shown {
 	var all []shown
 	a.Model.Read(func(s *view.State) {
 		a.held.follow(s)
-		for _, e := range s.Firing() {
+		for e := range a.held.index.find(f.matchers, a.held.sources) {
 			if (e.Until.IsZero() || now.Before(e.Until)) && matches(f.matchers, e.Labels.Get) {
 				all = append(all, shown{alert: e, target: s.Known(e.Target)})
 			}
