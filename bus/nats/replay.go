@@ -3,6 +3,7 @@ package nats
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -22,11 +23,15 @@ type replay struct {
 	moved    bool  // Next is after a record that came, not where the caller wanted to begin.
 	target   int64 // The newest record when the replay began.
 	caughtUp bool
-	// Where a newer record can replace one before its turn, having reached the target is not enough: each subject that
-	// is there must have come once. The server's own count of what is pending is wrong while records are replaced.
+	// Where a newer record can replace one before its turn, having reached the target is not enough, unless nothing was
+	// stored since it was the newest: each subject that is there must have come once. The server's own count of what is
+	// pending is wrong while records are replaced.
 	replaces bool
-	came     map[string]struct{} // Subjects, until caught up.
-	missing  map[string]struct{} // Those that have not come, once the target was reached.
+	newest   int64 // The newest record when it was looked last, from target on, looks times.
+	looks    int
+	seed     maphash.Seed
+	came     map[uint64]struct{} // Sums of the subjects, until caught up: that two have the same one does not happen.
+	missing  map[string]struct{} // Those that have not come, once the target was reached and records kept coming.
 	// Where several records of a key stay, one that came may have had a newer one that went before its turn. What it went
 	// for was stored before the target was reached, so it has come when the newest record of that moment has.
 	second int64
@@ -49,7 +54,7 @@ func (r *replay) begin(ctx context.Context) error {
 		return err
 	}
 	if r.s.Start.Snapshot || r.t.PerKey() > 0 {
-		r.replaces, r.came = true, map[string]struct{}{}
+		r.replaces, r.seed, r.came = true, maphash.MakeSeed(), map[uint64]struct{}{}
 	}
 	r.next = from{snapshot: r.s.Start.Snapshot, position: r.s.Start.Position, time: r.s.Start.Time}
 	if r.s.Start.End {
@@ -84,15 +89,22 @@ func (r *replay) aim(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.born, r.target = born, 0
+	r.born = born
+	r.target, err = r.last(ctx)
+	r.newest, r.looks = r.target, 0
+	return err
+}
+
+// last is the position of the newest record that is there, 0 when there is none.
+func (r *replay) last(ctx context.Context) (newest int64, err error) {
 	for _, f := range r.filters {
 		last, _, err := r.t.lastOf(ctx, f)
 		if err != nil {
-			return err
+			return 0, err
 		}
-		r.target = max(r.target, last)
+		newest = max(newest, last)
 	}
-	return nil
+	return newest, nil
 }
 
 // open makes the consumer. It begins anew when the stream is another than the one that was read, and at the end of one
@@ -111,7 +123,7 @@ func (r *replay) open(ctx context.Context) (jetstream.Consumer, error) {
 		r.next = from{snapshot: r.next.snapshot, position: 1}
 		r.buf.Put(driver.Delivery{Event: driver.Revoked, Partition: -1})
 		if r.came != nil {
-			r.came, r.missing, r.second = map[string]struct{}{}, nil, 0
+			r.came, r.missing, r.second = map[uint64]struct{}{}, nil, 0
 		}
 		if r.target == 0 {
 			r.catchUp()
@@ -220,30 +232,53 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 		r.came, r.missing = nil, nil
 		return true, nil
 	}
-	r.came[subject] = struct{}{}
+	r.came[maphash.String(r.seed, subject)] = struct{}{}
 	delete(r.missing, subject)
-	if r.missing == nil && position >= r.target {
+	if r.missing == nil && position >= r.newest {
 		ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Second)
 		defer cancel()
+		if quiet, err := r.quiet(ctx); quiet || err != nil {
+			return quiet, err
+		}
+		if r.looks < looks && !r.t.replicated {
+			return false, nil
+		}
 		var err error
-		if r.missing, err = r.t.without(ctx, r.filters, r.came); err != nil {
+		r.missing, err = r.t.without(ctx, r.filters, func(subject string) bool {
+			_, came := r.came[maphash.String(r.seed, subject)]
+			return came
+		})
+		if err != nil {
 			return false, err
 		}
 		if !r.s.Start.Snapshot && r.t.PerKey() > 1 {
-			for _, f := range r.filters {
-				last, _, err := r.t.lastOf(ctx, f)
-				if err != nil {
-					return false, err
-				}
-				r.second = max(r.second, last)
+			if r.second, err = r.last(ctx); err != nil {
+				return false, err
 			}
 		}
 	}
 	return r.missing != nil && len(r.missing) == 0 && position >= r.second, nil
 }
 
+// looks is how often the end is looked for before subjects are listed, which takes a server and us a kilobyte for each.
+const looks = 5
+
+// quiet says whether nothing was stored since the newest record that came was the newest that was there: then none of those
+// before it was replaced before its turn. Of several servers one may not have heard of what was stored.
+func (r *replay) quiet(ctx context.Context) (bool, error) {
+	if r.t.replicated {
+		return false, nil
+	}
+	last, err := r.last(ctx)
+	if err != nil || last <= r.newest {
+		return err == nil, err
+	}
+	r.newest, r.looks = last, r.looks+1
+	return false, nil
+}
+
 // without lists the subjects that are there now, but for those that came.
-func (t *topic) without(ctx context.Context, filters []string, came map[string]struct{}) (map[string]struct{}, error) {
+func (t *topic) without(ctx context.Context, filters []string, came func(subject string) bool) (map[string]struct{}, error) {
 	s, err := t.link.js.Stream(ctx, t.stream)
 	if err != nil {
 		return nil, fmt.Errorf("look up stream %s: %w", t.stream, err)
@@ -255,7 +290,7 @@ func (t *topic) without(ctx context.Context, filters []string, came map[string]s
 			return nil, fmt.Errorf("list subjects of stream %s: %w", t.stream, err)
 		}
 		for subject := range info.State.Subjects {
-			if _, ok := came[subject]; !ok {
+			if !came(subject) {
 				missing[subject] = struct{}{}
 			}
 		}
