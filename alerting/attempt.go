@@ -44,35 +44,55 @@ func (o *Outcome) arrival() event.Arrival {
 }
 
 // Due returns the pages to send now; each is under way until its Outcome is given. A page waits for those of the same
-// incident and receiver before it, no receiver gets more than a few at a time, and none what its breaker holds back.
+// incident and receiver before it, no receiver gets more than a few at a time, and none what its breaker holds back. Whatever
+// the receivers, the oldest goes first, and of one moment the most severe: it gets what is left of a limit.
 // Everything that was decided must have been published before.
 func (l *Ledger) Due(now time.Time) []*event.Page {
 	l.sweep(now)
-	var due []*event.Page
+	var ready []*queue
 	for _, q := range l.queues {
-		for len(q.lanes) > 0 && q.sending < perReceiver {
-			e := q.lanes[0].entries[0]
-			if why, is := l.hushed(e.page); is {
-				l.hold(e, why, now) // One that may have arrived counts as told.
-				l.tidy(e.lane, now)
-				continue
-			}
-			if now.Before(e.page.NextTry) || !l.gate.Begin(q.receiver, e.page.ID, now) {
-				break
-			}
-			if !l.granted(e, now) {
-				l.gate.End(q.receiver, Outcome{Page: e.page.ID, Unsent: true}, now)
-				l.limit(e, now)
-				continue
-			}
-			e.sending = true
-			q.sending++
-			e.lane.settleIn()
-			due = append(due, e.page)
+		if q.ready() {
+			ready = append(ready, q)
 		}
 	}
-	slices.SortFunc(due, dueBefore)
+	slices.SortFunc(ready, inTurn)
+	var due []*event.Page
+	for len(ready) > 0 {
+		q := ready[0]
+		ready = ready[1:]
+		page, goesOn := l.begin(q, now)
+		if page != nil {
+			due = append(due, page)
+		}
+		if goesOn && q.ready() {
+			at, _ := slices.BinarySearchFunc(ready, q, inTurn)
+			ready = slices.Insert(ready, at, q)
+		}
+	}
 	return due
+}
+
+// begin looks after the page that is next in a queue: nil means that it is not sent now. Then, when goesOn is false, no other
+// of the queue is either.
+func (l *Ledger) begin(q *queue, now time.Time) (page *event.Page, goesOn bool) {
+	e := q.lanes[0].entries[0]
+	if why, is := l.hushed(e.page); is {
+		l.hold(e, why, now) // One that may have arrived counts as told.
+		l.tidy(e.lane, now)
+		return nil, true
+	}
+	if now.Before(e.page.NextTry) || !l.gate.Begin(q.receiver, e.page.ID, now) {
+		return nil, false
+	}
+	if !l.granted(e, now) {
+		l.gate.End(q.receiver, Outcome{Page: e.page.ID, Unsent: true}, now)
+		l.limit(e, now)
+		return nil, true
+	}
+	e.sending = true
+	q.sending++
+	e.lane.settleIn()
+	return e.page, true
 }
 
 // hushed says why a page that was decided before calls nobody any more: somebody looks after its incident, or something
@@ -115,7 +135,7 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	case o.Err == nil:
 		p.Stage = event.PageSent
 		p.Reason = event.Reason{Code: "sent", Causes: p.Reason.Causes}
-	case o.Permanent:
+	case o.Permanent && !l.refusesAll(&p, o):
 		p.Stage = event.PageFailed
 		p.Reason = event.Reason{Code: "refused", Text: p.Response, Causes: p.Reason.Causes}
 	case now.Add(wait).Sub(p.Created) > l.policy.RetryFor:
@@ -135,6 +155,13 @@ func (l *Ledger) Outcome(o Outcome, now time.Time) *event.Page {
 	at.settleIn()
 	l.tidy(at, now)
 	return &p
+}
+
+// refusesAll says whether a page was refused by a receiver that refuses whatever it gets. That says nothing about the page: it
+// waits until the receiver works, as those do that it never got, and people are told by their next way meanwhile.
+func (l *Ledger) refusesAll(p *event.Page, o Outcome) bool {
+	_, is := l.refuses(p.Receiver)
+	return is && !o.Personal
 }
 
 func (l *Ledger) gaveUp(p *event.Page) event.Reason {

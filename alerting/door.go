@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"kemi.dev/kemi/alerting/notify"
 	"kemi.dev/kemi/bus"
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/internal/canary"
@@ -64,6 +65,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 		ledger: NewLedger(r.policy, func(name string) bool { return r.receiver(name).Dedups() }),
 	}
 	p.ledger.after, p.ledger.gate, p.ledger.refuses, p.ledger.quiet = r.people.after, r.gates, r.gates.Refuses, p.desk.Quiet
+	p.ledger.endless = func(name string) bool { return notify.Endless(r.receiver(name)) }
 	p.desk.hearing = p.ledger.hearing
 	p.desk.Share(r.sources.inhibitor, r.targets.find)
 	now := time.Now()

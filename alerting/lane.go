@@ -11,9 +11,10 @@ import (
 
 // entry is a page that is not settled; the event it points to is replaced, never changed.
 type entry struct {
-	page    *event.Page
-	lane    *lane
-	sending bool
+	page     *event.Page
+	lane     *lane
+	severity int // Of its incident, as severity orders them.
+	sending  bool
 	// tried says that it may have arrived: an attempt was made of which it is not known what came, or perhaps by a process
 	// that is no more.
 	tried bool
@@ -58,8 +59,14 @@ type queue struct {
 func (q *queue) Len() int { return len(q.lanes) }
 
 func (q *queue) Less(i, j int) bool {
-	return dueBefore(q.lanes[i].entries[0].page, q.lanes[j].entries[0].page) < 0
+	return dueBefore(q.lanes[i].entries[0], q.lanes[j].entries[0]) < 0
 }
+
+// ready says whether one more page of the queue may be sent, as far as the queue knows.
+func (q *queue) ready() bool { return len(q.lanes) > 0 && q.sending < perReceiver }
+
+// inTurn orders queues by the pages that are next in them.
+func inTurn(a, b *queue) int { return dueBefore(a.lanes[0].entries[0], b.lanes[0].entries[0]) }
 
 func (q *queue) Swap(i, j int) {
 	q.lanes[i], q.lanes[j] = q.lanes[j], q.lanes[i]
@@ -82,15 +89,22 @@ func (q *queue) Pop() any {
 	return l
 }
 
-func inOrder(a, b *event.Page) int {
-	rank := func(k event.PageKind) int {
-		return slices.Index([]event.PageKind{event.PageFiring, event.PageSummary, event.PageUpdate, event.PageResolved}, k)
-	}
-	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(rank(a.Kind), rank(b.Kind)), cmp.Compare(a.ID, b.ID))
+// kindRank orders the kinds of page: those of one instant are told in this order.
+func kindRank(k event.PageKind) int {
+	return slices.Index([]event.PageKind{event.PageFiring, event.PageSummary, event.PageUpdate, event.PageResolved}, k)
 }
 
-func dueBefore(a, b *event.Page) int {
-	return cmp.Or(a.NextTry.Compare(b.NextTry), inOrder(a, b))
+func inOrder(a, b *event.Page) int {
+	return cmp.Or(a.Created.Compare(b.Created), cmp.Compare(kindRank(a.Kind), kindRank(b.Kind)), cmp.Compare(a.ID, b.ID))
+}
+
+// dueBefore orders pages by when they are to be tried: of those that were not tried yet the oldest is first, and of one moment
+// the most severe.
+func dueBefore(a, b *entry) int {
+	if by := cmp.Or(a.page.NextTry.Compare(b.page.NextTry), a.page.Created.Compare(b.page.Created), cmp.Compare(kindRank(a.page.Kind), kindRank(b.page.Kind))); by != 0 {
+		return by
+	}
+	return cmp.Or(cmp.Compare(b.severity, a.severity), cmp.Compare(a.page.ID, b.page.ID))
 }
 
 // note takes in how far a lane has come.

@@ -17,6 +17,8 @@ type Ledger struct {
 	// after names a person's next way after one that does not work; nil and "" are none.
 	after func(receiver, person string) string
 	gate  Gate
+	// endless says that a receiver is set not to be told that something is over; nil is that none is.
+	endless func(receiver string) bool
 	// refuses says why a receiver takes no page of anybody any more, whatever is in it; nil is that it takes them.
 	refuses func(receiver string) (why string, is bool)
 	// quiet says why nobody is to be called about an incident now; nil is never.
@@ -50,6 +52,8 @@ const (
 	ReasonReached = "reached"
 	// ReasonNotTold: whoever it is for was never told of what it goes on about.
 	ReasonNotTold = "never-told"
+	// ReasonEndless: the receiver is set not to be told that something is over.
+	ReasonEndless = "not-wanted"
 	// ReasonRateLimited: whoever it is for was told of so much already; a summary says it.
 	ReasonRateLimited = "rate-limited"
 )
@@ -120,6 +124,9 @@ func (l *Ledger) lane(p *event.Page) *lane {
 
 func (l *Ledger) add(p *event.Page) *entry {
 	e := &entry{page: p, lane: l.lane(p)}
+	if p.Snapshot != nil {
+		e.severity = severity(p.Snapshot.Severity)
+	}
 	l.known[p.ID] = p.Updated
 	l.pages[p.ID] = e
 	e.lane.entries, e.lane.touched = append(e.lane.entries, e), p.Updated
@@ -127,8 +134,8 @@ func (l *Ledger) add(p *event.Page) *entry {
 	return e
 }
 
-// tidy holds what is at the head of a lane and need not be told any more: calls to somebody about what is over, and what
-// goes on about a thing that nobody was told of. A page that is under way is waited for.
+// tidy holds what is at the head of a lane and need not be told any more: calls to somebody about what is over, what goes on
+// about a thing that nobody was told of, and the end of it where nobody wants to hear of ends. A page that is under way is waited for.
 func (l *Ledger) tidy(at *lane, now time.Time) {
 	for len(at.entries) > 0 && !at.entries[0].sending {
 		e := at.entries[0]
@@ -139,6 +146,8 @@ func (l *Ledger) tidy(at *lane, now time.Time) {
 			l.hold(e, event.Reason{Code: ReasonOverUnsent, Text: "it was over before the page could be sent"}, now)
 		case !wakes(e.page) && at.missed && !at.reached && !e.tried:
 			l.hold(e, event.Reason{Code: ReasonNotTold, Text: "the page that it goes on about did not arrive"}, now)
+		case e.page.Kind == event.PageResolved && l.endless != nil && l.endless(e.page.Receiver):
+			l.hold(e, event.Reason{Code: ReasonEndless, Text: "send_resolved: false: by " + e.page.Receiver + " nobody is told that it is over"}, now)
 		default:
 			return
 		}

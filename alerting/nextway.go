@@ -32,7 +32,7 @@ func (l *Ledger) Fallback(line *event.Page, now time.Time) *event.Page {
 	p := *line
 	p.Receiver, p.Stage, p.Attempts, p.Response, p.PossibleDuplicate, p.Arrival = way, event.PageIntent, 0, "", false, ""
 	p.Calling, p.Unreached = without(line.Calling, whoOf(&p)), without(line.Unreached, whoOf(&p))
-	if line.Stage == event.PageFailed {
+	if line.Stage == event.PageFailed || refuses && line.Arrival == event.NotArrived {
 		p.Unreached = append(p.Unreached, whoOf(line))
 	} else {
 		p.Calling = append(p.Calling, whoOf(line))

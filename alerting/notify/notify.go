@@ -22,6 +22,13 @@ type Notifier interface {
 	Dedups() bool
 }
 
+// Endless reports whether a receiver is set not to be told that something is over: such pages are not to be handed to it. One
+// that has such a setting says so by a method SendsResolved.
+func Endless(n Notifier) bool {
+	one, can := n.(interface{ SendsResolved() bool })
+	return can && !one.SendsResolved()
+}
+
 // Env is what every receiver is made with.
 type Env struct {
 	Scope obs.Scope

@@ -75,7 +75,8 @@ type Incident struct {
 	Updated time.Time `json:"updated"`
 	// Revision grows by one with every change.
 	Revision int `json:"revision"`
-	// Told lists who was told that it is firing, as receiver or receiver/person: they are told when it resolves.
+	// Told lists who was told that it is firing, as receiver or receiver/person: they are told when it resolves,
+	// unless the receiver is set not to be.
 	Told []string `json:"told,omitempty"`
 	// Urgency decides how people are told: see Urgency's values. Empty in records of before there was one.
 	Urgency Urgency `json:"urgency,omitempty"`

@@ -138,10 +138,13 @@ func hasAny(settings map[string]any, keys []string) bool {
 // Dedups implements notify.Notifier: whether the provider folds by the key that it is given.
 func (r *Receiver) Dedups() bool { return r.spec.dedups }
 
+// SendsResolved reports whether the receiver is told that something is over: see notify.Endless.
+func (r *Receiver) SendsResolved() bool { return r.resolved }
+
 // Notify implements notify.Notifier.
 func (r *Receiver) Notify(ctx context.Context, p *event.Page) (string, error) {
 	if p.Kind == event.PageResolved && !r.resolved {
-		return "not sent: send_resolved is false", nil
+		return "", notify.Permanent(errors.New("not sent: send_resolved is false"))
 	}
 	a, err := r.aim(p)
 	if err != nil {

@@ -173,11 +173,15 @@ func TestATemplateThatFailsCostsItsWordsAndNotThePage(t *testing.T) {
 func TestResolvesAreSentUnlessTheyAreNotWanted(t *testing.T) {
 	p := slackHook()
 	s := p.start(t, false)
-	said, err := p.receiver(t, s, env(nil), "send_resolved: false\n").Notify(context.Background(), story(event.PageResolved))
-	if err != nil || !strings.Contains(said, "not sent") || s.count() != 0 {
+	unwanted, wanted := p.receiver(t, s, env(nil), "send_resolved: false\n"), p.receiver(t, s, env(nil), "")
+	if !notify.Endless(unwanted) || notify.Endless(wanted) {
+		t.Errorf("without ends are %t and %t", notify.Endless(unwanted), notify.Endless(wanted))
+	}
+	said, err := unwanted.Notify(context.Background(), story(event.PageResolved))
+	if !notify.IsPermanent(err) || !strings.Contains(err.Error(), "not sent") || s.count() != 0 {
 		t.Errorf("%q, %v, %d requests", said, err, s.count())
 	}
-	if _, err := p.receiver(t, s, env(nil), "").Notify(context.Background(), story(event.PageResolved)); err != nil || s.count() != 1 {
+	if _, err := wanted.Notify(context.Background(), story(event.PageResolved)); err != nil || s.count() != 1 {
 		t.Errorf("by default: %v, %d requests", err, s.count())
 	}
 }
