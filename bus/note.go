@@ -2,6 +2,8 @@ package bus
 
 import (
 	"context"
+	"strings"
+	"time"
 
 	"kemi.dev/kemi/bus/driver"
 )
@@ -39,6 +41,30 @@ func (b *Bus) LoadNote(ctx context.Context, name string) (data []byte, err error
 // FollowNote hands over what is saved under a name, now and whenever it changes, nil when it was forgotten, until ctx ends.
 func (b *Bus) FollowNote(ctx context.Context, name string, handle func(data []byte)) error {
 	key, partition := noteAt(name)
+	return b.followNotes(ctx, partition, func(d *driver.Delivery) {
+		if d.Record.Key == key {
+			handle(d.Record.Value)
+		}
+	})
+}
+
+// SaveNoteIn is SaveNote in a folder, whose notes are followed together.
+func (b *Bus) SaveNoteIn(ctx context.Context, folder, name string, data []byte) error {
+	key, partition := noteAt(folder)
+	return b.store(ctx, []driver.Record{{Topic: topicState.Name, Partition: partition, Key: key + "/" + name, Value: data}}, nil)
+}
+
+// FollowNotes is FollowNote for all that is in a folder, each with when the broker stored it.
+func (b *Bus) FollowNotes(ctx context.Context, folder string, handle func(name string, data []byte, stored time.Time)) error {
+	key, partition := noteAt(folder)
+	return b.followNotes(ctx, partition, func(d *driver.Delivery) {
+		if name, in := strings.CutPrefix(d.Record.Key, key+"/"); in {
+			handle(name, d.Record.Value, d.Stored)
+		}
+	})
+}
+
+func (b *Bus) followNotes(ctx context.Context, partition int, handle func(*driver.Delivery)) error {
 	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{partition}})
 	if err != nil {
 		return ended(ctx, err)
@@ -50,8 +76,8 @@ func (b *Bus) FollowNote(ctx context.Context, name string, handle func(data []by
 			return ended(ctx, err)
 		}
 		for i := range batch {
-			if batch[i].Event == driver.Data && batch[i].Record.Key == key {
-				handle(batch[i].Record.Value)
+			if batch[i].Event == driver.Data {
+				handle(&batch[i])
 			}
 		}
 	}

@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"what no broker takes goes to dead.v1, and what was said with it is stored", tooLarge},
 		{"state and the right to act follow the owner", ownership},
 		{"a snapshot is what is there", snapshot},
+		{"notes of a folder are followed together, with those that were forgotten", notes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()

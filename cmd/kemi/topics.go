@@ -22,7 +22,8 @@ partitions, and per group and partition the owner, the owner's epoch, where it i
 
 RECORDS and SIZE are what the broker keeps, OLDEST is how old the oldest of it is. At the LIMIT a topic forgets its oldest
 records, or, marked with !, refuses new ones. LAG is how many records the group has not handled: it should be near zero and
-not grow. An owner is one process; its epoch grows each time a partition goes to another.`,
+not grow. An owner is one process; its epoch grows each time a partition goes to another. What /-/ready says beside, such as
+that a process runs from another configuration, is below.`,
 		Example: "  kemi topics\n  kemi topics readings.v1\n  kemi topics -o json | jq '.[] | {name, lag: [.groups[].lag] | max}'",
 	}
 	outputFlag(cmd, &output)
@@ -45,7 +46,16 @@ not grow. An owner is one process; its epoch grows each time a partition goes to
 		if output == "json" {
 			return printJSON(cmd.OutOrStdout(), all)
 		}
-		return printTopics(cmd.OutOrStdout(), cmd.ErrOrStderr(), all)
+		if err := printTopics(cmd.OutOrStdout(), cmd.ErrOrStderr(), all); err != nil {
+			return err
+		}
+		var status struct {
+			Why string `json:"why"`
+		}
+		if c.get(cmd.Context(), "/status", nil, &status) == nil && status.Why != "" { // The table is there all the same.
+			fmt.Fprintln(cmd.ErrOrStderr(), plain(status.Why))
+		}
+		return nil
 	}
 	return cmd
 }

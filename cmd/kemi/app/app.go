@@ -68,7 +68,8 @@ type App struct {
 	open     atomic.Bool           // The bus is.
 	waits    atomic.Pointer[error] // Why it is not, when it was tried.
 	inboxes  inbox.Set
-	alone    bool // Nobody else reaches the bus.
+	alone    bool   // Nobody else reaches the bus.
+	peers    *peers // Nil when alone.
 	listener net.Listener
 	address  chan string
 
@@ -171,6 +172,9 @@ func New(cfg *config.Config, o Options) (*App, error) {
 		}
 	}
 	a.bus = bus.New(d, bus.Settings{Zones: cfg.Zones, Installation: cfg.Installation, Durability: durability}, a.scope)
+	if !a.alone {
+		a.peers = newPeers(a.bus, cfg, a.roles, a.scope, a.started)
+	}
 	a.model = view.New(a.bus)
 	a.ack = ack.New(a.bus, a.model, a.externalURL())
 	if problems := append(a.sources(o.Zones), a.sinks()...); len(problems) > 0 {
@@ -312,6 +316,12 @@ func (a *App) Run(ctx context.Context) (err error) {
 	opened := make(chan struct{})
 	g.Add("http", func(ctx context.Context) error { return a.serve(ctx, ln) })
 	g.Add("bus", func(ctx context.Context) error { return a.carry(ctx, opened) }, opened)
+	if !a.alone {
+		g.Add("presence", a.peers.present)
+	}
+	if !a.alone && a.has(RoleAPI) {
+		g.Add("peers", a.peers.follow)
+	}
 	if a.has(RoleAPI) && !a.has(RoleAlerting) { // Who runs alerting hears of overrides there.
 		g.Add("overrides", a.duty.FollowOverrides)
 	}

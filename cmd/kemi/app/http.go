@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -94,20 +96,19 @@ func (a *App) routes() http.Handler {
 const tooOld = 4
 
 // Ready reports whether the bus is there and takes what is said, and every stage of this process lets the canary through;
-// and why not. While readings and jobs are held back and the canary is not late yet, it is ready, and why says so.
+// and why not. While readings and jobs are held back and the canary is not late yet, or another process runs from another
+// configuration, it is ready, and why says so.
 func (a *App) Ready() (ok bool, why string) {
 	all, held := a.bus.Held()
 	if all {
 		return false, held
 	}
 	ok, why = a.flows()
-	switch {
-	case held == "":
-		return ok, why
-	case why == "":
-		return ok, held
+	said := []string{why, held, ""}
+	if ok {
+		said[2] = a.peers.note(time.Now())
 	}
-	return ok, why + "; " + held
+	return ok, strings.Join(slices.DeleteFunc(said, func(s string) bool { return s == "" }), "; ")
 }
 
 // flows is Ready without a look at the disk.
