@@ -77,6 +77,7 @@ type Room struct {
 	targets   *catalogue
 	said      *said
 	sources   *sources
+	abroad    *abroad
 
 	gates    *Gates
 	sends    sync.WaitGroup
@@ -123,7 +124,7 @@ func New(o Options) (*Room, conf.Problems) {
 	r.gates.says, r.gates.limits = r.breaks, limits
 	r.people, more = newPeople(o, r.receivers, slices.Sorted(maps.Keys(makers)), r.policy.GroupWait)
 	problems = append(problems, more...)
-	r.sources = newSources(r.people.intervals)
+	r.sources, r.abroad = newSources(r.people.intervals), newAbroad(r.policy.Settle)
 	if r.receivers[logReceiver] == nil && o.Receivers[logReceiver].IsZero() {
 		// Somebody must hear of it, if only the log.
 		receiver, err := log.New(logReceiver, log.Default(), env)
@@ -199,6 +200,7 @@ func (r *Room) Run(parent context.Context) error {
 		func(ctx context.Context) error { return r.targets.follow(ctx, r.bus) },
 		func(ctx context.Context) error { return r.said.follow(ctx, r.bus, r.people) },
 		func(ctx context.Context) error { return r.sources.follow(ctx, r.bus) },
+		func(ctx context.Context) error { return r.abroad.follow(ctx, r.bus) },
 	}
 	followed := make(chan error, len(follows))
 	for _, follow := range follows {

@@ -22,6 +22,7 @@ type Desk struct {
 	inhibitor   *hush.Inhibitor                    // See Share.
 	everywhere  func(id string) *event.Target      // Nil finds the desk's own targets.
 	hearing     func(incident, who string) hearing // As the ledger knows it; nil is that whoever is to be told was.
+	abroad      *abroad                            // Nil when nothing is known of other domains.
 	hushed      int                                // Counts changes of what holds pages back.
 	hushSwept   time.Time
 	works       []work // Maintenance that people said lately.

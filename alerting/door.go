@@ -68,6 +68,7 @@ func (r *Room) openPartition(ctx context.Context, own *bus.Ownership) (*partitio
 	p.ledger.endless = func(name string) bool { return notify.Endless(r.receiver(name)) }
 	p.desk.hearing = p.ledger.hearing
 	p.desk.Share(r.sources.inhibitor, r.targets.find)
+	p.desk.abroad = r.abroad
 	now := time.Now()
 	if err := p.loadRecords(ctx, now); err != nil {
 		return nil, err
@@ -162,6 +163,7 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	if err := p.room.sources.watch(ctx, p); err != nil {
 		return err
 	}
+	p.room.abroad.watch(ctx, p)
 	caughtUp := make(chan struct{})
 	var once sync.Once
 	go p.followFindings(ctx, now, func() { once.Do(func() { close(caughtUp) }) })
@@ -181,6 +183,11 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	case <-caughtUp:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	if len(p.desk.guests) > 0 {
+		if err := p.room.abroad.known(ctx); err != nil {
+			return err
+		}
 	}
 	p.takeIn(now)
 	return nil

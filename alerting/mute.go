@@ -56,7 +56,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
 		}
-		why := d.hush.Why(subject, now)
+		why := append(d.hush.Why(subject, now), d.absent(a)...)
 		if a.hushed = len(why) > 0; !a.hushed {
 			speaks = a
 		} else if worst == nil || before(a.event, worst.event) {
@@ -72,6 +72,17 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		inc.muted = d.hush.Why(subject, now)
 	}
 	return inc.muted
+}
+
+// absent says what explains an alert on a target of another domain, where people are told of it.
+func (d *Desk) absent(a *held) []event.Reason {
+	if _, guest := d.guests[a.node]; !guest || d.abroad == nil || a.cause != nil {
+		return nil
+	}
+	if why, is := d.abroad.why(a.node.target, d.known); is {
+		return []event.Reason{why}
+	}
+	return nil
 }
 
 // known finds a target in whatever domain.
