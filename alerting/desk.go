@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -316,7 +317,7 @@ func (d *Desk) Step(now time.Time) Output {
 			d.end(inc, ReasonOver, now)
 			continue
 		}
-		if other := d.wentInto(inc); other != nil {
+		if other := cmp.Or(d.wentInto(inc), d.wouldGo(inc, now)); other != nil {
 			d.merge(inc, other, now)
 			continue
 		}

@@ -25,6 +25,9 @@ func (d *Desk) holder(k key) (found *incident) {
 	if k.own {
 		return nil
 	}
+	if inc := k.node.toldIn(); inc != nil {
+		return inc
+	}
 	for _, a := range k.node.alerts {
 		if inc := a.inc; inc != nil && a.cause == nil && inc.rec.Kind == event.IncidentSimilar && (found == nil || inc.rec.ID < found.rec.ID) {
 			found = inc
@@ -41,7 +44,7 @@ func (d *Desk) explanation(a *held) *node {
 	switch {
 	case b.root == nil, n.answered(a.event.StartsAt), b.since.After(a.event.StartsAt.Add(d.policy.RerootWithin)):
 		return nil
-	case n.state == down && n.since.After(a.event.StartsAt) && !d.says(a.event):
+	case n.state == down && n.since.After(a.event.StartsAt) && !d.says(a.event) && !a.standsIn():
 		return nil
 	}
 	return b.root
@@ -62,7 +65,7 @@ func (d *Desk) regroup(inc *incident, now time.Time) bool {
 		switch root := d.explanation(a); {
 		case root == nil:
 		case d.holder(key{root, false}) == inc:
-			inc.take(d, a, root) // Its cause is among them.
+			d.explain(inc, a, root) // Its cause is among them.
 		default:
 			by[root] = append(by[root], a)
 			explained++
@@ -83,12 +86,21 @@ func (d *Desk) regroup(inc *incident, now time.Time) bool {
 			return false
 		}
 		d.refuse(inc)
+		for _, a := range by[most] {
+			if a.standsIn() {
+				d.unstand(a)
+			}
+		}
 		d.become(inc, other, k, now)
 		roots = roots[1:]
 	}
 	for _, root := range roots {
 		for _, a := range by[root] {
-			d.place(a, key{root, false}, root, now)
+			if a.standsIn() {
+				d.unstand(a)
+			} else {
+				d.place(a, key{root, false}, root, now)
+			}
 		}
 	}
 	return true

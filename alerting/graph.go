@@ -41,6 +41,7 @@ type node struct {
 	changes   []event.Change // Of late, newest first.
 	alerts    map[string]*held
 	incidents []*incident // The open ones that have it as their cause.
+	standIn   *held       // What stands in an incident of similar alerts for one of its own.
 	waiters   int         // Incidents that wait for news of it.
 	asked     time.Time   // When it was last asked for.
 
@@ -173,7 +174,7 @@ func (g *graph) forget(n *node) {
 
 // mentioned says whether a target, an alert or an incident points to the node.
 func (n *node) mentioned() bool {
-	return len(n.users.all) > 0 || len(n.alerts) > 0 || len(n.incidents) > 0
+	return len(n.users.all) > 0 || len(n.alerts) > 0 || len(n.incidents) > 0 || n.standIn != nil
 }
 
 func (g *graph) link(n *node, needs [][]*node) {
@@ -309,6 +310,23 @@ func (g *graph) leads(n, other *node) bool {
 		}
 	}
 	return false
+}
+
+// needed calls f for everything that n needs, directly or through others.
+func (g *graph) needed(n *node, f func(*node)) {
+	g.walks++
+	n.visit = g.walks
+	for queue := []*node{n}; len(queue) > 0; queue = queue[1:] {
+		for _, need := range queue[0].needs {
+			for _, a := range need {
+				if a.visit != g.walks {
+					a.visit = g.walks
+					f(a)
+					queue = append(queue, a)
+				}
+			}
+		}
+	}
 }
 
 // below calls f for everything that needs n directly or through others, and for n itself.

@@ -78,6 +78,7 @@ type incident struct {
 	calm       time.Time // Since when it is over but kept open because it flaps.
 	settling   bool      // It, or what is above it, came back only now.
 	into       string    // The incident that its last alert went to.
+	standing   int       // How many of its own only stand in for an alert; see standin.go.
 	cleared    *node     // What was told as its cause and is not it; see dissolve.
 	clearedBy  time.Time // Of one that was restored, when that was known at the latest.
 	unlisted   int       // As unclaimed, of one that was restored with a cleared cause.
@@ -245,7 +246,7 @@ func (d *Desk) examine(inc *incident, now time.Time) {
 		d.end(inc, ReasonOverUntold, now)
 		return
 	}
-	if over := len(inc.members) == 0 && (inc.key.own || !inc.key.node.gone()); over {
+	if over := !d.stands(inc, now) && len(inc.members) == 0 && (inc.key.own || !inc.key.node.gone()); over {
 		d.finish(inc, now)
 		return
 	}
@@ -453,6 +454,9 @@ func (d *Desk) refuse(inc *incident) {
 
 // release takes an incident that is over out of everything: what fires anew is another problem.
 func (d *Desk) release(inc *incident) {
+	for _, s := range inc.standIns() {
+		d.unstand(s)
+	}
 	inc.detach(d)
 	d.refuse(inc)
 	maps.DeleteFunc(d.claims, func(_ string, i *incident) bool { return i == inc })

@@ -30,6 +30,11 @@ func (inc *incident) forgo(alert string, at time.Time, within time.Duration) {
 	inc.rec.Left = left[max(0, len(left)-maxLeft):]
 }
 
+// leftLately says whether an alert left an incident within a time.
+func (inc *incident) leftLately(alert string, now time.Time, within time.Duration) bool {
+	return slices.ContainsFunc(inc.rec.Left, func(l event.AlertLeft) bool { return l.ID == alert && now.Sub(l.At) <= within })
+}
+
 // wasIn finds the open incident that an alert was in of which people were told: it left a moment ago, or the record of
 // before a restart has no room to list it.
 func (d *Desk) wasIn(a *held, k key, now time.Time) *incident {
@@ -40,9 +45,7 @@ func (d *Desk) wasIn(a *held, k key, now time.Time) *incident {
 		if len(inc.told) == 0 || inc.closed || inc.byHand {
 			return false
 		}
-		if slices.ContainsFunc(inc.rec.Left, func(l event.AlertLeft) bool {
-			return l.ID == a.event.ID && now.Sub(l.At) <= d.policy.ReopenWithin
-		}) {
+		if inc.leftLately(a.event.ID, now, d.policy.ReopenWithin) {
 			return true
 		}
 		if inc.unclaimed > 0 && !a.event.StartsAt.After(inc.asOf) {

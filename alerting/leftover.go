@@ -1,6 +1,10 @@
 package alerting
 
-import "kemi.dev/kemi/bus/event"
+import (
+	"time"
+
+	"kemi.dev/kemi/bus/event"
+)
 
 // After a restart only the records say what was told of causes that nobody polls.
 
@@ -16,13 +20,19 @@ func (d *Desk) restoreCleared(inc *incident) {
 
 // keep has the alerts of an incident find it again that its record does not list as its own.
 func (d *Desk) keep(inc *incident) {
-	inc.unlisted = inc.rec.Firing
+	inc.unlisted = inc.listedNot()
+	d.leftovers = append(d.leftovers, inc)
+}
+
+// listedNot is how many of its alerts a record does not list as its own.
+func (inc *incident) listedNot() int {
+	n := inc.rec.Firing
 	for _, a := range inc.rec.Alerts {
 		if a.State == event.AlertFiring {
-			inc.unlisted--
+			n--
 		}
 	}
-	d.leftovers = append(d.leftovers, inc)
+	return n
 }
 
 // doubtsAnew says whether the cause of a restored incident, of which only alerts tell, is none by now: they ended while
@@ -52,14 +62,20 @@ func (d *Desk) doubtsAnew(inc *incident) bool {
 }
 
 // recall finds the incident of before a restart that an alert was in.
-func (d *Desk) recall(a *held) {
+func (d *Desk) recall(a *held, now time.Time) {
 	if a.inc != nil {
 		return
 	}
 	for _, inc := range d.leftovers {
-		if d.incidents[inc.rec.ID] == inc && inc.unlisted > 0 && !a.event.StartsAt.After(inc.asOf) && d.graph.leads(a.node, inc.cleared) {
-			inc.unlisted--
+		if d.incidents[inc.rec.ID] != inc || inc.unlisted <= 0 || inc.byHand || a.event.StartsAt.After(inc.asOf) {
+			continue
+		}
+		found := inc.cleared != nil && d.graph.leads(a.node, inc.cleared)
+		if found {
 			inc.take(d, a, inc.causeOf(a))
+		}
+		if found || inc.cleared == nil && d.recallBehind(inc, a, now) {
+			inc.unlisted--
 			return
 		}
 	}

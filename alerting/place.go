@@ -9,7 +9,7 @@ import (
 // decide finds the incident that an alert belongs to.
 func (d *Desk) decide(a *held, now time.Time) {
 	n := a.node
-	d.recall(a)
+	d.recall(a, now)
 	d.follow(a, now)
 	if inc := a.inc; inc != nil && a.cause == nil {
 		told, back := len(inc.told) > 0, !inc.key.own && !n.gone()
@@ -37,6 +37,10 @@ func (d *Desk) decide(a *held, now time.Time) {
 	}
 	answered := n.answered(a.event.StartsAt)
 	b := d.graph.blame(n)
+	if !answered && d.stays(a, b.root) {
+		d.tie(a)
+		return
+	}
 	// When the cause is back, what it took along comes back one by one: what is still down on the way is no new cause.
 	returning := a.cause != nil && !a.cause.gone() && b.root != nil && d.graph.leads(b.root, a.cause)
 	if a.inc != nil && a.inc.exonerated() && (b.root == nil || answered || returning) {
@@ -59,6 +63,10 @@ func (d *Desk) decide(a *held, now time.Time) {
 		a.spoke = a.inc.rec.ID
 	}
 	d.tie(a)
+	if d.keeps(a) {
+		a.spoke = ""
+		return
+	}
 	d.place(a, key{n, answered || !n.gone()}, nil, now)
 }
 

@@ -217,6 +217,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 	}
 	inc.unclaimed, inc.asOf = r.Firing-len(r.Alerts)-len(r.Examples), r.Updated
 	d.restoreCleared(inc)
+	d.restoreRoots(inc)
 	for _, a := range r.Alerts {
 		if (byHand || a.State == event.AlertFiring) && !inc.closed {
 			d.claims[a.ID] = inc
@@ -259,6 +260,7 @@ func (d *Desk) Presume() {
 			continue
 		}
 		d.invite(n)
+		d.presumeRoots(inc)
 		if inc.key.own || inc.rec.State != event.IncidentOpen || n.state != unheard || n.target == nil {
 			continue
 		}
@@ -319,6 +321,9 @@ func (d *Desk) Remember(since time.Time) [][]byte {
 func (d *Desk) wentInto(inc *incident) *incident {
 	if len(inc.told) > 0 || len(inc.members) > 0 {
 		return nil
+	}
+	if other := inc.key.node.toldIn(); other != nil && !inc.key.own && other != inc && len(other.told) > 0 {
+		return other
 	}
 	for _, said := range inc.rec.Alerts {
 		if a := d.alerts[said.ID]; a != nil && a.inc != nil && a.inc != inc && len(a.inc.told) > 0 {

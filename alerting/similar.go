@@ -2,7 +2,6 @@ package alerting
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,21 +68,23 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		d.merge(inc, group, now) // People know of its cause.
 		return true
 	}
-	a := inc.single()
+	a := d.single(inc)
 	if a == nil {
 		return false
 	}
-	if d.count(inc); inc.rec.SuppressedTotal == 0 { // Of what takes others along they hear.
-		if group := d.joins(a); group != nil {
-			d.merge(inc, group, now)
-			return true
-		}
+	if group := d.wasIn(a, inc.key, now); group != nil {
+		d.absorb(inc, a, group, now)
+		return true
+	}
+	if group := d.joins(a); group != nil && d.takesNoMore(inc, a, group) {
+		d.absorb(inc, a, group, now)
+		return true
 	}
 	if d.peers == nil {
 		d.peers = map[string][]*incident{}
 		for _, i := range d.incidents {
 			if len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin+d.policy.GroupWait || d.waits(i, now) {
-				if b := i.single(); b != nil {
+				if b := d.single(i); b != nil {
 					d.peers[d.kin(b)] = append(d.peers[d.kin(b)], i)
 				}
 			}
@@ -105,7 +106,7 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		if !d.waits(i, now) || d.incidents[i.rec.ID] != i {
 			continue // People know of it by itself.
 		}
-		d.merge(i, group, now)
+		d.absorb(i, d.single(i), group, now)
 	}
 	delete(d.peers, kin)
 	d.opened(group, ReasonSimilar, nil, now)
@@ -117,13 +118,13 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 	return true
 }
 
-// single is the first alert of an incident that is about nothing but one target; nil of any other, and of what is
-// suspected, which is what several have in common.
-func (inc *incident) single() *held {
-	if inc.rec.Kind == event.IncidentSimilar || inc.key.node.suspected {
-		return nil
-	}
-	return inc.firstOwn()
+// takesNoMore says whether an incident that is told by a takes nothing along that people are to hear of: of what is behind one
+// that has no alert of its own, which takes something along always, they hear when it is more than behind its like.
+func (d *Desk) takesNoMore(inc *incident, a *held, group *incident) bool {
+	d.count(inc)
+	d.count(group)
+	n := inc.rec.SuppressedTotal
+	return n == 0 || a.standsIn() && group.standing > 0 && n <= group.rec.SuppressedTotal
 }
 
 // firstOwn is the first of the alerts that are the incident itself.
@@ -153,28 +154,44 @@ func (inc *incident) similarTitle(now time.Time) string {
 	if r.State == event.IncidentResolved {
 		return "what failed on " + many(class) + " of team " + r.Team + " is over after " + lasted(r, now)
 	}
-	names := map[string]int{}
-	targets := map[string]struct{}{}
+	names, others := map[string]int{}, map[string]int{}
+	targets, behind := map[string]struct{}{}, map[string]struct{}{}
 	for _, a := range inc.own {
-		names[cut(a.event.Name, maxName)]++
+		if a.node.target != nil && a.node.class() != class { // It was behind one of them; see keeps.
+			others[cut(a.event.Name, maxName)]++
+			behind[a.event.Target] = struct{}{}
+			continue
+		}
+		names[a.sort()]++
 		targets[a.event.Target] = struct{}{}
 	}
-	order := slices.SortedFunc(maps.Keys(names), func(a, b string) int { return cmp.Or(cmp.Compare(names[b], names[a]), cmp.Compare(a, b)) })
-	said := make([]string, 0, 4)
-	for i, name := range order {
-		if i == 3 && len(order) > 4 {
-			said = append(said, strconv.Itoa(len(order)-3)+" more kinds of alert")
-			break
-		}
-		said = append(said, name+" ("+strconv.Itoa(names[name])+")")
+	each := fire(len(behind), "target", " behind "+many(class)+" of team "+r.Team+" that are there") + ": " + kindsOf(others)
+	if len(targets) == 0 {
+		return each
 	}
-	at := " fail at once: "
+	again := ""
 	if len(r.Reopened) > 0 {
-		at = " fail again at once: "
+		again = " again"
 	}
-	title := plural(len(targets), class) + " of team " + r.Team + at + strings.Join(said, ", ")
-	if r.SuppressedTotal > 0 {
-		title += "; " + plural(r.SuppressedTotal, "target") + " behind unreachable (" + classes(r.Suppressed) + ")"
+	title := plural(len(targets), class) + " of team " + r.Team
+	if suspected := names[sortSuspected]; suspected > 0 && len(names) == 1 {
+		are, them := " are suspected"+again+" at once: ", " behind them"
+		if suspected == 1 {
+			are, them = " is suspected"+again+": ", " behind it"
+		}
+		title += are + fire(r.SuppressedTotal, "target", them) + " (" + classes(r.Suppressed) + ")"
+	} else {
+		title += " fail" + again + " at once: " + kindsOf(names)
+		switch {
+		case r.SuppressedTotal == 0:
+		case suspected > 0:
+			title += "; " + plural(r.SuppressedTotal, "target") + " behind fire or are unreachable (" + classes(r.Suppressed) + ")"
+		default:
+			title += "; " + plural(r.SuppressedTotal, "target") + " behind unreachable (" + classes(r.Suppressed) + ")"
+		}
+	}
+	if len(behind) > 0 {
+		title += "; " + each
 	}
 	return title
 }

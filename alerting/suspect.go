@@ -92,6 +92,9 @@ func (d *Desk) suspect(now time.Time) {
 	}
 	for _, inc := range d.incidents {
 		accuse(inc.key.node, inc.cleared)
+		for _, s := range inc.standIns() {
+			accuse(s.node, inc.cleared)
+		}
 	}
 	for _, n := range inNameOrder(d.suspects, func(*node) bool { return true }) { // One that is cleared may speak for the next.
 		s := found[n]

@@ -118,6 +118,7 @@ func (d *Desk) render(inc *incident, now time.Time) {
 	}
 	d.count(inc)
 	inc.recordPeak()
+	inc.recordRoots()
 	r.Title = inc.title(now)
 }
 
@@ -157,7 +158,8 @@ func (f *first) offer(a *held) {
 // When the cause is back it stays at what it was,
 // and when it is over it is the most there ever was.
 func (d *Desk) count(inc *incident) {
-	roots, suspected := inc.roots(), inc.key.node.suspected
+	roots := inc.roots()
+	suspected := slices.ContainsFunc(roots, func(n *node) bool { return n.suspected })
 	if len(roots) == 0 || inc.counted == d.graph.changes && (!suspected || inc.countedOf == len(inc.members)) {
 		return
 	}
@@ -395,6 +397,13 @@ func text(inc *incident, kind event.PageKind) string {
 	}
 	if r.Flapping != "" {
 		fmt.Fprintf(&b, "It flaps: %s. It will be silent until it is calm.\n", r.Flapping)
+	}
+	for i, root := range r.Roots {
+		if i == maxListed {
+			fmt.Fprintf(&b, "- and %d more\n", len(r.Roots)-i)
+			break
+		}
+		fmt.Fprintf(&b, "- %s by what is behind it\n", line.Of(root, maxName+1))
 	}
 	for _, a := range r.Alerts {
 		fmt.Fprintf(&b, "- %s on %s since %s", line.Of(a.Name, maxName+1), line.Of(a.Target, maxName+1), a.StartsAt.UTC().Format(time.RFC3339))

@@ -176,7 +176,9 @@ func (d *Desk) reroot(inc *incident, now time.Time) bool {
 	}
 	if !inc.key.own && !n.gone() {
 		for _, a := range inc.own {
-			if a.node != n && a.loose.IsZero() {
+			if a.standsIn() {
+				d.unstand(a)
+			} else if a.node != n && a.loose.IsZero() {
 				d.judge(a) // It was told together with what the cause explained, which is over.
 			}
 		}
@@ -248,7 +250,7 @@ func (d *Desk) rekey(inc *incident, k key, now time.Time) {
 		switch {
 		case a.node == k.node:
 			a.blame(nil)
-		case gathered && a.cause == nil && d.explanation(a) != k.node:
+		case gathered && (a.cause == nil && d.explanation(a) != k.node || a.standsFor() != nil):
 			// It was told together with what the cause explains, and stays.
 		default:
 			a.blame(k.node)

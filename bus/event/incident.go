@@ -65,6 +65,9 @@ type Incident struct {
 	SuppressedPeak map[string]int `json:"suppressed_peak,omitempty"`
 	// Examples are some of the alerts that the cause explains.
 	Examples []SuppressedAlert `json:"examples,omitempty"`
+	// Roots are targets that the incident is about without an alert of their own: what fires behind them says that they are not
+	// there, each by itself. Only of incidents of similar alerts.
+	Roots []string `json:"roots,omitempty"`
 	// OpenedAt is since when there is the incident.
 	OpenedAt time.Time `json:"opened_at"`
 	// Reopened is when it fired again after it was over, the last times of that, oldest first.
@@ -210,7 +213,7 @@ func (i *Incident) Question() bool {
 
 // AlertLeft is an alert that is over while its incident is not.
 type AlertLeft struct {
-	// ID of the alert.
+	// ID of the alert; of one of the Roots its name behind "root/".
 	ID string `json:"id"`
 	// At is since when it is over.
 	At time.Time `json:"at"`

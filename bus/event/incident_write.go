@@ -17,6 +17,7 @@ func (i *Incident) write(w *writer) {
 	w.someInt("suppressed_total", i.SuppressedTotal)
 	w.someCounts("suppressed_peak", i.SuppressedPeak)
 	list(w, "examples", i.Examples)
+	w.someTexts("roots", i.Roots)
 	w.time("opened_at", i.OpenedAt)
 	if len(i.Reopened) > 0 {
 		w.name("reopened")
