@@ -20,6 +20,7 @@ type decoded struct {
 	known map[spot]any
 	// sweep is how many may be known until those that nobody keeps are looked for.
 	sweep int
+	slim  event.Slim
 }
 
 // spot is what a record says of a key.
@@ -55,6 +56,12 @@ func decodeOnce[T any, W event.Word[T]](b *Bus, d *driver.Delivery) (*T, error) 
 	mine, err := decode[T, W](&d.Record)
 	if err != nil {
 		return nil, err
+	}
+	if a, is := any(mine).(*event.Alert); is {
+		all.slim.Alert(a)
+		if a.ID == at.key {
+			at.key = a.ID // The record's is a part of a longer text.
+		}
 	}
 	return keep(all, at, mine), nil
 }
