@@ -40,8 +40,10 @@ func texts(v reflect.Value) (all []string) {
 // several alerts say is there once.
 func TestASlimAlertKeepsNothingOfTheTextItWasReadOf(t *testing.T) {
 	full := func(n int) *event.Alert {
-		a := &event.Alert{ID: fmt.Sprint("id-", n), Annotations: map[string]string{"summary": "sum", "text": strings.Repeat("long ", 100), "<&>": "\"quoted\""},
-			Labels: event.LabelsOf(map[string]string{"instance": fmt.Sprint("host-", n), "rack": "rack-7"}), Reason: event.Reason{Code: "c", Text: "t", Causes: []string{"one", "two"}}}
+		a := &event.Alert{
+			ID: fmt.Sprint("id-", n), Annotations: map[string]string{"summary": "sum", "text": strings.Repeat("long ", 100), "<&>": "\"quoted\""},
+			Labels: event.LabelsOf(map[string]string{"instance": fmt.Sprint("host-", n), "rack": "rack-7"}), Reason: event.Reason{Code: "c", Text: "t", Causes: []string{"one", "two"}},
+		}
 		v := reflect.ValueOf(a).Elem()
 		for i := range v.NumField() {
 			if f := v.Field(i); f.Kind() == reflect.String && f.String() == "" {
