@@ -90,6 +90,13 @@ configuration file. Processes of the same role share its work, and take over wha
 		var g run.Group
 		g.Add("run", a.Run)
 		g.Add("announce", func(ctx context.Context) error { return announce(ctx, a, log) })
+		g.Add("memory", func(ctx context.Context) error {
+			frugal(ctx, func() bool {
+				ok, _ := a.Ready()
+				return ok && a.Knows()
+			})
+			return nil
+		})
 		return g.Run(cmd.Context())
 	}
 	return cmd

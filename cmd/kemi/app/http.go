@@ -56,6 +56,8 @@ func (a *App) routes() http.Handler {
 		switch ok, why := a.Ready(); {
 		case !ok:
 			http.Error(w, "Kemi is not ready: "+why, http.StatusServiceUnavailable)
+		case !a.Knows():
+			http.Error(w, "Kemi is not ready: console and API do not know yet what was stored before the start", http.StatusServiceUnavailable)
 		case why != "":
 			fmt.Fprintln(w, "Kemi is ready, but "+why)
 		default:
@@ -109,6 +111,19 @@ func (a *App) Ready() (ok bool, why string) {
 		said[2] = a.peers.note(time.Now())
 	}
 	return ok, strings.Join(slices.DeleteFunc(said, func(s string) bool { return s == "" }), "; ")
+}
+
+// Knows says whether console and API, where there are any, know what was stored before the start.
+func (a *App) Knows() bool {
+	if !a.has(RoleAPI) {
+		return true
+	}
+	select {
+	case <-a.model.Ready():
+		return true
+	default:
+		return false
+	}
 }
 
 // flows is Ready without a look at the disk.
