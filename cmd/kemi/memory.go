@@ -12,7 +12,7 @@ const (
 	// reads all of that several times then, and what is in use is the most it ever is. It costs a tenth more CPU time.
 	startGC = 50
 	// startAtMost ends that for a process that cannot get ready.
-	startAtMost = 5 * time.Minute
+	startAtMost = 15 * time.Minute
 )
 
 // frugal keeps the memory of a start low until Kemi is ready, and gives back to the system then what only the start needed:
