@@ -200,7 +200,7 @@ func (p *partition) followFindings(ctx context.Context, now time.Time, caughtUp 
 		from = bus.From{Position: p.position + 1}
 	}
 	for {
-		err := bus.FollowMentions(ctx, p.room.bus, from, event.RuleReachable, func(m bus.Message[event.Finding]) error {
+		err := bus.FollowKey(ctx, p.room.bus, from, event.RuleReachable, func(m bus.Message[event.Finding]) error {
 			from = bus.From{Position: m.Position + 1}
 			if m.Event != nil && m.Event.Rule == event.RuleReachable {
 				p.post.mu.Lock()

@@ -276,6 +276,14 @@ func (b *Bus) remove(ctx context.Context, fence *driver.Fence, events []event.Ev
 	return b.storeApart(ctx, records, fence, func(*driver.Record, error) error { return nil })
 }
 
+// recordKey is the key of an event's record: its own, but for words whose records are gathered under another.
+func recordKey(e event.Event) string {
+	if g, is := e.(interface{ RecordKey() string }); is {
+		return g.RecordKey()
+	}
+	return e.Key()
+}
+
 // record makes an event's record. On an error other than ErrNoTopic it is what a dead letter can be made of.
 func (b *Bus) record(e event.Event) (driver.Record, error) {
 	t := e.Topic()
@@ -283,7 +291,7 @@ func (b *Bus) record(e event.Event) (driver.Record, error) {
 		return driver.Record{}, fmt.Errorf("publish to %s: %w: this bus carries no such topic (is the zone configured?)", t.Name, driver.ErrNoTopic)
 	}
 	r := driver.Record{
-		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(), ID: e.Identity(),
+		Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: recordKey(e), ID: e.Identity(),
 		Headers: []driver.Header{
 			{Name: headerWord, Value: t.Word}, {Name: headerType, Value: t.ContentType}, {Name: headerRoute, Value: e.Route()},
 		},

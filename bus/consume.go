@@ -158,19 +158,47 @@ type From = driver.Start
 // group. A record that cannot be decoded is skipped and counted in kemi_bus_unreadable_total: the group that owns it puts
 // it on dead.v1. It follows the given partitions; none means all.
 func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
-	return FollowMentions[T, W](ctx, b, from, "", handle, caughtUp, partitions...)
-}
-
-// FollowMentions is Follow without the records that do not have a text anywhere: they are not even decoded. It is for few
-// among many, such as one rule's findings; handle has to look whether the text is where it is to be.
-func FollowMentions[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, text string, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
 	topic := W(new(T)).Topic()
-	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, text, handle, func() bool {
+	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, "", handle, func() bool {
 		if caughtUp != nil {
 			caughtUp()
 		}
 		return true
 	}, func() {})
+}
+
+// FollowKey is Follow of one record key (see event.Finding.RecordKey), which is to stand in the events as well: a broker that
+// can tell keys apart sends nothing else, else what does not have it anywhere is not even decoded. Of what was stored before,
+// everything that has it is handed over, whatever its key: handle has to look whether it stands where it is to be.
+func FollowKey[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, key string, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
+	topic := W(new(T)).Topic()
+	// What comes is subscribed to before what is there is looked through, so that nothing falls in between.
+	coming, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Start: From{End: true}, Partitions: partitions, Keys: []string{key}})
+	if err != nil {
+		return ended(ctx, err)
+	}
+	defer coming.Close()
+	had := map[int]int64{} // The last position of each partition that was handed over of what was there.
+	done, lost := false, func() { clear(had) }
+	err = follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, key, func(m Message[T]) error {
+		had[m.Partition] = m.Position
+		return handle(m)
+	}, func() bool {
+		done = true
+		return false
+	}, lost)
+	if err != nil || !done {
+		return err
+	}
+	if caughtUp != nil {
+		caughtUp()
+	}
+	return read[T, W](ctx, b, coming, topic.Name, key, func(m Message[T]) error {
+		if m.Position <= had[m.Partition] {
+			return nil
+		}
+		return handle(m)
+	}, func() bool { return true }, lost)
 }
 
 // mentions says whether a record has a text in it; of one that is packed it is not known.
@@ -211,6 +239,11 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 		return ended(ctx, err)
 	}
 	defer feed.Close()
+	return read[T, W](ctx, b, feed, s.Topic, text, handle, onCaughtUp, lost)
+}
+
+// read is follow of a feed that is open.
+func read[T any, W event.Word[T]](ctx context.Context, b *Bus, feed driver.Feed, topic, text string, handle func(Message[T]) error, onCaughtUp func() bool, lost func()) error {
 	for {
 		batch, err := feed.Next(ctx)
 		if err != nil {
@@ -230,8 +263,8 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 				}
 				m, err := message[T, W](b, &batch[i])
 				if err != nil {
-					b.skipped.WithLabelValues(s.Topic).Inc()
-					b.scope.Log().Warn("skip a record that cannot be read", "topic", s.Topic, "position", batch[i].Position, "err", err)
+					b.skipped.WithLabelValues(topic).Inc()
+					b.scope.Log().Warn("skip a record that cannot be read", "topic", topic, "position", batch[i].Position, "err", err)
 					continue
 				}
 				if err := handle(m); err != nil {

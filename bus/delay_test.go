@@ -91,8 +91,8 @@ func TestWhatCannotBeReadIsCountedByWhoFollows(t *testing.T) {
 	})
 }
 
-// Who follows few among many is handed those, also what is packed, and what is removed.
-func TestFollowingWhatMentionsATextLeavesOutTheRest(t *testing.T) {
+// Who follows one key among many is handed what has it, of what was there whatever its record's key, each once and in order.
+func TestFollowingAKeyLeavesOutTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, _, _ := observed(t)
 		say := func(comment string) {
@@ -107,14 +107,53 @@ func TestFollowingWhatMentionsATextLeavesOutTheRest(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var got []string
-		if err := bus.FollowMentions(ctx, b, bus.From{}, "pears", func(m bus.Message[event.Command]) error {
+		if err := bus.FollowKey(ctx, b, bus.From{}, "pears", func(m bus.Message[event.Command]) error {
+			if len(got) == 0 {
+				say("apples meanwhile")
+				say("pears meanwhile")
+			}
 			got = append(got, m.Event.Comment)
 			return nil
-		}, nil); err != nil {
+		}, func() {
+			got = append(got, "caught up")
+			say("apples later")
+			say("pears later")
+		}); err != nil {
 			t.Fatal(err)
 		}
-		if want := []string{"pears", "apples and pears"}; !slices.Equal(got, want) {
-			t.Errorf("got %q, want %q", got, want)
+		// What came meanwhile may be before it or after it.
+		at := slices.Index(got, "caught up")
+		if want := []string{"pears", "apples and pears", "pears meanwhile", "pears later"}; at < 2 || at > 3 || !slices.Equal(slices.Delete(got, at, at+1), want) {
+			t.Errorf("got %q, caught up after %d, want %q", got, at, want)
 		}
 	})
+}
+
+// What is said of who answers has one key, so that it can be asked for alone; else a finding has the key of its series.
+func TestWhoAnswersIsAskedForByKey(t *testing.T) {
+	b, d, _, _ := observed(t)
+	reach := &event.Finding{Rule: event.RuleReachable, Verdict: event.VerdictFiring, Target: "srv-1", Domain: "d", At: time.Now(), Since: time.Now()}
+	other := &event.Finding{Rule: "g/Down", Verdict: event.VerdictFiring, Target: "srv-1", Domain: "d", At: time.Now(), Since: time.Now()}
+	if err := b.Publish(t.Context(), reach, other); err != nil {
+		t.Fatal(err)
+	}
+	f, err := d.Subscribe(t.Context(), driver.Subscription{Topic: reach.Topic().Name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var keys []string
+	for len(keys) < 2 {
+		all, err := f.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, x := range all {
+			if x.Event == driver.Data {
+				keys = append(keys, x.Record.Key)
+			}
+		}
+	}
+	if want := []string{event.RuleReachable, other.Key()}; !slices.Equal(keys, want) || reach.Key() == event.RuleReachable {
+		t.Errorf("the records have the keys %q, want %q", keys, want)
+	}
 }

@@ -3,6 +3,7 @@ package bustest
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ var replaying = []clause{
 	{"a replay disturbs no group and commits nothing", replayBeside},
 	{"replays by time and by position run beside a running group", replayBesideRunning},
 	{"a replay may be limited to partitions", replayPartitions},
+	{"a replay of some keys has all of theirs", replayKeys},
 	{"work can be replayed", replayWork},
 }
 
@@ -306,6 +308,27 @@ func replayPartitions(e *env) {
 	}
 	if _, err := e.d.Subscribe(e.ctx, driver.Subscription{Topic: t.Name, Partitions: []int{4}}); err == nil {
 		e.Fatal("a partition that is not there was opened")
+	}
+}
+
+func replayKeys(e *env) {
+	const mine = "what: is.sought"
+	t := e.topic(driver.Topic{Partitions: 2})
+	e.publish(e.d, record(t, 0, mine, "0"), record(t, 0, "other", "x"), record(t, 0, mine, "1"), record(t, 1, mine, "2"), record(t, 1, "other", "x"))
+	mineOf := func(all []driver.Delivery) []driver.Delivery { // A broker may not know the keys.
+		return slices.DeleteFunc(all, func(d driver.Delivery) bool { return d.Event != driver.Data || d.Record.Key == "other" })
+	}
+	f := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Keys: []string{mine}})
+	e.sameSet(mineOf(f.everything()), "0", "1", "2")
+	one := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{0}, Keys: []string{mine, "no such"}})
+	e.same(mineOf(one.everything()), "0", "1")
+	what := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{0}, Keys: []string{mine}, Start: driver.Start{End: true}})
+	e.publish(e.d, record(t, 0, "other", "x"), record(t, 0, mine, "3"), record(t, 1, mine, "4"), record(t, 0, mine, "5"))
+	for _, f := range []*feed{one, what} {
+		e.same(mineOf(f.until("the last", func(d driver.Delivery) bool { return string(d.Record.Value) == "5" })), "3", "5")
+	}
+	if _, err := e.d.Subscribe(e.ctx, driver.Subscription{Topic: t.Name, Group: "g", Keys: []string{mine}}); err == nil {
+		e.Fatal("a group left out keys")
 	}
 }
 

@@ -201,6 +201,9 @@ type Subscription struct {
 	Start Start
 	// Partitions limits a replay; nil is all.
 	Partitions []int
+	// Keys has a broker that can tell keys apart send the records of no others to a replay; one that cannot delivers them
+	// all. nil is all.
+	Keys []string
 	// Window bounds the records that were delivered and not yet acknowledged, of a partitioned group in each
 	// partition, so that a slow partition holds up no other; 0 is the driver's default.
 	Window int
@@ -221,6 +224,8 @@ func (s Subscription) Check(t Topic) error {
 		return errors.New("only a Latest topic has a snapshot")
 	case s.Group != "" && s.Partitions != nil:
 		return errors.New("only a replay is limited to partitions")
+	case s.Group != "" && s.Keys != nil:
+		return errors.New("only a replay is limited to keys")
 	case s.Start.Position != 0 && t.Partitions > 1 && len(s.Partitions) != 1:
 		return errors.New("a position needs one partition")
 	case s.Window < 0 || s.Redeliver < 0:

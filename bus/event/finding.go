@@ -77,6 +77,15 @@ func (f *Finding) Identity() string {
 // Key implements Event.
 func (f *Finding) Key() string { return ComputeID(f.Rule, f.Labels.Fingerprint()) }
 
+// RecordKey is the key of its record on the broker. All that RuleReachable says has the rule's: whoever follows who answers
+// need not be sent what the other rules say, which is far more.
+func (f *Finding) RecordKey() string {
+	if f.Rule == RuleReachable {
+		return RuleReachable
+	}
+	return f.Key()
+}
+
 // Route implements Event.
 func (f *Finding) Route() string { return f.Domain }
 

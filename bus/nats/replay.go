@@ -43,13 +43,7 @@ func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
 }
 
 func (r *replay) begin(ctx context.Context) error {
-	r.filters = []string{r.t.before + "*.*"}
-	if r.s.Partitions != nil {
-		r.filters = nil
-		for _, p := range r.s.Partitions {
-			r.filters = append(r.filters, r.t.filter(p))
-		}
-	}
+	r.filters = r.t.chosen(r.s.Partitions, r.s.Keys)
 	if err := r.aim(ctx); err != nil {
 		return err
 	}
@@ -81,6 +75,28 @@ func (r *replay) begin(ctx context.Context) error {
 		r.Tasks.Go(func() { r.in.run(r.Ctx) })
 	}
 	return nil
+}
+
+// chosen are the filters of a replay of some partitions and keys; nil is all.
+func (t *topic) chosen(partitions []int, keys []string) []string {
+	if partitions == nil && keys == nil {
+		return []string{t.before + "*.*"}
+	}
+	if partitions == nil {
+		for p := range t.Partitions {
+			partitions = append(partitions, p)
+		}
+	}
+	var all []string
+	for _, p := range partitions {
+		if keys == nil {
+			all = append(all, t.filter(p))
+		}
+		for _, key := range keys {
+			all = append(all, t.subject(p, key))
+		}
+	}
+	return all
 }
 
 // aim notes which records are there.

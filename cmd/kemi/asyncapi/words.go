@@ -48,7 +48,7 @@ func words() []word {
 		{
 			name: "Finding", topic: topics["findings.v1"], value: reflect.TypeFor[event.Finding](), golden: "finding.json", room: "processors",
 			says: "One rule's verdict on one series, said on change and refreshed while it fires.",
-			key:  "Computed from rule and labels: the same series of the same rule has the same key.", keyAt: "computed", route: domain, routeAt: "/data/domain",
+			key:  "Computed from rule and labels: the same series of the same rule has the same key. The record on the broker has it too; of `kemi:reachable`, which says who answers, it has the rule's name.", keyAt: "computed", route: domain, routeAt: "/data/domain",
 		},
 		{
 			name: "Alert", topic: topics["alerts.v1"], value: reflect.TypeFor[event.Alert](), golden: "alert.json", room: "processors",

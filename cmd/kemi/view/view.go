@@ -88,7 +88,7 @@ func (m *Model) Run(ctx context.Context) error {
 	var g run.Group
 	g.Add("targets", followed(m, (*State).SetTarget, (*State).RemoveTarget, func(s *State) { clear(s.targets); clear(s.names) }, up(0)))
 	g.Add("findings", func(ctx context.Context) error {
-		return bus.FollowMentions(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, event.RuleReachable, func(msg bus.Message[event.Finding]) error {
+		return bus.FollowKey(ctx, m.bus, bus.From{Time: time.Now().Add(-reachability)}, event.RuleReachable, func(msg bus.Message[event.Finding]) error {
 			if !msg.Removed() {
 				m.write(func(s *State) { s.SetFinding(msg.Event) })
 			}
