@@ -135,13 +135,33 @@ func BenchmarkConsume(b *testing.B) {
 }
 
 // CPU time of a record of 1 kB from Publish, in calls of 250 under a fence, to a group's member that acknowledges the last of
-// what it was handed, as the rooms do.
+// what it was handed, as the rooms do: by itself, beside a follower of everything, and beside one of a key that none has.
 func BenchmarkThrough(b *testing.B) {
+	b.Run("alone", func(b *testing.B) { through(b, nil) })
+	b.Run("followed", func(b *testing.B) { through(b, &driver.Subscription{Topic: "log"}) })
+	b.Run("followed by key", func(b *testing.B) { through(b, &driver.Subscription{Topic: "log", Keys: []string{"none"}}) })
+}
+
+func through(b *testing.B, beside *driver.Subscription) {
 	d := benchmarked(b)
 	fence := assigned(b, d, "work2")
 	f, err := d.Subscribe(b.Context(), driver.Subscription{Topic: "log", Group: "g"})
 	if err != nil {
 		b.Fatal(err)
+	}
+	if beside != nil {
+		other, err := d.Subscribe(b.Context(), *beside)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var reading sync.WaitGroup
+		reading.Go(func() {
+			for err := error(nil); err == nil; {
+				_, err = other.Next(b.Context())
+			}
+		})
+		defer reading.Wait()
+		defer other.Close()
 	}
 	many := fill("log", 250, 1024)
 	var before, after syscall.Rusage
