@@ -81,6 +81,7 @@ type partition struct {
 	// commit says that everything up to an event needs nothing more.
 	commit     func(ctx context.Context, position int64, stored time.Time) error
 	committing sync.Mutex
+	ahead      ahead
 
 	mu sync.Mutex
 	// Of the events that the bus has handed over and not committed, by position: those that need nothing more, those that
@@ -125,7 +126,7 @@ func (t *trial) failed(now time.Time, took int64, open bool) bool {
 }
 
 func (e *endpoint) partition(ctx context.Context, o *bus.Ownership) *partition {
-	p := &partition{endpoint: e, commit: o.Commit, done: map[int64]bool{}, bad: map[int64]error{}, tried: map[int64]*trial{}, last: -1, settled: -1}
+	p := &partition{endpoint: e, commit: o.Commit, ahead: newAhead(o), done: map[int64]bool{}, bad: map[int64]error{}, tried: map[int64]*trial{}, last: -1, settled: -1}
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.parts[p] = true
@@ -161,6 +162,9 @@ func (p *partition) deliver(ctx context.Context, items []item) error {
 	if err := p.refused(items); err != nil {
 		return err
 	}
+	if err := p.ahead.load(ctx, &items[0]); err != nil {
+		return err
+	}
 	fresh, again := p.lanes(items)
 	p.settle(ctx)
 	failed := p.drive(ctx, fresh)
@@ -168,6 +172,7 @@ func (p *partition) deliver(ctx context.Context, items []item) error {
 		failed = cmp.Or(p.drive(ctx, again), failed)
 	}
 	p.look(items)
+	p.remember(ctx, items)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -208,6 +213,10 @@ func (p *partition) lanes(items []item) (fresh, again [][]*item) {
 	for i := range items {
 		it := &items[i]
 		if p.isDone(it.position) || p.bad[it.position] != nil {
+			continue
+		}
+		if p.ahead.has(it) {
+			p.done[it.position] = true
 			continue
 		}
 		if !p.endpoint.wants(it) {
