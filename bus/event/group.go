@@ -43,6 +43,29 @@ func (i *Incident) Target() string {
 	return i.Cause
 }
 
+// About says in labels what the incident is about, for programs: the target; of similar alerts their class; of what has nothing
+// in common but where it is, the target behind which that is; of alerts that name no target, what they are called. The team
+// and the title are beside it.
+func (i *Incident) About() map[string]string {
+	about := func(name, value string) map[string]string { return map[string]string{name: value} }
+	if target := i.Target(); target != "" {
+		return about("target", target)
+	}
+	if _, class, ok := i.Similar(); ok {
+		return about("class", class)
+	}
+	if _, target, ok := i.Behind(); ok {
+		return about("behind", target)
+	}
+	if name, ok := strings.CutPrefix(i.Cause, CauseNoTarget); ok {
+		if len(i.Alerts) > 0 { // Before its name may stand a team.
+			name = i.Alerts[0].Name
+		}
+		return about("alertname", name)
+	}
+	return map[string]string{}
+}
+
 func (i *Incident) gathered(as string) (team, rest string, ok bool) {
 	if i.Kind != IncidentSimilar {
 		return "", "", false

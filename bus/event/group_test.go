@@ -46,3 +46,20 @@ func TestATargetMayBeCalledLikeAGroup(t *testing.T) {
 		t.Errorf("an alert without a target is about %q", id)
 	}
 }
+
+// What an incident is about is said to programs in labels that mean something outside of Kemi.
+func TestWhatAnIncidentIsAboutIsSaidInLabels(t *testing.T) {
+	watchdog := []event.IncidentAlert{{Name: "Watchdog"}}
+	for want, i := range map[string]event.Incident{
+		`{target="core-1"}`:         {Kind: event.IncidentDown, Cause: "core-1"},
+		`{target="similar/net/vm"}`: {Kind: event.IncidentOwn, Cause: "similar/net/vm"},
+		`{class="vm"}`:              {Kind: event.IncidentSimilar, Cause: event.CauseSimilar("core/net", "vm")},
+		`{behind="core-1"}`:         {Kind: event.IncidentSimilar, Cause: event.CauseBehind("net", "core-1")},
+		`{alertname="Watchdog"}`:    {Kind: event.IncidentOwn, Cause: event.CauseNoTarget + "net/Watchdog", Alerts: watchdog},
+		`{}`:                        {Kind: event.IncidentSimilar, Cause: "something that will be"},
+	} {
+		if got := event.LabelsOf(i.About()).String(); got != want {
+			t.Errorf("%s is about %s, not %s", i.Cause, got, want)
+		}
+	}
+}

@@ -359,9 +359,10 @@ func shorten(text string, escape func(string) string, cost func(string) int, mos
 	return b.String() + "…"
 }
 
+// causeOf is the target that a page is about, "" when it is about none.
 func causeOf(p *event.Page) string {
 	if p.Snapshot == nil {
 		return ""
 	}
-	return cut(strings.ToValidUTF8(p.Snapshot.Cause, "\uFFFD"), maxLabel)
+	return cut(strings.ToValidUTF8(p.Snapshot.Target(), "\uFFFD"), maxLabel)
 }

@@ -209,8 +209,10 @@ func (s *sender) send(ctx context.Context, r *Receiver, p *event.Page, a aimed) 
 		words[model.LabelName(name)] = model.LabelValue(text)
 	}
 	group := model.LabelSet{"incident": model.LabelValue(p.Incident)}
-	if cause := causeOf(p); cause != "" {
-		group["target"] = model.LabelValue(cause)
+	if p.Snapshot != nil {
+		for name, value := range p.Snapshot.About() {
+			group[model.LabelName(name)] = model.LabelValue(valid(cut(value, maxLabel)))
+		}
 	}
 	now := time.Now()
 	in := amnotify.WithReceiverName(ctx, r.name)

@@ -42,19 +42,22 @@ type alert struct {
 
 // kemi says what Alertmanager has no words for.
 type kemi struct {
-	Incident          string         `json:"incident"`
-	Page              string         `json:"page"`
-	Kind              event.PageKind `json:"kind"`
-	Person            string         `json:"person,omitempty"`
-	DedupKey          string         `json:"dedup_key"`
-	Team              string         `json:"team"`
-	Cause             string         `json:"cause,omitempty"`
-	Title             string         `json:"title"`
-	Text              string         `json:"text,omitempty"`
-	Suppressed        map[string]int `json:"suppressed,omitempty"`
-	SuppressedTotal   int            `json:"suppressed_total"`
-	PossibleDuplicate bool           `json:"possible_duplicate,omitempty"`
-	Reason            event.Reason   `json:"reason"`
+	Incident string         `json:"incident"`
+	Page     string         `json:"page"`
+	Kind     event.PageKind `json:"kind"`
+	Person   string         `json:"person,omitempty"`
+	DedupKey string         `json:"dedup_key"`
+	Team     string         `json:"team"`
+	// Cause is the target that the incident is about, About what that is in labels, of whatever kind: see event.Incident.
+	Cause             string             `json:"cause,omitempty"`
+	IncidentKind      event.IncidentKind `json:"incident_kind,omitempty"`
+	About             map[string]string  `json:"about,omitempty"`
+	Title             string             `json:"title"`
+	Text              string             `json:"text,omitempty"`
+	Suppressed        map[string]int     `json:"suppressed,omitempty"`
+	SuppressedTotal   int                `json:"suppressed_total"`
+	PossibleDuplicate bool               `json:"possible_duplicate,omitempty"`
+	Reason            event.Reason       `json:"reason"`
 	// Facts are what a page says to people: where, since when, how bad, what changed lately, …. Links lead on: to
 	// acknowledge, to the incident, its graphs and its runbook.
 	Facts []fact `json:"facts,omitempty"`
@@ -86,8 +89,9 @@ func payloadOf(p *event.Page, receiver string, env notify.Env) payload {
 		out.Status = "resolved"
 	}
 	if i := p.Snapshot; i != nil {
-		out.Kemi.Cause, out.Kemi.Suppressed, out.Kemi.SuppressedTotal = i.Cause, i.Suppressed, i.SuppressedTotal
-		out.GroupLabels["target"] = i.Cause
+		out.Kemi.Cause, out.Kemi.Suppressed, out.Kemi.SuppressedTotal = i.Target(), i.Suppressed, i.SuppressedTotal
+		out.Kemi.IncidentKind, out.Kemi.About = i.Kind, i.About()
+		maps.Copy(out.GroupLabels, out.Kemi.About)
 		out.Alerts = alertsOf(i, p, external)
 		if i.Kind == event.IncidentOwn {
 			out.TruncatedAlerts = max(0, i.Firing-len(i.Alerts))
@@ -130,7 +134,10 @@ func alertsOf(i *event.Incident, p *event.Page, external string) []alert {
 		for _, l := range a.Labels {
 			labels[l.Name] = l.Value
 		}
-		maps.Copy(labels, map[string]string{"alertname": a.Name, "target": a.Target, "team": p.Team, "incident": i.ID})
+		maps.Copy(labels, map[string]string{"alertname": a.Name, "team": p.Team, "incident": i.ID})
+		if a.Target != "" {
+			labels["target"] = a.Target
+		}
 		if severity := cmp.Or(a.Severity, i.Severity); severity != "" {
 			labels["severity"] = severity
 		}
@@ -150,7 +157,7 @@ func alertsOf(i *event.Incident, p *event.Page, external string) []alert {
 		if a.Runbook != "" {
 			out.Annotations["runbook_url"] = a.Runbook
 		}
-		if out.GeneratorURL = words.Graph(a); out.GeneratorURL == "" && external != "" {
+		if out.GeneratorURL = words.Graph(a); out.GeneratorURL == "" && external != "" && a.Target != "" {
 			out.GeneratorURL = external + "/targets/" + url.PathEscape(a.Target)
 		}
 		if p.Kind == event.PageResolved || a.State == event.AlertResolved {

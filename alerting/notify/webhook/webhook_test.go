@@ -57,7 +57,15 @@ func TestPayloadIsAlertmanagersVersion4(t *testing.T) {
 	unwatched.Snapshot.Alerts = []event.IncidentAlert{{ID: "a9", Name: "TargetDown", Target: "srv-1", State: event.AlertFiring, StartsAt: unwatched.Snapshot.OpenedAt}}
 	many := page(event.PageFiring)
 	many.Snapshot.Kind, many.Snapshot.Firing = event.IncidentOwn, 31
+	gathered := func(cause string) *event.Page {
+		p := page(event.PageFiring)
+		p.Snapshot.Kind, p.Snapshot.Cause, p.Snapshot.Alerts[0].Target = event.IncidentSimilar, cause, "vm-1"
+		return p
+	}
+	nameless := gathered(event.CauseNoTarget + "net/Watchdog")
+	nameless.Snapshot.Kind, nameless.Snapshot.Alerts[0].Name, nameless.Snapshot.Alerts[0].Target = event.IncidentOwn, "Watchdog", ""
 	for name, p := range map[string]*event.Page{
+		"similar": gathered(event.CauseSimilar("net", "vm")), "behind": gathered(event.CauseBehind("net", "core-1")), "no-target": nameless,
 		"firing": page(event.PageFiring), "resolved": page(event.PageResolved), "update": page(event.PageUpdate), "cause-without-alert": unwatched, "truncated": many,
 	} {
 		t.Run(name, func(t *testing.T) {
