@@ -80,6 +80,7 @@ type App struct {
 	alerting   *alerting.Room
 	hooks      *subscription.Room
 	ack        *ack.Desk
+	bell       *bell
 	duty       *api.Duty
 }
 
@@ -177,6 +178,7 @@ func New(cfg *config.Config, o Options) (*App, error) {
 	}
 	a.model = view.New(a.bus)
 	a.ack = ack.New(a.bus, a.model, a.externalURL())
+	a.bell = newBell(a.bus, a.Config.Pings)
 	if problems := append(a.sources(o.Zones), a.sinks()...); len(problems) > 0 {
 		return nil, problems.Err()
 	}
@@ -339,6 +341,7 @@ func (a *App) Run(ctx context.Context) (err error) {
 		{RoleAPI, "view", a.model.Run},
 		{RoleAPI, "topics", a.bus.Observe},
 		{RoleAPI, "links", a.ack.Run},
+		{RoleAPI, "pings", a.bell.run},
 		{RoleAPI, "store", a.processors.RunStore},
 		{RoleAlerting, "subscriptions", a.hooks.Run},
 		{RoleAlerting, "alerting", a.alerting.Run},

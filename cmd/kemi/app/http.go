@@ -37,7 +37,7 @@ func (a *App) routes() http.Handler {
 		}))
 		mux.Handle("/api/v1/", a.processors.QueryHandler())
 		a.ack.Register(mux)
-		newBell(a.bus, a.Config.Pings).register(mux)
+		a.bell.register(mux)
 	}
 	mux.HandleFunc("GET "+api.Prefix+"/inboxes/{name}", func(w http.ResponseWriter, r *http.Request) {
 		box := a.Inbox(r.PathValue("name"))

@@ -25,11 +25,14 @@ type bell struct {
 	watches map[string]ping.Watch
 
 	mu   sync.Mutex
-	last map[string]time.Time // When the newest ping of each was stored.
+	last map[string]time.Time // When the newest ping of each came that was stored.
+	kept map[string]time.Time // When the newest of each came that could not be stored yet.
+
+	nudge chan struct{}
 }
 
 func newBell(b *bus.Bus, watches map[string]ping.Watch) *bell {
-	return &bell{bus: b, watches: watches, last: map[string]time.Time{}}
+	return &bell{bus: b, watches: watches, last: map[string]time.Time{}, kept: map[string]time.Time{}, nudge: make(chan struct{}, 1)}
 }
 
 func (b *bell) register(mux *http.ServeMux) {
@@ -58,8 +61,9 @@ func (b *bell) ring(w http.ResponseWriter, r *http.Request) {
 	now := time.Now().UTC()
 	if b.due(name, watch, now) {
 		if err := b.bus.PublishPromptly(r.Context(), &event.Command{Kind: event.Ping, Subject: name, At: now}); err != nil {
+			b.keep(name, now)
 			w.Header().Set("Retry-After", "10")
-			http.Error(w, "the ping could not be stored: try again", http.StatusServiceUnavailable)
+			http.Error(w, "the ping could not be stored: try again. Until then this process remembers that it came", http.StatusServiceUnavailable)
 			return
 		}
 		b.stored(name, now)
@@ -77,7 +81,12 @@ func (b *bell) due(name string, w ping.Watch, now time.Time) bool {
 func (b *bell) stored(name string, at time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.last[name] = at
+	if at.After(b.last[name]) {
+		b.last[name] = at
+	}
+	if !b.kept[name].After(at) {
+		delete(b.kept, name)
+	}
 }
 
 // unknown says what to do about a name that nobody watches. Of those that need a token it names none.

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -135,5 +137,93 @@ func TestNoPingIsAnsweredBeforeItIsStored(t *testing.T) {
 		for range 2 {
 			<-answers
 		}
+	})
+}
+
+// cut is a broker that one process cannot reach for a while.
+type cut struct {
+	driver.Driver
+	away *atomic.Bool
+}
+
+func (c cut) Publish(ctx context.Context, records []driver.Record, f *driver.Fence) error {
+	if c.away.Load() {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return c.Driver.Publish(ctx, records, f)
+}
+
+// A ping that was answered with 503, by a process whose own link to the bus is broken, and that nobody sends again, counts
+// from when it came, once that process has its link again; whoever watches was there all the time and excuses nobody.
+func TestAPingThatCouldNotBeStoredCountsFromWhenItCame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, away := mem.New(), &atomic.Bool{}
+		watching, ringing := bus.New(d, bus.Settings{}, obs.Scope{}), bus.New(cut{d.Open(), away}, bus.Settings{}, obs.Scope{})
+		if err := watching.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		watches := map[string]ping.Watch{"backup": {Every: time.Hour, Grace: time.Minute, Severity: "critical"}}
+		room, err := ping.New(ping.Options{Bus: watching, Watches: watches})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := newBell(ringing, watches)
+		mux := http.NewServeMux()
+		b.register(mux)
+		ctx, cancel := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		running.Go(func() { _ = room.Run(ctx) })
+		running.Go(func() { _ = b.run(ctx) })
+		ring := func() int {
+			w := httptest.NewRecorder()
+			mux.ServeHTTP(w, httptest.NewRequest("GET", "/ping/backup", nil))
+			return w.Code
+		}
+		if code := ring(); code != http.StatusOK {
+			t.Fatalf("at first: %d", code)
+		}
+		<-time.After(time.Hour)
+		away.Store(true)
+		came := time.Now()
+		if code := ring(); code != http.StatusServiceUnavailable {
+			t.Fatalf("while the link is broken: %d", code)
+		}
+		<-time.After(20 * time.Second)
+		away.Store(false)
+		<-time.After(45 * time.Minute)
+		firing := func() (n int) {
+			if err := watching.Read(t.Context(), bus.Span{Topic: "findings.v1", To: time.Now().Add(time.Hour)}, func(batch []bus.Raw) error {
+				for _, raw := range batch {
+					e, err := raw.Event()
+					if err != nil {
+						return err
+					}
+					if e.(*event.Finding).Verdict == event.VerdictFiring {
+						n++
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if n := firing(); n != 0 {
+			t.Errorf("it is said to be missing, though it came")
+		}
+		<-time.After(time.Until(came.Add(61*time.Minute - 2*time.Second)))
+		if n := firing(); n != 0 {
+			t.Errorf("it is said to be missing before the next was due")
+		}
+		<-time.After(10 * time.Second)
+		if n := firing(); n == 0 {
+			t.Errorf("the next one never came, and nobody says so")
+		}
+		if len(b.kept) != 0 {
+			t.Errorf("kept: %v", b.kept)
+		}
+		cancel()
+		running.Wait()
 	})
 }
