@@ -61,6 +61,8 @@ type saved struct {
 	Said         int64        `json:"said"`
 	Value        float64      `json:"value"`
 	At           int64        `json:"at"`
+	// Of are the labels of the target, on the first of its instances: those may be others when it is heard again.
+	Of event.Labels `json:"of,omitempty"`
 }
 
 // Dirty returns the buckets that changed since they were last asked for; all that hold anything if all is set.
@@ -91,8 +93,12 @@ func (d *Desk) Save(buckets map[uint8]bool, position int64) (map[uint8][]byte, e
 		if b == nil {
 			continue
 		}
-		for _, in := range tg.instances {
-			b.Instances = append(b.Instances, in.save(tg))
+		for i, in := range tg.instances {
+			one := in.save(tg)
+			if i == 0 {
+				one.Of = tg.labels
+			}
+			b.Instances = append(b.Instances, one)
 		}
 		if tg.reach.verdict != "" {
 			b.Reach = append(b.Reach, savedReach{tg.id, tg.reach.verdict, tg.reach.since.UnixMilli(), tg.home})
@@ -148,6 +154,9 @@ func (d *Desk) Load(data []byte, now time.Time) (position int64, err error) {
 		s := &b.Instances[i]
 		tg := d.target(s.Target)
 		tg.floor, tg.heard, tg.dirty = max(tg.floor, s.At), now, true
+		if tg.labels == nil {
+			tg.labels = s.Of
+		}
 		in := &instance{
 			rule: d.set.byKey[s.Key], key: s.Key, name: s.Rule, alert: s.Alert, series: labels.FromMap(s.Series.Map()), labels: s.Labels,
 			team: s.Team, domain: s.Domain, named: labels.FromMap(s.Named.Map()), renamed: s.Renamed, firing: s.Firing, active: s.Active, lastTrue: s.LastTrue, lastSeen: s.LastSeen,
