@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"what no broker takes goes to dead.v1, and what was said with it is stored", tooLarge},
 		{"state and the right to act follow the owner", ownership},
 		{"a snapshot is what is there", snapshot},
+		{"a letter of a record that several groups gave up puts it back once, for all of them", again},
 		{"notes of a folder are followed together, with those that were forgotten", notes},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -236,8 +237,10 @@ func (e *env) own(b *bus.Bus, opts bus.Options, open func(context.Context, *bus.
 	return stop
 }
 
-func permanent(e *env) { failing(e, bus.Options{}, bus.Permanent(errors.New("no such thing"))) }
-func exhausted(e *env) { failing(e, bus.Options{Attempts: 2}, errors.New("no such thing")) }
+var errNoSuch = errors.New("no such thing")
+
+func permanent(e *env) { failing(e, bus.Options{}, bus.Permanent(errNoSuch)) }
+func exhausted(e *env) { failing(e, bus.Options{Attempts: 2}, errNoSuch) }
 
 func failing(e *env, opts bus.Options, err error) {
 	e.command("0")
