@@ -156,6 +156,7 @@ func (inc *incident) similarTitle(now time.Time) string {
 	}
 	names, others := map[string]int{}, map[string]int{}
 	targets, behind := map[string]struct{}{}, map[string]struct{}{}
+	var only *node // Of a single target.
 	for _, a := range inc.own {
 		if a.node.target != nil && a.node.class() != class { // It was behind one of them; see keeps.
 			others[cut(a.event.Name, maxName)]++
@@ -163,7 +164,7 @@ func (inc *incident) similarTitle(now time.Time) string {
 			continue
 		}
 		names[a.sort()]++
-		targets[a.event.Target] = struct{}{}
+		targets[a.event.Target], only = struct{}{}, a.node
 	}
 	each := fire(len(behind), "target", " behind "+many(class)+" of team "+r.Team+" that are there") + ": " + kindsOf(others)
 	if len(targets) == 0 {
@@ -181,7 +182,10 @@ func (inc *incident) similarTitle(now time.Time) string {
 		}
 		title += are + fire(r.SuppressedTotal, "target", them) + " (" + classes(r.Suppressed) + ")"
 	} else {
-		title += " fail" + again + " at once: " + kindsOf(names)
+		if title += " fail" + again + " at once: "; len(targets) == 1 {
+			title = only.called() + " of team " + r.Team + " still fails: "
+		}
+		title += kindsOf(names)
 		switch {
 		case r.SuppressedTotal == 0:
 		case suspected > 0:

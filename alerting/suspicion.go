@@ -102,12 +102,12 @@ func (inc *incident) behindTitle(now time.Time) string {
 	if r.State == event.IncidentResolved {
 		return "what fired behind " + cut(id, maxName) + " is over after " + lasted(r, now)
 	}
-	targets, names := map[string]struct{}{}, map[string]int{}
+	targets, names := map[*node]struct{}{}, map[string]int{}
 	for _, a := range inc.members {
-		targets[a.event.Target] = struct{}{}
+		targets[a.node] = struct{}{}
 		names[cut(a.event.Name, maxName)]++
 	}
-	s := fire(len(targets), "target", " behind "+cut(id, maxName))
+	s := firing(targets, " behind "+cut(id, maxName))
 	if len(targets) > 1 {
 		s += ", each by itself"
 	}
@@ -138,5 +138,27 @@ func (inc *incident) stillTitle(name string) string {
 	for _, a := range inc.members {
 		targets[a.node] = struct{}{}
 	}
-	return fire(len(targets), "target", " behind "+name+" still") + "; " + inc.rec.Reason.Text
+	return firing(targets, " behind "+name+" still") + "; " + inc.rec.Reason.Text
+}
+
+// firing says how many targets fire, with what goes between them and the verb; a single one has its name.
+func firing(targets map[*node]struct{}, between string) string {
+	if len(targets) == 1 {
+		for n := range targets {
+			return n.called() + between + " fires"
+		}
+	}
+	return fire(len(targets), "target", between)
+}
+
+// called is the name of a target with its class, if that is known.
+func (n *node) called() string {
+	name := cut(n.id, maxName)
+	if n.target == nil && strings.HasPrefix(n.id, noTarget) {
+		return "an alert about no target"
+	}
+	if n.target != nil && n.target.Class != "" {
+		name += " (" + n.target.Class + ")"
+	}
+	return name
 }

@@ -179,7 +179,7 @@ When the loss is meant, say so here. The name of the source is in the log, in /a
 				return err
 			}
 			resp.Body.Close()
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the loss of %d targets is meant; they are forgotten now\n", held.Name, len(held.Lost))
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s: the loss of %d targets is meant; they are forgotten now\n", plain(held.Name), len(held.Lost))
 			return err
 		},
 	}

@@ -1,13 +1,18 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 	"text/tabwriter"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
+
+	"kemi.dev/kemi/internal/line"
 )
 
 // outputFlag adds -o; other values than those it completes are usage errors.
@@ -33,9 +38,14 @@ func noSubcommand(cmd *cobra.Command, args []string) error {
 func help(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 
 func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(plainJSON(b.Bytes()))
+	return err
 }
 
 // printTable writes rows under a header, columns aligned. Names of columns are written as they are.
@@ -51,12 +61,30 @@ func printTable(w io.Writer, header []string, rows [][]string) error {
 	return tw.Flush()
 }
 
-// plain takes control characters out of what a device or person wrote: a terminal acts on them.
+// plain takes out of what a device or person wrote what a terminal acts on: control characters, and those that turn the
+// direction of writing or hide text. Each becomes a space.
 func plain(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || (r >= 0x80 && r < 0xa0) {
+		if line.Hidden(r) {
 			return ' '
 		}
 		return r
 	}, s)
+}
+
+// plainJSON writes in a JSON text as escapes what a terminal would act on: it says the same.
+func plainJSON(data []byte) []byte {
+	var out []byte
+	done := 0
+	for i, r := range string(data) {
+		if r < 0x7f || !line.Hidden(r) {
+			continue
+		}
+		out = append(out, data[done:i]...)
+		for _, unit := range utf16.AppendRune(nil, r) {
+			out = fmt.Appendf(out, "\\u%04x", unit)
+		}
+		done = i + utf8.RuneLen(r)
+	}
+	return append(out, data[done:]...)
 }

@@ -125,6 +125,14 @@ func pageAnswer(p *event.Page) string {
 	return strings.TrimRight(said, "; ")
 }
 
+// whyOf is the reason of a page for people; nothing when it says no more than the stage that the page has come to.
+func whyOf(p *event.Page) string {
+	if p.Reason.Text == "" && p.Reason.Code == string(p.Stage) {
+		return ""
+	}
+	return reasonText(p.Reason)
+}
+
 // reasonText says a reason for people.
 func reasonText(r event.Reason) string {
 	switch {

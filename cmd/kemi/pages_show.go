@@ -112,7 +112,7 @@ func printPage(w io.Writer, p *event.Page, stages []api.Entry) error {
 	if p.Person != "" {
 		to = p.Person + " by " + p.Receiver
 	}
-	fmt.Fprintf(&b, "to      %s, team %s%s\n", plain(to), plain(p.Team), stepText(p))
+	fmt.Fprintf(&b, "to      %s, team %s%s\n", plain(to), plain(p.Team), plain(stepText(p)))
 	fmt.Fprintf(&b, "title   %s\n", plain(p.Title))
 	for i, line := range strings.Split(strings.TrimSpace(p.Text), "\n") {
 		if p.Text != "" {
@@ -125,7 +125,7 @@ func printPage(w io.Writer, p *event.Page, stages []api.Entry) error {
 		if e.Attempts > 0 {
 			fmt.Fprintf(&b, "  attempt %d", e.Attempts)
 		}
-		for _, said := range []string{e.Response, reasonText(e.Reason), untilText("tried again at", e.NextTry)} {
+		for _, said := range []string{e.Response, whyOf(e.Page), untilText("tried again at", e.NextTry)} {
 			if said != "" {
 				fmt.Fprintf(&b, "  %s", plain(said))
 			}

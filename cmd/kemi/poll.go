@@ -121,7 +121,7 @@ func pollTarget(ctx context.Context, cmd *cobra.Command, load func() (*config.Co
 
 // printReading shows a reading as tables with units.
 func printReading(w io.Writer, r *event.Reading) error {
-	fmt.Fprintf(w, "%s %s: %s in %s, %d values\n", r.Target, r.Check, r.Status, r.Duration.Round(10*time.Microsecond), r.Values())
+	fmt.Fprintf(w, "%s %s: %s in %s, %d values\n", plain(r.Target), plain(r.Check), r.Status, r.Duration.Round(10*time.Microsecond), r.Values())
 	if r.Message != "" {
 		fmt.Fprintln(w, "  "+plain(r.Message))
 	}
@@ -134,7 +134,7 @@ func printReading(w io.Writer, r *event.Reading) error {
 		if t.Truncated {
 			note = " (cut short)"
 		}
-		fmt.Fprintf(w, "\n%s%s\n", t.Name, note)
+		fmt.Fprintf(w, "\n%s%s\n", plain(t.Name), note)
 		if err := printCells(w, t); err != nil {
 			return err
 		}

@@ -81,7 +81,7 @@ func (c *client) lines(cmd *cobra.Command, path string, q url.Values, handle fun
 // printLine writes one event: as it came, or for people with when, key and gist.
 func printLine(w io.Writer, output string, data json.RawMessage) error {
 	if output == "json" {
-		_, err := fmt.Fprintf(w, "%s\n", data)
+		_, err := fmt.Fprintf(w, "%s\n", plainJSON(data))
 		return err
 	}
 	var l api.Line

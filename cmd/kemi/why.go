@@ -183,7 +183,7 @@ func (c *client) whyIncident(cmd *cobra.Command, i *event.Incident, part string)
 		w.Decisions = append(w.Decisions, decision{a.At, a.By + ": " + string(a.Kind), a.Text})
 	}
 	for _, p := range w.Pages {
-		w.Decisions = append(w.Decisions, decision{p.Created, pageDecided(p), reasonText(p.Reason)})
+		w.Decisions = append(w.Decisions, decision{p.Created, pageDecided(p), whyOf(p)})
 	}
 	slices.SortStableFunc(w.Decisions, func(a, b decision) int { return a.At.Compare(b.At) })
 	return w, nil
@@ -217,9 +217,7 @@ func decided(before, r *event.Incident) (all []decision) {
 			say("nobody is called", now)
 		}
 	}
-	if before.Ack != nil && r.Ack == nil {
-		say("the acknowledgement of "+before.Ack.By+" is over", "")
-	}
+	lookedAfterSince(before, r, say)
 	if r.Step > before.Step || r.Round > before.Round {
 		say(fmt.Sprintf("step %d of the escalation, round %d", r.Step, r.Round+1), "")
 	}

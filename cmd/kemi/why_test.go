@@ -59,6 +59,9 @@ func TestWhyNamesEveryDecisionInItsOrder(t *testing.T) {
 		}
 		last = at
 	}
+	if strings.Contains(out, "sent: sent") {
+		t.Errorf("a word is said twice:\n%s", out)
+	}
 	out, _, err = run(newWhy(), vm.ID, "-o", "json")
 	must(t, err)
 	var w why
@@ -71,5 +74,65 @@ func TestWhyNamesEveryDecisionInItsOrder(t *testing.T) {
 	}
 	if _, _, err = run(newWhy(), "nothing"); err == nil || !strings.Contains(err.Error(), "no alert and no incident has the id nothing") {
 		t.Errorf("nothing: %v", err)
+	}
+}
+
+// Until when an acknowledgement or a snooze holds is said, and how it ended: expired, taken back and by whom, with the incident.
+func TestWhySaysHowAcknowledgementsAndSnoozesEnded(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Second)
+	at := func(ago time.Duration) time.Time { return now.Add(-ago) }
+	until := func(ago time.Duration) string { return localTime(at(ago)) }
+	revision := 0
+	rec := event.Incident{
+		ID: "inc1", Domain: "default", State: event.IncidentOpen, Kind: event.IncidentOwn, Team: "network", Cause: "tor-7", Title: "tor-7 is slow", Severity: "critical",
+		OpenedAt: at(5 * time.Hour), Reason: event.Reason{Code: "alert"},
+	}
+	var all []event.Event
+	say := func(ago time.Duration, change func()) {
+		if change != nil {
+			change()
+		}
+		revision++
+		r := rec
+		r.Revision, r.Updated = revision, at(ago)
+		all = append(all, &r)
+	}
+	act := func(kind event.CommandKind, by string, ago time.Duration) {
+		rec.Acts = append(rec.Acts[:len(rec.Acts):len(rec.Acts)], event.Act{Kind: kind, By: by, At: at(ago)})
+	}
+	ack := func(by string, ago, end time.Duration) {
+		rec.Ack = &event.Ack{By: by, At: at(ago), Until: at(end)}
+		act(event.Acknowledge, by, ago)
+	}
+	const m = time.Minute
+	say(300*m, nil)
+	say(290*m, func() { ack("jo", 290*m, 230*m) })
+	say(230*m, func() { rec.Ack = nil })
+	say(220*m, func() { ack("sun", 220*m, 100*m) })
+	say(210*m, func() { rec.Ack = nil; act(event.Unacknowledge, "lee", 210*m) })
+	say(200*m, func() { rec.SnoozedUntil = at(150 * m); act(event.Snooze, "kim", 200*m) })
+	say(190*m, func() { rec.SnoozedUntil = at(140 * m); act(event.Snooze, "kim", 190*m) })
+	say(140*m, func() { rec.SnoozedUntil = time.Time{} })
+	say(130*m, func() { ack("ada", 130*m, -60*m) })
+	say(120*m, func() { ack("bob", 120*m, -60*m) })
+	say(110*m, func() { rec.SnoozedUntil = at(-60 * m); act(event.Snooze, "bob", 110*m) })
+	say(100*m, func() {
+		rec.State, rec.ResolvedAt, rec.Ack, rec.SnoozedUntil, rec.Reason = event.IncidentResolved, at(100*m), nil, time.Time{}, event.Reason{Code: "over"}
+	})
+	out, _, err := asked(t, all...)(newWhy(), "inc1")
+	must(t, err)
+	last := -1
+	for _, want := range []string{
+		"jo looks after it until " + until(230*m), "the acknowledgement of jo is over: it expired at " + until(230*m),
+		"sun looks after it until " + until(100*m), "the acknowledgement of sun is over: lee took it back at " + until(210*m),
+		"nobody is to be called before " + until(150*m), "nobody is to be called before " + until(140*m) + ", instead of " + until(150*m),
+		"the snooze is over: it expired at " + until(140*m), "ada looks after it", "bob looks after it until " + until(-60*m) + ", instead of ada",
+		"the acknowledgement of bob is over: the incident is", "the snooze is over: the incident is",
+	} {
+		found := strings.Index(out, want)
+		if found <= last {
+			t.Fatalf("%q is missing or out of order:\n%s", want, out)
+		}
+		last = found
 	}
 }

@@ -12,10 +12,12 @@ import (
 	"embed"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"time"
 
 	"kemi.dev/kemi/bus/event"
+	"kemi.dev/kemi/internal/line"
 )
 
 //go:embed pages
@@ -104,7 +106,7 @@ func New(src Knowledge) http.Handler {
 		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'")
 		h.Set("Cache-Control", "no-store")
 		w.WriteHeader(code)
-		_, _ = w.Write(b.Bytes()) // The reader has left.
+		_, _ = io.WriteString(w, line.Shown(b.String())) // The reader has left.
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {

@@ -10,6 +10,7 @@ import (
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/dashboards/console"
+	"kemi.dev/kemi/internal/line"
 )
 
 var now = time.Date(2026, 11, 21, 3, 0, 0, 0, time.UTC)
@@ -20,7 +21,7 @@ func incident() *event.Incident {
 	return &event.Incident{
 		ID: "inc1", State: event.IncidentOpen, Team: "network", Cause: "core-1", Title: "core-1 (switch) is down", Severity: "critical",
 		Suppressed: map[string]int{"vm": 250, "server": 50}, SuppressedTotal: 300, OpenedAt: now.Add(-90 * time.Second), Reason: event.Reason{Code: "opened"},
-		Alerts:   []event.IncidentAlert{{Name: "TargetDown", Target: "core-1", State: event.AlertFiring, Summary: "<script>alert(1)</script>"}},
+		Alerts:   []event.IncidentAlert{{Name: "TargetDown", Target: "core-1", State: event.AlertFiring, Summary: "<script>alert(1)</script>\u202egnp.exe"}},
 		Examples: []event.SuppressedAlert{{Target: "vm-7", Name: "TargetDown", Reason: event.Reason{Code: "parent-down"}}},
 	}
 }
@@ -90,7 +91,11 @@ func TestPagesShowWhatIsKnown(t *testing.T) {
 
 func TestWhatOthersWroteIsNeverRun(t *testing.T) {
 	for _, path := range []string{"/", "/targets/tor-1", "/incidents/inc1", "/targets/%3Cscript%3E"} {
-		if _, body := get(t, path); strings.Contains(body, "<script") || strings.Contains(body, "<img") || strings.Contains(body, "<b>") {
+		_, body := get(t, path)
+		if strings.ContainsFunc(body, func(r rune) bool { return line.Hidden(r) && r != '\n' && r != '\t' }) {
+			t.Errorf("%s turns around what is written:\n%q", path, body)
+		}
+		if strings.Contains(body, "<script") || strings.Contains(body, "<img") || strings.Contains(body, "<b>") {
 			t.Errorf("%s passes markup on:\n%s", path, body)
 		}
 	}

@@ -51,6 +51,17 @@ func Hidden(r rune) bool {
 	}
 }
 
+// Shown makes a text of many lines, or a page, harmless to look at: what is Hidden becomes a space, but for the ends of lines
+// and tabs.
+func Shown(s string) string {
+	return strings.Map(func(r rune) rune {
+		if Hidden(r) && r != '\n' && r != '\r' && r != '\t' {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
 // own are the words that lines of a page begin with, up to the colon.
 var own = [...]string{
 	"where", "since", "until", "how bad", "cause", "suppressed", "changed lately", "mind", "looked after by", "told", "next",

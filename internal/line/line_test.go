@@ -42,6 +42,9 @@ func FuzzLine(f *testing.F) {
 				t.Errorf("%q", got)
 			}
 		}
+		if got := line.Shown(s); utf8.RuneCountInString(got) != utf8.RuneCountInString(s) || strings.ContainsFunc(got, func(r rune) bool { return line.Hidden(r) && !strings.ContainsRune("\n\r\t", r) }) {
+			t.Errorf("%q became %q", s, got)
+		}
 		for one := range strings.SplitSeq(line.Quoted(s, most, 5), "\n") {
 			if one != "" && !strings.HasPrefix(one, "| ") || strings.ContainsFunc(one, line.Hidden) {
 				t.Errorf("a line %q", one)

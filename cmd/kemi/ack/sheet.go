@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"html/template"
+	"io"
 	"net/http"
 	"strings"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"kemi.dev/kemi/bus/event"
 	"kemi.dev/kemi/cmd/kemi/view"
+	"kemi.dev/kemi/internal/line"
 )
 
 // sheet is one page as people see it.
@@ -112,7 +114,7 @@ func (s *sheet) write(w http.ResponseWriter) {
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'")
 	w.WriteHeader(s.code)
-	_, _ = w.Write(b.Bytes()) // The caller has left; there is nobody to tell.
+	_, _ = io.WriteString(w, line.Shown(b.String())) // The caller has left; there is nobody to tell.
 }
 
 func stamp(t time.Time) string { return t.Local().Format("2006-01-02 15:04 MST") }
