@@ -1,7 +1,6 @@
 package alerting
 
 import (
-	"cmp"
 	"maps"
 	"regexp"
 	"slices"
@@ -312,39 +311,13 @@ func (d *Desk) Step(now time.Time) Output {
 			d.suspect(now)
 		}
 	}
-	for _, inc := range d.restored {
-		if inc.closed { // What fires again comes after its end.
-			d.end(inc, ReasonOver, now)
-			continue
-		}
-		if other := cmp.Or(d.wentInto(inc), d.wouldGo(inc, now)); other != nil {
-			d.merge(inc, other, now)
-			continue
-		}
-		inc.pageAt = inc.pageAt.Add(d.groupWait(inc, now) - d.policy.GroupWait)
-		// It was to be told while nobody was there to do it: it is told now, even if it should be over meanwhile. Of what
-		// fired again and is over they were told that already, and what flaps comes again.
-		over := len(inc.members) == 0 && (len(inc.former) > 0 || d.flapping[inc.fire] == inc)
-		if d.incidents[inc.rec.ID] == inc && len(inc.told) == 0 && inc.rec.State == event.IncidentOpen && !over {
-			d.tellWhenDue(inc, now)
-		}
+	if len(d.restored) > 0 {
+		d.resume(now)
 	}
-	d.restored = nil
-	d.unclaim()
 	// A judgement may lead to a review and the other way round. Each round settles something; the bound only guards
 	// against a mistake that would have them go round for ever.
 	for round := 0; round < 1000 && len(d.judges)+len(d.reviews) > 0; round++ {
-		judges := d.judges
-		d.judges = nil
-		slices.SortFunc(judges, func(a, b *held) int {
-			return sooner(a.event.StartsAt, b.event.StartsAt, a.event.ID, b.event.ID)
-		})
-		for _, a := range judges {
-			a.queued = false
-			if d.alerts[a.event.ID] == a {
-				d.decide(a, now)
-			}
-		}
+		d.judgeAll(now)
 		reviews := d.reviews
 		d.reviews = nil
 		slices.SortFunc(reviews, func(a, b *incident) int {
@@ -362,6 +335,21 @@ func (d *Desk) Step(now time.Time) Output {
 	out := d.out
 	d.out = Output{} // Commands decide before the next Step.
 	return out
+}
+
+// judgeAll decides on the alerts that are to be judged.
+func (d *Desk) judgeAll(now time.Time) {
+	judges := d.judges
+	d.judges = nil
+	slices.SortFunc(judges, func(a, b *held) int {
+		return sooner(a.event.StartsAt, b.event.StartsAt, a.event.ID, b.event.ID)
+	})
+	for _, a := range judges {
+		a.queued = false
+		if d.alerts[a.event.ID] == a {
+			d.decide(a, now)
+		}
+	}
 }
 
 // scan queues what time alone may have changed.

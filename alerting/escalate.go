@@ -76,6 +76,7 @@ func (d *Desk) lead(inc *incident, now time.Time) {
 	}
 	switch held := d.held(inc, now); {
 	case held:
+		d.tellGrown(inc, now)
 		if len(r.Muted) > 0 {
 			inc.paused = true
 		}

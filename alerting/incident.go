@@ -78,6 +78,8 @@ type incident struct {
 	calm       time.Time // Since when it is over but kept open because it flaps.
 	settling   bool      // It, or what is above it, came back only now.
 	into       string    // The incident that its last alert went to.
+	toldJoined int       // How many had gone into it silently when a page said how it is.
+	saidAt     time.Time // When one did last.
 	standing   int       // How many of its own only stand in for an alert; see standin.go.
 	cleared    *node     // What was told as its cause and is not it; see dissolve.
 	clearedBy  time.Time // Of one that was restored, when that was known at the latest.
@@ -403,6 +405,9 @@ func (d *Desk) retell(inc *incident, now time.Time) {
 // what the incident is.
 func (d *Desk) page(inc *incident, who string, kind event.PageKind, sequence int, code string, now time.Time) {
 	snapshot := inc.rec
+	if kind != event.PageResolved {
+		inc.toldJoined, inc.saidAt = snapshot.Joined, now
+	}
 	calling, unreached := d.heardBy(inc, now)
 	receiver, person := recipient(who)
 	reason := inc.rec.Reason

@@ -144,7 +144,9 @@ func (d *Desk) home(a *held, k key, cause *node, now time.Time) *incident {
 		inc = nil
 	}
 	if inc == nil && cause == nil && a.node.unrelated() {
-		inc = d.joins(a) // There is nothing to verify.
+		if inc = d.joins(a); inc != nil { // There is nothing to verify.
+			inc.join()
+		}
 	}
 	return inc
 }

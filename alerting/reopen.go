@@ -92,7 +92,7 @@ func (d *Desk) reopen(before *event.Incident, k key, a *held, now time.Time) *in
 	}
 	r.Round, r.Step, r.Next, r.Told, r.Severity = r.Round+1, 0, nil, nil, ""
 	r.Suppressed, r.SuppressedTotal, r.SuppressedPeak, r.Examples, r.Left, r.Roots = nil, 0, nil, nil, nil, nil
-	r.Flapping, r.Cleared = "", ""
+	r.Flapping, r.Cleared, r.Joined = "", "", 0
 	if r.Ack != nil && !r.Ack.Until.IsZero() && !now.Before(r.Ack.Until) {
 		r.Ack = nil
 	}

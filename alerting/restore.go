@@ -185,6 +185,7 @@ func (d *Desk) restore(r *event.Incident, t *toldOf) {
 			inc.resume = ReasonUnacknowledged // And nobody was called since.
 		}
 	}
+	inc.restoreJoined(t)
 	for _, updates := range t.updates {
 		inc.updates = max(inc.updates, updates)
 	}

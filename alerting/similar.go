@@ -41,8 +41,7 @@ func (d *Desk) joins(a *held) *incident {
 	for _, inc := range d.gathered[similar(a)] {
 		like := inc.severe()
 		switch {
-		case inc.closed, inc.lookedAfter():
-			// People believe that they know what there is.
+		case inc.closed:
 		case a.event.StartsAt.After(lastBegan(&inc.rec).Add(similarFor * d.policy.SimilarWithin)):
 		case worse(inc.rec.Severity, a.event.Severity) != inc.rec.Severity:
 			// It is worse than what they were told of.

@@ -61,6 +61,7 @@ func (d *Desk) absorb(inc *incident, a *held, group *incident, now time.Time) {
 	if a.standsIn() {
 		group.stand(d, a)
 	}
+	group.join()
 	d.merge(inc, group, now)
 }
 
@@ -248,14 +249,15 @@ func (inc *incident) rootsLeft() map[string]time.Time {
 // recallBehind has an alert find the restored incident that people were told of it by, behind a target that has no alert of
 // its own; when that is there, only what is the same team's, and nothing explains.
 func (d *Desk) recallBehind(inc *incident, a *held, now time.Time) bool {
-	left := inc.rootsLeft()
-	mine := whose(a) == inc.toldTeam && d.graph.blame(a.node).root == nil
+	_, class, _ := inc.rec.Similar()
+	// Those that are back may be more than the record names: then the class speaks for them.
+	mine := len(inc.rootsLeft()) > 0 && whose(a) == inc.toldTeam && d.graph.blame(a.node).root == nil
 	var gone, back *node
 	d.graph.needed(a.node, func(n *node) {
-		switch at, was := left[n.id]; {
+		switch {
 		case n.standIn != nil && n.standIn.inc == inc && n.gone():
 			gone = n
-		case was && mine && !n.gone() && !a.event.StartsAt.After(at):
+		case mine && n.class() == class && n.target != nil && n.team(a) == inc.toldTeam && !n.gone():
 			back = n
 		}
 	})

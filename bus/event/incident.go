@@ -68,6 +68,8 @@ type Incident struct {
 	// Roots are targets that the incident is about without an alert of their own: what fires behind them says that they are not
 	// there, each by itself. Only of incidents of similar alerts.
 	Roots []string `json:"roots,omitempty"`
+	// Joined counts what went into an incident of similar alerts without a word to anybody after people were told of it.
+	Joined int `json:"joined,omitempty"`
 	// OpenedAt is since when there is the incident.
 	OpenedAt time.Time `json:"opened_at"`
 	// Reopened is when it fired again after it was over, the last times of that, oldest first.

@@ -18,6 +18,7 @@ func (i *Incident) write(w *writer) {
 	w.someCounts("suppressed_peak", i.SuppressedPeak)
 	list(w, "examples", i.Examples)
 	w.someTexts("roots", i.Roots)
+	w.someInt("joined", i.Joined)
 	w.time("opened_at", i.OpenedAt)
 	if len(i.Reopened) > 0 {
 		w.name("reopened")
