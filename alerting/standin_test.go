@@ -106,4 +106,3 @@ func TestManySuspectsOutliveARestart(t *testing.T) {
 		t.Fatalf("%d pages, %d open\n%s", s.fired(), s.desk.Open(), s.said.String())
 	}
 }
-
