@@ -69,7 +69,9 @@ func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed
 		case errors.Is(err, driver.ErrNoTopic), errors.Is(err, driver.ErrClosed):
 			return nil, err
 		}
-		b.scope.Log().Warn("subscribe again", "topic", s.Topic, "group", s.Group, "err", err)
+		if held, due := b.retries.says(about(err), time.Now()); due {
+			b.scope.Log().Warn("subscribe again", "topic", s.Topic, "group", s.Group, "err", err, "held_back", held)
+		}
 		if !pause.For(ctx, backoff(attempt)) {
 			return nil, ctx.Err()
 		}

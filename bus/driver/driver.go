@@ -137,6 +137,13 @@ type Inspector interface {
 	Inspect(ctx context.Context, topic string) (Info, error)
 }
 
+// Advised is an error that somebody has to do something about, and says what in words that are the same whichever topic or
+// group it is about: so that it is told once for all of them.
+type Advised interface {
+	error
+	Advice() string
+}
+
 // Rationer is a Driver whose broker stores on a disk of this machine, which may get short.
 type Rationer interface {
 	// Held says why publishing is held back, how much room there is and what to do, "" while it is not: all of it, or what

@@ -112,6 +112,9 @@ type explained struct {
 func (e explained) Error() string { return fmt.Sprintf("%s (%v)", e.what, e.err) }
 func (e explained) Unwrap() error { return e.err }
 
+// Advice implements driver.Advised.
+func (e explained) Advice() string { return e.what }
+
 // kind turns what a broker says about records into the driver's words.
 func kind(err error) error {
 	var said kafkago.Error

@@ -34,6 +34,9 @@ func (d *Driver) Health() error {
 	if err := l.health(); err != nil {
 		return err
 	}
+	if err := d.refusals.health(time.Now()); err != nil {
+		return err
+	}
 	return gone
 }
 

@@ -63,6 +63,8 @@ type Driver struct {
 	lost        *prometheus.CounterVec
 	names       *prometheus.GaugeVec
 
+	refusals refusals
+
 	link   *link           // Set by Open; every request goes through it.
 	client *kafkago.Client // Requests in the words of kafka-go, through the link.
 
@@ -110,6 +112,12 @@ func (d *Driver) ready(ctx context.Context) (context.Context, context.CancelFunc
 
 // Subscribe implements driver.Driver.
 func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
+	f, err := d.subscribe(ctx, s)
+	d.refusals.judge("subscribe "+s.Topic+" "+s.Group, err, time.Now())
+	return f, err
+}
+
+func (d *Driver) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
 	ctx, cancel, err := d.ready(ctx)
 	defer cancel()
 	if err != nil {

@@ -123,7 +123,9 @@ func (l *link) note(err error) {
 	if l.ill.IsZero() {
 		l.ill = time.Now()
 	}
-	l.why = err
+	if l.why == nil || !errors.Is(err, context.DeadlineExceeded) { // What was said before tells more than that time is up.
+		l.why = err
+	}
 }
 
 // lately is how long ago a broker may have answered for one that does not to be no matter: of several one may be down.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/segmentio/kafka-go/protocol"
@@ -33,6 +34,14 @@ type parcel struct {
 // is stored once. When a deadline ends a Publish whose answer is owed, what was sent last may still be stored, even after
 // what is published next, should the broker have been stopped with it in its hands.
 func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
+	err := d.publish(ctx, records, fence)
+	if len(records) > 0 {
+		d.refusals.judge("publish "+records[0].Topic, err, time.Now())
+	}
+	return err
+}
+
+func (d *Driver) publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("publish: %w", err)
 	}

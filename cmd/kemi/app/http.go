@@ -132,6 +132,9 @@ func (a *App) flows() (ok bool, why string) {
 		if err := a.waits.Load(); err != nil {
 			return false, "the bus was not reached yet: " + (*err).Error()
 		}
+		if err := a.bus.Health(); err != nil { // The first attempt takes its time, and knows why before it is over.
+			return false, "the bus was not reached yet: " + err.Error()
+		}
 		return false, "the bus was not reached yet"
 	}
 	if err := a.bus.Health(); err != nil {

@@ -63,6 +63,29 @@ func TestReadyNamesTheDiskAtOnce(t *testing.T) {
 	}
 }
 
+// ill is a broker that knows why it is not reached.
+type ill struct {
+	driver.Driver
+	why error
+}
+
+func (d *ill) Health() error                                        { return d.why }
+func (d *ill) Inspect(context.Context, string) (driver.Info, error) { return driver.Info{}, d.why }
+
+// The first attempt to open the bus may take 30 s: what is known before that is said, too.
+func TestReadyKnowsWhyWhileTheFirstAttemptIsUnderWay(t *testing.T) {
+	d := &ill{mem.New(), errors.New("no broker answers: connection refused")}
+	a := &App{bus: bus.New(d, bus.Settings{}, obs.Scope{})}
+	if ok, why := a.Ready(); ok || why != "the bus was not reached yet: no broker answers: connection refused" {
+		t.Errorf("got %v, %q", ok, why)
+	}
+	tried := errors.New("open the bus: refused")
+	a.waits.Store(&tried)
+	if ok, why := a.Ready(); ok || why != "the bus was not reached yet: open the bus: refused" {
+		t.Errorf("got %v, %q", ok, why)
+	}
+}
+
 // full is a broker whose dead.v1 takes nothing while it is full.
 type full struct {
 	driver.Driver
