@@ -185,7 +185,7 @@ func (d *Desk) Alert(e *event.Alert) {
 			return
 		}
 		if a.inc != nil {
-			a.inc.restless = true
+			a.inc.resaid()
 		}
 		if a.event = e; saysTheSame(old, e) {
 			return // It was only said again.

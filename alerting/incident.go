@@ -72,6 +72,10 @@ type incident struct {
 	mutedBy    int
 	mutedUntil time.Time
 	restless   bool
+	speaks     *held   // The worst of its own that nothing held back then; nil when all were.
+	fresh      []*held // What came to its own since.
+	worstOwn   *held   // What severe found, as long as ranked says that it is still that.
+	ranked     bool
 	found      bool // A cause was found for some of its similar alerts.
 	updates    int
 	fire       fireKey
@@ -208,21 +212,23 @@ func (inc *incident) take(d *Desk, a *held, cause *node) {
 
 // blame says what explains an alert of an incident; nil is nothing but itself.
 func (a *held) blame(cause *node) {
+	inc := a.inc
 	if a.cause = cause; cause != nil {
-		delete(a.inc.own, a.event.ID)
-	} else {
-		if a.inc.own == nil {
-			a.inc.own = map[string]*held{}
-		}
-		a.inc.own[a.event.ID] = a
+		inc.disown(a)
+		inc.restless = true
+		return
 	}
-	a.inc.restless = true
+	if inc.own == nil {
+		inc.own = map[string]*held{}
+	}
+	inc.own[a.event.ID] = a
+	inc.joined(a)
 }
 
 func (inc *incident) leave(d *Desk, a *held) {
 	delete(inc.members, a.event.ID)
-	delete(inc.own, a.event.ID)
-	a.inc, a.cause, inc.restless = nil, nil, true
+	inc.disown(a)
+	a.inc, a.cause = nil, nil
 	inc.touch(d)
 }
 

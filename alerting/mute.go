@@ -1,6 +1,7 @@
 package alerting
 
 import (
+	"cmp"
 	"time"
 
 	"kemi.dev/kemi/alerting/hush"
@@ -36,12 +37,32 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	if d.hush == nil {
 		return nil
 	}
-	if inc.mutedBy == d.hushed && !inc.restless && now.Before(inc.mutedUntil) {
+	known := inc.mutedBy == d.hushed && !inc.restless && now.Before(inc.mutedUntil)
+	if known && len(inc.fresh) == 0 {
 		return inc.muted
 	}
 	team := d.teamOf(inc)
 	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Sources: d.inhibitor}
-	inc.mutedBy, inc.restless = d.hushed, false
+	why := func(a *held) []event.Reason {
+		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).times()
+		if subject.Target = d.known(a.event.Target); subject.Target == nil {
+			subject.Target = inc.key.node.target
+		}
+		return append(d.hush.Why(subject, now), d.absent(a)...)
+	}
+	if known { // Something speaks: of what came since only what is worse matters.
+		for _, a := range inc.fresh {
+			if a.inc != inc || a.cause != nil || a == inc.speaks {
+				continue
+			}
+			if a.hushed = !before(inc.speaks.event, a.event) && len(why(a)) > 0; !a.hushed && before(a.event, inc.speaks.event) {
+				inc.speaks = a
+			}
+		}
+		inc.fresh, inc.worstOwn, inc.ranked = nil, inc.speaks, true
+		return inc.muted
+	}
+	inc.mutedBy, inc.restless, inc.fresh = d.hushed, false, nil
 	inc.mutedUntil = d.hush.Next(now)
 	if inc.mutedUntil.IsZero() {
 		inc.mutedUntil = now.Add(time.Hour)
@@ -52,17 +73,14 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		if a.hushed = false; speaks != nil && before(speaks.event, a.event) {
 			continue // Nothing goes by it.
 		}
-		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).times()
-		if subject.Target = d.known(a.event.Target); subject.Target == nil {
-			subject.Target = inc.key.node.target
-		}
-		why := append(d.hush.Why(subject, now), d.absent(a)...)
+		why := why(a)
 		if a.hushed = len(why) > 0; !a.hushed {
 			speaks = a
 		} else if worst == nil || before(a.event, worst.event) {
 			worst, inc.muted = a, why
 		}
 	}
+	inc.speaks, inc.worstOwn, inc.ranked = speaks, cmp.Or(speaks, worst), true
 	switch {
 	case speaks != nil:
 		inc.muted = nil

@@ -432,7 +432,7 @@ func (s *stage) step() {
 	if s.anew {
 		s.desk.moved = true
 		for _, inc := range s.desk.incidents {
-			inc.counted = 0
+			inc.counted, inc.restless, inc.ranked = 0, true, false
 		}
 	}
 	s.take(s.desk.Step(s.now))
@@ -440,6 +440,7 @@ func (s *stage) step() {
 
 // take stores what a Step decided, and notes what is new in it.
 func (s *stage) take(out Output) {
+	s.agrees()
 	at := "  @" + s.now.Sub(s.begin).String() + " "
 	if len(out.Pages)+len(out.Incidents) > 0 {
 		s.before = stored{maps.Clone(s.incidents), slices.Clone(s.pages)}

@@ -89,7 +89,7 @@ func (d *Desk) explain(inc *incident, a *held, root *node) {
 // unstand ends that; what the target explained is judged anew.
 func (d *Desk) unstand(s *held) {
 	inc := s.inc
-	delete(inc.own, s.event.ID)
+	inc.disown(s)
 	inc.standing--
 	inc.restless, inc.counted, d.moved = true, 0, true
 	s.inc, s.node.standIn = nil, nil
@@ -214,8 +214,9 @@ func (inc *incident) recordRoots() {
 	for _, a := range inc.members {
 		if s := a.standsFor(); s != nil {
 			if w := worse(s.event.Severity, a.event.Severity); w != s.event.Severity {
-				s.event.Severity, inc.restless = w, true
+				s.event.Severity = w
 				s.relabel()
+				inc.resaid()
 			}
 		}
 	}

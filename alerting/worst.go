@@ -22,16 +22,52 @@ func (inc *incident) earliest() *held {
 }
 
 // severe is the worst of an incident's own alerts that nothing holds back, the first of the worst: by it goes who is told.
-// When all are held back it is the worst of them; nil when there are none.
+// When all are held back it is the worst of them; nil when there are none. It is asked of every incident every second, and
+// for every alert that resembles others: it is kept from one time to the next.
 func (inc *incident) severe() *held {
-	var worst *held
-	for _, a := range inc.own {
-		if worst == nil || worst.hushed && !a.hushed || worst.hushed == a.hushed && before(a.event, worst.event) {
-			worst = a
+	if !inc.ranked {
+		inc.worstOwn, inc.ranked = nil, true
+		for _, a := range inc.own {
+			inc.rank(a)
 		}
 	}
-	return worst
+	return inc.worstOwn
 }
+
+// rank takes in one more of an incident's own alerts.
+func (inc *incident) rank(a *held) {
+	worst := inc.worstOwn
+	if worst == nil || worst.hushed && !a.hushed || worst.hushed == a.hushed && before(a.event, worst.event) {
+		inc.worstOwn = a
+	}
+}
+
+// joined notes that an alert is one of an incident's own.
+func (inc *incident) joined(a *held) {
+	if inc.ranked {
+		inc.rank(a)
+	}
+	if inc.speaks == nil { // What holds back all of them may not hold this one.
+		inc.restless = true
+	}
+	if !inc.restless {
+		inc.fresh = append(inc.fresh, a)
+	}
+}
+
+// disown notes that an alert is none of an incident's own any more, if it was.
+func (inc *incident) disown(a *held) {
+	delete(inc.own, a.event.ID)
+	if a == inc.worstOwn {
+		inc.worstOwn, inc.ranked = nil, false
+	}
+	if inc.speaks == nil || a == inc.speaks {
+		inc.restless = true
+	}
+}
+
+// resaid notes that one of an incident's alerts says something else now.
+func (inc *incident) resaid() { inc.restless, inc.ranked = true, false }
 
 func before(a, b *event.Alert) bool {
 	if a.Severity != b.Severity {
