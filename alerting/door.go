@@ -24,8 +24,12 @@ const (
 	saveEvery = 30 * time.Second
 	// atOnce bounds how many events are published in one go.
 	atOnce = 100
-	// statePosition and stateReach name the saved pieces: up to where verdicts are in them, and the memory.
+	// overlap is how much of what was heard is heard again after a take-over: brokers' clocks need not agree any better.
+	overlap = time.Minute
+	// statePosition, stateStored and stateReach name the saved pieces: up to where verdicts are in them, when the newest
+	// of these was stored, and the memory.
 	statePosition = "position"
+	stateStored   = "stored"
 	stateReach    = "reach/"
 )
 
@@ -39,7 +43,8 @@ type partition struct {
 	ledger *Ledger
 
 	outbox   []event.Event
-	position int64 // Of the newest verdict that the desk knows.
+	position int64     // Of the newest verdict that the desk knows.
+	stored   time.Time // When that one was stored; zero when nobody wrote it down.
 	saved    int64
 	savedAt  time.Time
 	pieces   int
@@ -149,6 +154,9 @@ func (p *partition) loadReach(ctx context.Context) error {
 	if position, err := strconv.ParseInt(string(state[statePosition]), 10, 64); err == nil {
 		p.position, p.saved = position, position
 	}
+	if stored, err := time.Parse(time.RFC3339Nano, string(state[stateStored])); err == nil {
+		p.stored = stored
+	}
 	return nil
 }
 
@@ -193,15 +201,26 @@ func (p *partition) loadWorld(ctx context.Context, now time.Time) error {
 	return nil
 }
 
+// unheard is from where on verdicts are not in what was loaded. A position alone does not say it: a topic that was removed
+// and made again counts from the beginning, and may have come past it by now. What is heard twice does no harm.
+func (p *partition) unheard(now time.Time) bus.From {
+	switch {
+	case !p.stored.IsZero() && p.stored.Before(now):
+		return bus.From{Time: p.stored.Add(-overlap)}
+	case !p.stored.IsZero(): // The broker's clock is ahead, or was.
+		return bus.From{Time: now.Add(-overlap)}
+	case p.position > 0:
+		return bus.From{Position: p.position + 1}
+	}
+	return bus.From{Time: now.Add(-warmUp)}
+}
+
 // followFindings puts verdicts on who answers into the post, until ctx ends.
 func (p *partition) followFindings(ctx context.Context, now time.Time, caughtUp func()) {
-	from := bus.From{Time: now.Add(-warmUp)}
-	if p.position > 0 {
-		from = bus.From{Position: p.position + 1}
-	}
+	from := p.unheard(now)
 	for {
 		err := bus.FollowKey(ctx, p.room.bus, from, event.RuleReachable, func(m bus.Message[event.Finding]) error {
-			from = bus.From{Position: m.Position + 1}
+			from = bus.From{Time: m.Stored}
 			if m.Event != nil && m.Event.Rule == event.RuleReachable {
 				p.post.mu.Lock()
 				p.post.findings = append(p.post.findings, m)
@@ -265,7 +284,7 @@ func (p *partition) takeIn(now time.Time) {
 	}
 	for _, m := range findings {
 		p.desk.Reachable(m.Event)
-		p.position = m.Position // It may go back: a log that was made again begins at 1.
+		p.position, p.stored = m.Position, m.Stored // The position may go back: a log that was made again begins at 1.
 	}
 	p.hear(news, now)
 	p.told += len(outcomes)
@@ -450,6 +469,9 @@ func (p *partition) save(ctx context.Context, now time.Time) error {
 	}
 	p.pieces = len(pieces)
 	position := p.position
+	if err := p.own.SaveState(ctx, stateStored, []byte(p.stored.UTC().Format(time.RFC3339Nano))); err != nil {
+		return fmt.Errorf("save who answers: %w", err)
+	}
 	if err := p.own.SaveState(ctx, statePosition, []byte(strconv.FormatInt(position, 10))); err != nil {
 		return fmt.Errorf("save who answers: %w", err)
 	}

@@ -134,6 +134,27 @@ func (o *Ownership) LoadState(ctx context.Context) (map[string][]byte, error) {
 	return pieces, nil
 }
 
+// Has says whether the partition has the record that was stored then at the position: whether a position that was written
+// down is one of its log. A log that was removed and made again counts from the beginning.
+func (o *Ownership) Has(ctx context.Context, position int64, stored time.Time) (bool, error) {
+	if position < 1 || stored.IsZero() {
+		return false, nil
+	}
+	found := false
+	span := Span{Topic: o.topic.Name, From: From{Position: position}, Partition: &o.Partition, To: stored.Add(1)}
+	err := o.bus.read(ctx, span, func(batch []driver.Delivery) error {
+		found = batch[0].Position == position && batch[0].Stored.Equal(stored)
+		return errDone
+	})
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil && !errors.Is(err, errDone) {
+		return false, fmt.Errorf("look for position %d of %s/%d: %w", position, o.topic.Name, o.Partition, err)
+	}
+	return found, nil
+}
+
 // Replay hands over again what this partition stored since a time, up to From and without it: to warm up what
 // no state was saved of. It commits nothing.
 func Replay[T any, W event.Word[T]](ctx context.Context, o *Ownership, since time.Time, handle func(Message[T]) error) error {

@@ -46,6 +46,7 @@ func Run(t *testing.T, open func(t *testing.T) Harness) {
 		{"what is no event of the topic goes to dead.v1, as it was", foreign},
 		{"what no broker takes goes to dead.v1, and what was said with it is stored", tooLarge},
 		{"state and the right to act follow the owner", ownership},
+		{"positions that were written down are known to be of the log or not", places},
 		{"a snapshot is what is there", snapshot},
 		{"a letter of a record that several groups gave up puts it back once, for all of them", again},
 		{"notes of a folder are followed together, with those that were forgotten", notes},

@@ -17,6 +17,7 @@ var replaying = []clause{
 	{"a snapshot may be of one partition", snapshotOfOne},
 	{"a group may begin with a snapshot", groupSnapshot},
 	{"replay of everything, by position, by time and of what comes", replay},
+	{"a position of a log that is gone is the beginning of the one that is there", replayBeyond},
 	{"a replay disturbs no group and commits nothing", replayBeside},
 	{"replays by time and by position run beside a running group", replayBesideRunning},
 	{"a replay may be limited to partitions", replayPartitions},
@@ -210,6 +211,29 @@ func replay(e *env) {
 	e.publish(e.d, record(t, 0, "k", "12"))
 	for _, f := range []*feed{at, since, end, future} {
 		e.same(f.data(1), "12")
+	}
+}
+
+func replayBeyond(e *env) {
+	for _, kind := range []driver.Kind{driver.Log, driver.Latest} {
+		t := e.topic(driver.Topic{Name: fmt.Sprint("kind", kind), Kind: kind, Keep: time.Hour, Partitions: 2})
+		at := func(position int64) *feed {
+			return e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{1}, Start: driver.Start{Position: position}})
+		}
+		empty := at(100)
+		e.same(empty.everything())
+		e.publish(e.d, numbered(t, 1, "k", 10)...)
+		e.same(empty.data(10), count(0, 10)...)
+		e.publish(e.d, record(t, 0, "elsewhere", "x")) // Where positions count over all partitions, this one has the newest.
+		all := e.subscribe(e.d, driver.Subscription{Topic: t.Name, Partitions: []int{1}}).everything()
+		last := all[len(all)-1].Position
+		next, beyond := at(last+1), at(last+50)
+		e.same(next.everything())
+		e.same(beyond.everything(), count(0, 10)...)
+		e.publish(e.d, record(t, 1, "k", "10"))
+		for _, f := range []*feed{empty, next, beyond} {
+			e.same(f.data(1), "10")
+		}
 	}
 }
 

@@ -254,7 +254,8 @@ type Start struct {
 	End bool
 	// Time begins with the first record stored at or after it.
 	Time time.Time
-	// Position begins with the record at the position; with one partition only.
+	// Position begins with the record at the position; with one partition only. One behind what the next record will have is
+	// of a log that is gone, and was written down somewhere: of the log that is there it is the oldest record.
 	Position int64
 }
 

@@ -48,7 +48,7 @@ func (r *replay) begin(ctx context.Context) error {
 		from = ends
 	case !start.Time.IsZero():
 		from, err = r.d.offsets(ctx, r.t, partitions, start.Time.UnixMilli())
-	case start.Position > 0:
+	case start.Position > 0 && offsetOf(start.Position) <= ends[partitions[0]]: // Behind that it is of a log that is gone.
 		from[partitions[0]] = offsetOf(start.Position)
 	default:
 		from, err = r.d.offsets(ctx, r.t, partitions, kafkago.FirstOffset)

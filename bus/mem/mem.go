@@ -106,6 +106,16 @@ func (d *Driver) Remove(topic string) {
 	}
 }
 
+// Forget takes away how far the groups of all topics came: as if somebody had removed that from the broker, and a driver had
+// come upon it. Owners begin later epochs where their groups began first.
+func (d *Driver) Forget() {
+	d.b.mu.Lock()
+	defer d.b.mu.Unlock()
+	for _, t := range d.b.topics {
+		t.forget()
+	}
+}
+
 // Ensure implements driver.Driver.
 func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if err := ctx.Err(); err != nil {

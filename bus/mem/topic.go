@@ -70,6 +70,13 @@ func (t *topic) restart() {
 			clear(g.work.tasks)
 			clear(g.work.cursors)
 		}
+	}
+	t.forget()
+}
+
+// forget has every group begin anew.
+func (t *topic) forget() {
+	for _, g := range t.groups {
 		for p, l := range g.leases {
 			if l.owner != nil {
 				g.release(p)
@@ -243,6 +250,8 @@ func (t *topic) begin(p int, s driver.Start) int64 {
 			return t.last + 1
 		}
 		return log[i].position
+	case s.Position > t.last+1:
+		return 1 // Of a log that is gone.
 	}
 	return max(s.Position, 1)
 }

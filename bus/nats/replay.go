@@ -47,6 +47,15 @@ func (r *replay) begin(ctx context.Context) error {
 	if err := r.aim(ctx); err != nil {
 		return err
 	}
+	if r.s.Start.Position > r.target+1 {
+		end, err := r.t.end(ctx)
+		if err != nil {
+			return err
+		}
+		if r.s.Start.Position > end+1 { // Of a stream that is gone.
+			r.s.Start.Position = 0
+		}
+	}
 	if r.s.Start.Snapshot || r.t.PerKey() > 0 {
 		r.replaces, r.seed, r.came = true, maphash.MakeSeed(), map[uint64]struct{}{}
 	}

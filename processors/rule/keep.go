@@ -7,6 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"kemi.dev/kemi/bus"
+	"kemi.dev/kemi/bus/event"
 )
 
 // meta says how far the saved state as a whole has come.
@@ -28,9 +31,9 @@ const (
 	warmLeast    = waitFor + time.Minute
 )
 
-// load takes saved pieces in. It returns up to which position a target's readings were judged, and from when on
+// load takes saved pieces in. From then on w knows up to which position a target's readings were judged, and from when on
 // readings must be seen again.
-func (w *owner) load(pieces map[string][]byte, now time.Time) (judged func(target string) int64, since time.Time) {
+func (w *owner) load(ctx context.Context, pieces map[string][]byte, now time.Time) error {
 	log := w.room.scope.Log()
 	m := meta{Position: -1}
 	if data, ok := pieces[metaName]; ok {
@@ -38,9 +41,17 @@ func (w *owner) load(pieces map[string][]byte, now time.Time) (judged func(targe
 			log.Error("read the saved position of the rules", "partition", w.o.Partition, "err", err)
 		}
 	}
-	var positions [256]int64
-	for i := range positions {
-		positions[i] = -1
+	// Positions that are not before where the epoch begins are true when the log is the one that they are of: a crash came
+	// before a commit, or the broker lost how far the group had come. Else they are of a log before.
+	same := true
+	if m.Position >= w.o.From {
+		var err error
+		if same, err = w.o.Has(ctx, m.Position, m.Stored); err != nil {
+			return err
+		}
+	}
+	for i := range w.buckets {
+		w.buckets[i] = -1
 	}
 	for name, data := range pieces {
 		n, isBucket := strings.CutPrefix(name, "b")
@@ -53,35 +64,43 @@ func (w *owner) load(pieces map[string][]byte, now time.Time) (judged func(targe
 			log.Error("load saved rule states", "partition", w.o.Partition, "bucket", bucket, "err", err)
 			continue
 		}
-		if positions[bucket] = p; p >= w.o.From {
+		if w.buckets[bucket] = p; p >= w.o.From && !(same && m.Position >= w.o.From) {
 			w.desk.MarkDirty(uint8(bucket))
-			w.ahead = true
+			w.buckets[bucket], w.ahead = w.o.From-1, true
 		}
 	}
-	if m.Position >= w.o.From {
-		w.stored, w.ahead, w.refreshed = m.Stored, true, time.Time{} // All of it is saved again.
+	w.since = now
+	if !m.Stored.IsZero() && m.Stored.Before(now) {
+		w.since = m.Stored
 	}
-	since = now
-	if !m.Stored.IsZero() && m.Stored.Before(since) {
-		since = m.Stored
+	w.since = w.since.Add(-max(w.set.reach, warmLeast))
+	w.kept, w.known = m, m.Position
+	if w.judged = m; !same {
+		w.ahead, w.refreshed, w.known = true, time.Time{}, w.o.From-1 // All of it is saved again.
 	}
-	since = since.Add(-max(w.set.reach, warmLeast))
-	w.kept = m
-	return func(target string) int64 { return max(m.Position, positions[bucketOf(target)]) }, since
+	if !same || m.Position < 0 {
+		w.judged.Position = w.o.From - 1
+	}
+	return nil
+}
+
+// before says whether a reading was judged in an epoch before.
+func (w *owner) before(m *bus.Message[event.Reading]) bool {
+	return m.Event != nil && m.Position <= max(w.known, w.buckets[bucketOf(m.Event.Target)])
 }
 
 // save keeps what changed, the buckets before the position that vouches for them.
 func (w *owner) save(ctx context.Context, now time.Time) error {
 	all := now.Sub(w.refreshed) >= refreshState
 	dirty := w.desk.Dirty(all)
-	m := meta{Position: w.position, Stored: w.stored}
+	m := w.judged
 	if len(dirty) == 0 && !(all && m != w.kept) {
 		return nil
 	}
 	if all {
 		w.refreshed = now
 	}
-	buckets, err := w.desk.Save(dirty, w.position)
+	buckets, err := w.desk.Save(dirty, m.Position)
 	if err != nil {
 		return err
 	}
@@ -97,7 +116,7 @@ func (w *owner) save(ctx context.Context, now time.Time) error {
 			return fmt.Errorf("save rule states: %w", err)
 		}
 	}
-	if w.stored.IsZero() {
+	if m.Stored.IsZero() {
 		return nil
 	}
 	data, err := json.Marshal(m)

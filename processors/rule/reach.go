@@ -62,7 +62,9 @@ const sayReachable = 30 * time.Minute
 // quickest check do not count: a check once a day must not speak for a target that another has seen go since. Only a
 // check that is due within waitFor is waited for, or else a target that answers it alone would come and go with it.
 func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
-	if !judge && tg.reach.loaded {
+	if judge {
+		tg.reach.loaded = false
+	} else if tg.reach.loaded {
 		return
 	}
 	newest := tg.newestSlot()
@@ -95,6 +97,9 @@ func (d *Desk) reachable(tg *target, r *event.Reading, judge bool) {
 	if changed {
 		tg.reach = reach{verdict: verdict, since: r.Slot}
 		d.dirty[tg.bucket] = true
+	}
+	if !judge {
+		return // Who judged it has said so.
 	}
 	again := tg.at-tg.reach.said >= sayReachable.Milliseconds()
 	if !changed && !tg.reach.unsaid && !again && r.Cause != event.CauseVerify {

@@ -166,9 +166,10 @@ type owner struct {
 	desk *Desk
 	set  *Set
 
-	// position and stored are the newest reading's that was judged; outbox holds findings that are not published yet.
+	// position is the newest reading's that was handled, judged that of the newest one that was judged; outbox holds findings
+	// that are not published yet.
 	position  int64
-	stored    time.Time
+	judged    meta
 	outbox    []*event.Finding
 	trip      time.Time // slot of a canary's trip among them
 	left      int64
@@ -176,7 +177,13 @@ type owner struct {
 	refreshed time.Time
 	swept     time.Time
 	kept      meta // as it was last saved
-	ahead     bool // The saved positions are beyond where the epoch begins: most likely of a log that began anew.
+	ahead     bool // The saved positions are beyond where the epoch begins, and of a log before.
+
+	// Of the epochs before: up to which position readings were judged, by all and by bucket, -1 where nobody knows; and from
+	// when on they are needed all the same.
+	known   int64
+	buckets [256]int64
+	since   time.Time
 }
 
 // open makes the owner of a partition: with the state that was saved, and with windows warmed up.
@@ -188,18 +195,20 @@ func (r *Room) open(ctx context.Context, o *bus.Ownership) (bus.Handler[event.Re
 	if err != nil {
 		return nil, fmt.Errorf("open rules of partition %d: %w", o.Partition, err)
 	}
-	judged, since := w.load(pieces, now)
+	if err := w.load(ctx, pieces, now); err != nil {
+		return nil, fmt.Errorf("open rules of partition %d: %w", o.Partition, err)
+	}
 	w.outbox = w.desk.Findings() // Of rules that went while nobody ran.
-	err = bus.Replay(ctx, o, since, func(m bus.Message[event.Reading]) error {
+	err = bus.Replay(ctx, o, w.since, func(m bus.Message[event.Reading]) error {
 		if m.Event == nil || r.lost(m.Event.Target) {
 			return nil
 		}
-		if m.Position > judged(m.Event.Target) {
-			w.desk.Reading(m.Event)
-		} else {
+		if w.before(&m) {
 			w.desk.Warm(m.Event)
+		} else {
+			w.desk.Reading(m.Event)
+			w.judged = meta{m.Position, m.Stored}
 		}
-		w.stored = m.Stored
 		_ = w.desk.Findings() // Whoever owned the partition then has said them.
 		return nil
 	})
@@ -232,7 +241,13 @@ func (w *owner) Handle(ctx context.Context, batch []bus.Message[event.Reading]) 
 		if m.Position <= w.position {
 			continue
 		}
-		w.position, w.stored = m.Position, m.Stored
+		if w.position = m.Position; w.before(m) { // It is handed over again, and what followed from it was said.
+			if !m.Stored.Before(w.since) && !w.room.lost(m.Event.Target) {
+				w.desk.Warm(m.Event)
+			}
+			continue
+		}
+		w.judged = meta{m.Position, m.Stored}
 		if m.Event == nil || w.room.gone(m.Event.Target) {
 			continue
 		}

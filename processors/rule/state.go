@@ -203,7 +203,7 @@ func (d *Desk) Remove(id string, now time.Time) {
 // was said last is not known after a restart, nor who has heard it. Saying it twice does no harm.
 func (d *Desk) SayAgain() {
 	for _, tg := range d.targets {
-		tg.reach.unsaid, tg.reach.loaded = true, false
+		tg.reach.unsaid = true
 		for _, in := range tg.instances {
 			if in.firing {
 				in.said = 0
