@@ -66,7 +66,9 @@ func places(e *env) {
 	}
 }
 
-type placeKeeper struct{ came chan bus.Message[event.Command] }
+type placeKeeper struct {
+	came chan bus.Message[event.Command]
+}
 
 func (p *placeKeeper) Handle(_ context.Context, batch []bus.Message[event.Command]) error {
 	for _, m := range batch {
