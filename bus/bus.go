@@ -194,29 +194,51 @@ func (b *Bus) Topics() []event.Topic {
 // were it an error, the one who says it would say it for ever. An event of a topic that is Shared must not be changed any
 // more: readers in this process get the same one.
 func (b *Bus) Publish(ctx context.Context, events ...event.Event) error {
+	_, err := b.publish(ctx, nil, events)
+	return err
+}
+
+// PublishTold is Publish for whoever has to know which of the events, by index, are on dead.v1 and not on their topics.
+func (b *Bus) PublishTold(ctx context.Context, events ...event.Event) (buried []int, err error) {
 	return b.publish(ctx, nil, events)
 }
 
-func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.Event) error {
+func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.Event) (buried []int, err error) {
 	records := make([]driver.Record, 0, len(events))
-	for _, e := range events {
+	for i, e := range events {
 		r, err := b.record(e)
 		switch {
 		case errors.Is(err, driver.ErrNoTopic):
-			return err
+			return buried, err
 		case err != nil:
 			if err := b.bury(ctx, published(&r, err), fence); err != nil {
-				return err
+				return buried, err
 			}
+			buried = append(buried, i)
 		default:
 			if records = append(records, r); b.topics[r.Topic].Shared {
 				b.decoded.published(e, &r)
 			}
 		}
 	}
-	return b.storeApart(ctx, records, fence, func(r *driver.Record, err error) error {
-		return b.bury(ctx, published(r, err), fence)
+	bare := buried // The events that have no record, in their order.
+	err = b.storeApart(ctx, records, fence, func(r *driver.Record, err error) error {
+		if err := b.bury(ctx, published(r, err), fence); err != nil {
+			return err
+		}
+		at := 0
+		for &records[at] != r {
+			at++
+		}
+		for _, i := range bare {
+			if i <= at {
+				at++
+			}
+		}
+		buried = append(buried, at)
+		return nil
 	})
+	return buried, err
 }
 
 // storeApart publishes records in their order. When the broker says that one is too large, it is looked for by halves

@@ -240,3 +240,39 @@ func TestRecordsWithoutAnIdentityHaveALetterEach(t *testing.T) {
 		}
 	})
 }
+
+// Who has to know is told which of the events are on dead.v1, however they fell.
+func TestWhoAsksIsToldWhichEventsAreDeadLetters(t *testing.T) {
+	b := bus.New(mem.New(mem.Options{MaxRecord: maxRecord}), bus.Settings{}, obs.Scope{})
+	if err := b.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	const good, silent, wide = 0, 1, 2
+	for _, kinds := range [][]int{
+		{good, good}, {wide}, {silent}, {silent, wide, good}, {good, wide, silent, good, silent, wide, wide, good, wide}, {wide, wide, silent, silent, good}, {},
+	} {
+		var events []event.Event
+		var want []int
+		for i, kind := range kinds {
+			c := command(i, "core-1")
+			switch kind {
+			case silent:
+				events = append(events, mute{c})
+			case wide:
+				c.Comment = strings.Repeat("x", 3*maxRecord)
+				fallthrough
+			default:
+				events = append(events, c)
+			}
+			if kind != good {
+				want = append(want, i)
+			}
+		}
+		buried, err := b.PublishTold(t.Context(), events...)
+		slices.Sort(buried)
+		if err != nil || !slices.Equal(buried, want) {
+			t.Errorf("%v: told of %v, %v, want %v", kinds, buried, err, want)
+		}
+	}
+}

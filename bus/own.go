@@ -83,7 +83,8 @@ func (o *Ownership) Commit(ctx context.Context, position int64, stored time.Time
 
 // Publish stores events as Bus.Publish does, but only while the epoch lasts: else driver.ErrFenced.
 func (o *Ownership) Publish(ctx context.Context, events ...event.Event) error {
-	return o.bus.publish(ctx, o.fence(), events)
+	_, err := o.bus.publish(ctx, o.fence(), events)
+	return err
 }
 
 // Remove takes keys out of their topics as Bus.Remove does, but only while the epoch lasts: else driver.ErrFenced.

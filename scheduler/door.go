@@ -177,7 +177,8 @@ func (r *Room) loop(ctx context.Context, p *partition) {
 		tasks          sync.WaitGroup
 	)
 	back := func(left []*event.Job) {
-		busy, under = false, nil
+		p.owed.add(tally{missedRefused: out.refused})
+		busy, under, out.refused = false, nil, 0
 		pending = append(left, pending...)
 	}
 	lingering, leave := pause.Linger(ctx, lingers)
@@ -251,6 +252,8 @@ type outbox struct {
 	own   *bus.Ownership
 	wait  time.Duration
 	again time.Time
+	// refused counts the jobs of the batch that the bus put on dead.v1. It is read when the batch is done.
+	refused int
 }
 
 // waits says that it is too early for another attempt.
@@ -312,12 +315,18 @@ func (o *outbox) publish(ctx context.Context, jobs []*event.Job) error {
 	if err := o.own.Held(ctx); err != nil {
 		return err
 	}
-	if err := o.room.bus.Publish(ctx, events...); err != nil {
+	buried, err := o.room.bus.PublishTold(ctx, events...)
+	if err != nil { // All are said again, and what is buried is counted then.
 		return err
 	}
-	o.room.jobs.WithLabelValues().Add(float64(len(jobs)))
+	o.refused += len(buried)
+	o.room.jobs.WithLabelValues().Add(float64(len(jobs) - len(buried)))
 	delay, stored := o.room.delay.WithLabelValues(), o.room.now()
-	for _, j := range jobs {
+	slices.Sort(buried)
+	for i, j := range jobs {
+		if _, is := slices.BinarySearch(buried, i); is {
+			continue
+		}
 		delay.Observe(stored.Sub(j.Slot).Seconds())
 		if j.Target == event.CanaryTarget {
 			o.room.canary.Mark(canary.StageSchedule, j.Slot)

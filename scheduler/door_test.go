@@ -29,6 +29,7 @@ type broken struct {
 	jobs   atomic.Bool
 	dead   atomic.Bool // nothing is taken, as from a process that is no more
 	poison string      // the target whose jobs are never taken
+	large  string      // the beginning of the targets whose jobs are too large
 	// fate, if given, says of what is published whether it is stored, and whether the caller hears that it is.
 	fate func(ctx context.Context, topic string) (stored, heard bool)
 }
@@ -40,6 +41,9 @@ func (b *broken) Publish(ctx context.Context, records []driver.Record, fence *dr
 	for i := range records {
 		if strings.HasPrefix(records[i].Topic, "jobs.") && (b.jobs.Load() || b.poison != "" && records[i].Key == b.poison) {
 			return errors.New("the broker is away")
+		}
+		if strings.HasPrefix(records[i].Topic, "jobs.") && b.large != "" && strings.HasPrefix(records[i].Key, b.large) {
+			return fmt.Errorf("the topic takes 200 bytes: %w", driver.ErrTooLarge)
 		}
 	}
 	if b.fate != nil && len(records) > 0 {
@@ -358,6 +362,47 @@ func TestAJobThatTheBusNeverTakesDoesNotHoldUpTheOthers(t *testing.T) {
 		}
 		if late := h.metric("kemi_scheduler_slots_missed_total", "late"); late < 4 {
 			t.Errorf("%v jobs late, want those of vm-3", late)
+		}
+	})
+}
+
+// A job that its topic refuses for its size is on dead.v1, and nobody polls for it: that slot is not one with a job.
+func TestASlotWhoseJobIsTooLargeIsCountedAsMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newHouse(t)
+		var said journal.Journal
+		h.log = slog.New(slog.NewTextHandler(&said, nil))
+		h.driver.large = "wide-"
+		begin, updated := time.Now(), time.Now().Add(-time.Hour)
+		p := scheduler.NewPlan(zones, begin, time.Time{})
+		for i := range 20 {
+			for _, id := range []string{fmt.Sprintf("vm-%d", i), fmt.Sprintf("wide-%d", i)} {
+				h.publish(target(id, updated, every(10*time.Second)))
+				set(t, p, begin, target(id, updated, every(10*time.Second)))
+			}
+		}
+		stop := h.start()
+		time.Sleep(61 * time.Second)
+		refused, published := h.metric("kemi_scheduler_slots_missed_total", "refused"), h.metric("kemi_scheduler_jobs_total", "")
+		stop()
+		if got := len(identities(h.jobs())); int(published) > got || int(published) < got-4 {
+			t.Errorf("%v jobs published, %d are there", published, got)
+		}
+		if refused < 20*5 || refused > 20*7 {
+			t.Errorf("%v slots refused, want about 120", refused)
+		}
+		if late := h.metric("kemi_scheduler_slots_missed_total", "late"); late != 0 {
+			t.Errorf("%v slots late", late)
+		}
+		refused = h.metric("kemi_scheduler_slots_missed_total", "refused")
+		if all, got := p.Missed(begin, time.Now()), int(refused+published); got > all+4 || got < all-8 {
+			t.Errorf("%d slots, %d published or counted", all, got)
+		}
+		if n := strings.Count(said.String(), "the topic does not take them"); n < 1 || n > 2 {
+			t.Errorf("said %d times", n)
+		}
+		if slot, _ := h.canary.Newest(); !slot.IsZero() {
+			t.Errorf("the canary was scheduled at %s, and there is none", slot)
 		}
 	})
 }

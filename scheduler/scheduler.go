@@ -55,6 +55,7 @@ const (
 	missedStopped = "stopped" // no scheduler ran
 	missedPause   = "pause"   // the scheduler was held up, or the clock was put forward
 	missedLate    = "late"    // the bus did not take the job in time
+	missedRefused = "refused" // the topic never takes the job, for its size; it is on dead.v1
 )
 
 // New makes the scheduler.
@@ -78,7 +79,7 @@ func New(o Options) (*Room, error) {
 		delay: scope.Histogram("kemi_scheduler_start_delay_seconds", "Time from a slot to when its job was stored on the bus.",
 			[]float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15}),
 	}
-	for _, reason := range []string{missedStopped, missedPause, missedLate} {
+	for _, reason := range []string{missedStopped, missedPause, missedLate, missedRefused} {
 		r.missed.WithLabelValues(reason)
 	}
 	return r, nil

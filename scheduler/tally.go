@@ -49,6 +49,8 @@ func (t tally) add(more tally) {
 var missedSaid = map[string]string{
 	missedPause: "skip what was due while nobody looked at the clock",
 	missedLate:  "drop jobs that are late",
+	// Nothing is polled for them until somebody raises the limit.
+	missedRefused: "jobs are on dead.v1, the topic does not take them: see the reason there, and raise the topic's limit of a record",
 }
 
 // count makes known what was missed: in the log at most once a minute for each reason, with what came meanwhile.
