@@ -70,3 +70,20 @@ func TestDurabilityIsASwitchByTopic(t *testing.T) {
 		d.Close()
 	}
 }
+
+// operating.md says how large a disk the embedded bus needs: 11 GiB with what is kept free, and half a GiB for each zone more.
+func TestTheTopicsFitOnTheDiskThatTheDocsSay(t *testing.T) {
+	limits := func(zones ...string) (sum int64) {
+		for _, topic := range bus.New(mem.New(), bus.Settings{Zones: zones}, obs.Scope{}).Topics() {
+			sum += topic.MaxBytes
+		}
+		return sum
+	}
+	const mib, keptFree = int64(1 << 20), 272
+	if one := limits("a") / mib; one+keptFree > 11*1024 {
+		t.Errorf("%d MiB with one zone", one)
+	}
+	if more := limits("a", "b")/mib - limits("a")/mib; more != 512 {
+		t.Errorf("%d MiB more for a second zone", more)
+	}
+}

@@ -34,6 +34,7 @@ func (d *Driver) Ensure(ctx context.Context, topics []driver.Topic) error {
 	if err != nil {
 		return err
 	}
+	d.foresee(topics)
 	return d.rehearse(ctx, topics)
 }
 

@@ -106,7 +106,7 @@ func (a *App) Ready() (ok bool, why string) {
 		return false, held
 	}
 	ok, why = a.flows()
-	said := []string{why, held, ""}
+	said := []string{held, why, ""} // A disk that is short is mostly the cause of what comes behind it.
 	if ok {
 		said[2] = a.peers.note(time.Now())
 	}

@@ -50,7 +50,7 @@ func TestReadyNamesTheDiskAtOnce(t *testing.T) {
 		{true, false, "the disk is short", http.StatusOK, "Kemi is ready, but the disk is short\n"},
 		{true, true, "the disk is full", http.StatusServiceUnavailable, "Kemi is not ready: the disk is full\n"},
 		{false, true, "the disk is full", http.StatusServiceUnavailable, "Kemi is not ready: the disk is full\n"},
-		{false, false, "the disk is short", http.StatusServiceUnavailable, "Kemi is not ready: the bus was not reached yet; the disk is short\n"},
+		{false, false, "the disk is short", http.StatusServiceUnavailable, "Kemi is not ready: the disk is short; the bus was not reached yet\n"},
 		{false, false, "", http.StatusServiceUnavailable, "Kemi is not ready: the bus was not reached yet\n"},
 	} {
 		d.all, d.why = c.all, c.why
@@ -82,6 +82,20 @@ func TestReadyKnowsWhyWhileTheFirstAttemptIsUnderWay(t *testing.T) {
 	tried := errors.New("open the bus: refused")
 	a.waits.Store(&tried)
 	if ok, why := a.Ready(); ok || why != "the bus was not reached yet: open the bus: refused" {
+		t.Errorf("got %v, %q", ok, why)
+	}
+}
+
+// While the disk is short nothing is polled, so the canary is late for it: the disk is what there is to do something about.
+func TestReadyNamesTheDiskBeforeTheCanaryThatIsLateForIt(t *testing.T) {
+	d := &tight{Driver: mem.New(), why: "the disk is short"}
+	a := &App{
+		Config: &config.Config{CanaryEvery: 10 * time.Second}, roles: []Role{RoleScheduler}, alone: true, bus: bus.New(d, bus.Settings{}, obs.Scope{}),
+		canary: canary.New(canary.StageSchedule),
+	}
+	a.open.Store(true)
+	a.canary.Mark(canary.StageSchedule, time.Now().Add(-15*time.Minute))
+	if ok, why := a.Ready(); ok || !strings.HasPrefix(why, "the disk is short; the newest trip of the canary is 15m") {
 		t.Errorf("got %v, %q", ok, why)
 	}
 }
