@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -140,7 +141,7 @@ func (b *Bus) bury(ctx context.Context, l letter, fence *driver.Fence) error {
 		return err
 	}
 	b.dead.WithLabelValues(l.record.Topic, l.group).Inc()
-	b.scope.Log().Error("put on dead.v1", "topic", l.record.Topic, "group", l.group, "key", l.record.Key, "reason", l.reason)
+	b.scope.Log().Error("put on dead.v1", "topic", l.record.Topic, "group", l.group, "key", shortened(l.record.Key), "reason", l.reason)
 	return nil
 }
 
@@ -157,4 +158,13 @@ func (b *Bus) buryUntil(ctx context.Context, d *driver.Delivery, group string, a
 		}
 		b.scope.Log().Warn("put on dead.v1 again", "topic", d.Record.Topic, "group", group, "err", err)
 	}
+}
+
+// shortened is a key for the log: some may be as long as a record.
+func shortened(key string) string {
+	const most = 100
+	if len(key) <= most {
+		return key
+	}
+	return fmt.Sprintf("%s… (%d bytes)", strings.ToValidUTF8(key[:most], ""), len(key))
 }

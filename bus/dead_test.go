@@ -241,6 +241,18 @@ func TestRecordsWithoutAnIdentityHaveALetterEach(t *testing.T) {
 	})
 }
 
+// A key may be as long as a record: the log has its beginning, the letter all of it.
+func TestALongKeyIsShortInTheLog(t *testing.T) {
+	b, _, log, _ := observed(t)
+	long := strings.Repeat("k", 3000)
+	if err := b.Bury(t.Context(), command(1, long), "g", errors.New("not wanted")); err != nil {
+		t.Fatal(err)
+	}
+	if said := log.String(); !strings.Contains(said, "kkk… (3000 bytes)") || strings.Contains(said, long[:200]) {
+		t.Errorf("got %s", said)
+	}
+}
+
 // Who has to know is told which of the events are on dead.v1, however they fell.
 func TestWhoAsksIsToldWhichEventsAreDeadLetters(t *testing.T) {
 	b := bus.New(mem.New(mem.Options{MaxRecord: maxRecord}), bus.Settings{}, obs.Scope{})

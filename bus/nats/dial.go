@@ -159,6 +159,9 @@ func (d *Driver) diagnose(err error, who []nats.Option) error {
 	return errors.Join(all...)
 }
 
+// wholePayload is how many bytes of a message a server takes unless somebody sets less: records may be as large.
+const wholePayload = 1 << 20
+
 // examine looks whether a server can be used.
 func (d *Driver) examine(ctx context.Context, l *link, nc *nats.Conn) error {
 	if err := l.use(nc); err != nil {
@@ -173,6 +176,9 @@ func (d *Driver) examine(ctx context.Context, l *link, nc *nats.Conn) error {
 	l.fences, l.batches, l.clustered = v.has(needsFences), v.has(needsBatches), nc.ConnectedClusterName() != ""
 	for _, s := range lacks {
 		d.scope.Log().Warn("the nats server lacks a feature", "server", at, "version", version, "lacks", s)
+	}
+	if takes := nc.MaxPayload(); takes < wholePayload {
+		d.scope.Log().Warn("the nats server takes smaller messages than a record may be: larger ones are put on dead.v1", "server", at, "max_payload", takes, "change", "set max_payload: 1MB in the server's configuration")
 	}
 	var missing error
 	err = l.call(ctx, "INFO", func(ctx context.Context) error {

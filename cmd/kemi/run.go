@@ -70,6 +70,9 @@ configuration file. Processes of the same role share its work, and take over wha
 			return sayProblems(cmd.ErrOrStderr(), problems)
 		}
 		roles, err := app.ParseRoles(*names)
+		if cmd.Flags().Changed("role") && len(*names) == 0 { // All roles is what leaving it out means; a variable may be empty.
+			err = errors.New("--role is empty: name roles of this process, or leave it out for all of them")
+		}
 		if err != nil {
 			return usageError{err}
 		}

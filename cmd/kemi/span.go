@@ -61,7 +61,7 @@ func (n *count) Type() string   { return "int" }
 
 func (n *count) Set(s string) error {
 	i, err := strconv.Atoi(s)
-	if err != nil {
+	if err != nil || i < 1 {
 		return errors.New("write a number, 1 or more")
 	}
 	*n = count(i)

@@ -13,7 +13,7 @@ import (
 	"kemi.dev/kemi/internal/conf"
 )
 
-const fromForms = "write beginning, 2h (ago), 2026-11-22T10:00:00Z, or a position as PARTITION/POSITION"
+const fromForms = "write beginning, 2h (ago), 2026-11-22T10:00:00Z (with the command kemi also 10:00), or a position as PARTITION/POSITION"
 
 // parseSpan reads which part of a topic is meant: from, to, key. live says that without a from it begins with what
 // comes; else a from is needed, and without a to the span ends now.
