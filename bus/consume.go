@@ -161,46 +161,25 @@ type From = driver.Start
 // it on dead.v1. It follows the given partitions; none means all.
 func Follow[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
 	topic := W(new(T)).Topic()
-	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, "", handle, func() bool {
+	return follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, "", handle, on(caughtUp), func() {})
+}
+
+// FollowKey is Follow of one record key (see event.Finding.RecordKey), which is to stand in the events as well: a broker that
+// can tell keys apart sends nothing else; of what another sends, that which does not have it anywhere is not even decoded.
+// handle has to look whether the key stands where it is to be.
+func FollowKey[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, key string, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
+	s := driver.Subscription{Topic: W(new(T)).Topic().Name, Start: from, Partitions: partitions, Keys: []string{key}}
+	return follow[T, W](ctx, b, s, key, handle, on(caughtUp), func() {})
+}
+
+// on is caughtUp, which may be nil, of a reader that goes on.
+func on(caughtUp func()) func() bool {
+	return func() bool {
 		if caughtUp != nil {
 			caughtUp()
 		}
 		return true
-	}, func() {})
-}
-
-// FollowKey is Follow of one record key (see event.Finding.RecordKey), which is to stand in the events as well: a broker that
-// can tell keys apart sends nothing else, else what does not have it anywhere is not even decoded. Of what was stored before,
-// everything that has it is handed over, whatever its key: handle has to look whether it stands where it is to be.
-func FollowKey[T any, W event.Word[T]](ctx context.Context, b *Bus, from From, key string, handle func(Message[T]) error, caughtUp func(), partitions ...int) error {
-	topic := W(new(T)).Topic()
-	// What comes is subscribed to before what is there is looked through, so that nothing falls in between.
-	coming, err := b.subscribe(ctx, driver.Subscription{Topic: topic.Name, Start: From{End: true}, Partitions: partitions, Keys: []string{key}})
-	if err != nil {
-		return ended(ctx, err)
 	}
-	defer coming.Close()
-	had := map[int]int64{} // The last position of each partition that was handed over of what was there.
-	done, lost := false, func() { clear(had) }
-	err = follow[T, W](ctx, b, driver.Subscription{Topic: topic.Name, Start: from, Partitions: partitions}, key, func(m Message[T]) error {
-		had[m.Partition] = m.Position
-		return handle(m)
-	}, func() bool {
-		done = true
-		return false
-	}, lost)
-	if err != nil || !done {
-		return err
-	}
-	if caughtUp != nil {
-		caughtUp()
-	}
-	return read[T, W](ctx, b, coming, topic.Name, key, func(m Message[T]) error {
-		if m.Position <= had[m.Partition] {
-			return nil
-		}
-		return handle(m)
-	}, func() bool { return true }, lost)
 }
 
 // mentions says whether a record has a text in it; of one that is packed it is not known.
@@ -212,10 +191,7 @@ func mentions(r *driver.Record, text string) bool {
 // the topic was made again because its broker lost it, before what it has now is handed over. The copy begins anew then.
 func Mirror[T any, W event.Word[T]](ctx context.Context, b *Bus, handle func(Message[T]) error, caughtUp, lost func()) error {
 	s := driver.Subscription{Topic: W(new(T)).Topic().Name, Start: From{Snapshot: true}}
-	return follow[T, W](ctx, b, s, "", handle, func() bool {
-		caughtUp()
-		return true
-	}, lost)
+	return follow[T, W](ctx, b, s, "", handle, on(caughtUp), lost)
 }
 
 // Snapshot hands over the newest event per key of the given partitions (none means all) of a keep-latest topic, and
@@ -241,11 +217,6 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 		return ended(ctx, err)
 	}
 	defer feed.Close()
-	return read[T, W](ctx, b, feed, s.Topic, text, handle, onCaughtUp, lost)
-}
-
-// read is follow of a feed that is open.
-func read[T any, W event.Word[T]](ctx context.Context, b *Bus, feed driver.Feed, topic, text string, handle func(Message[T]) error, onCaughtUp func() bool, lost func()) error {
 	for {
 		batch, err := feed.Next(ctx)
 		if err != nil {
@@ -265,8 +236,8 @@ func read[T any, W event.Word[T]](ctx context.Context, b *Bus, feed driver.Feed,
 				}
 				m, err := message[T, W](b, &batch[i])
 				if err != nil {
-					b.skipped.WithLabelValues(topic).Inc()
-					b.scope.Log().Warn("skip a record that cannot be read", "topic", topic, "position", batch[i].Position, "err", err)
+					b.skipped.WithLabelValues(s.Topic).Inc()
+					b.scope.Log().Warn("skip a record that cannot be read", "topic", s.Topic, "position", batch[i].Position, "err", err)
 					continue
 				}
 				if err := handle(m); err != nil {

@@ -91,7 +91,7 @@ func TestWhatCannotBeReadIsCountedByWhoFollows(t *testing.T) {
 	})
 }
 
-// Who follows one key among many is handed what has it, of what was there whatever its record's key, each once and in order.
+// Who follows one key among many is handed what has it, of what was there and of what comes, each once and in order.
 func TestFollowingAKeyLeavesOutTheRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, _, _ := observed(t)
