@@ -223,6 +223,7 @@ func (d *Desk) drop(a *held, at time.Time) {
 	delete(d.loose, a)
 	delete(d.alerts, a.event.ID)
 	delete(a.node.alerts, a.event.ID)
+	d.graph.fires++
 	d.withdraw(a.node, at)
 	d.graph.forget(a.node)
 }

@@ -104,6 +104,8 @@ type graph struct {
 	walks  uint64
 	// changes counts everything that may change who is there and why not.
 	changes uint64
+	// fires counts how often an alert came to a target or left it.
+	fires uint64
 }
 
 func (g *graph) node(id string) *node {

@@ -90,7 +90,7 @@ type incident struct {
 	unlisted   int       // As unclaimed, of one that was restored with a cleared cause.
 	peak       *count    // The most it took along.
 	counted    uint64    // As of which changes what it takes along was counted; 0 is not yet.
-	countedOf  int       // Of how many alerts, when the cause is only suspected.
+	countedAt  uint64    // And as of which fires, when the cause is only suspected.
 	resume     string    // Why the escalation is to begin anew when nothing holds it back.
 	// When people were told first, and when its escalation took a step last; and how bad it was when they were called last.
 	toldAt, calledAt time.Time

@@ -31,6 +31,7 @@ func (d *Desk) put(a *held, n *node) {
 		n.alerts = map[string]*held{}
 	}
 	n.alerts[a.event.ID] = a
+	d.graph.fires++
 	d.invite(n)
 	d.report(a)
 }

@@ -160,10 +160,10 @@ func (f *first) offer(a *held) {
 func (d *Desk) count(inc *incident) {
 	roots := inc.roots()
 	suspected := slices.ContainsFunc(roots, func(n *node) bool { return n.suspected })
-	if len(roots) == 0 || inc.counted == d.graph.changes && (!suspected || inc.countedOf == len(inc.members)) {
+	if len(roots) == 0 || inc.counted == d.graph.changes && (!suspected || inc.countedAt == d.graph.fires) {
 		return
 	}
-	inc.counted, inc.countedOf = d.graph.changes, len(inc.members)
+	inc.counted, inc.countedAt = d.graph.changes, d.graph.fires
 	c := &count{by: map[string]int{}}
 	took := func(u *node) {
 		c.total++
