@@ -287,12 +287,12 @@ func (b *Bus) Remove(ctx context.Context, events ...event.Event) error {
 func (b *Bus) remove(ctx context.Context, fence *driver.Fence, events []event.Event) error {
 	records := make([]driver.Record, 0, len(events))
 	for _, e := range events {
-		t := e.Topic()
-		if strings.IndexByte(e.Key(), 0) >= 0 {
+		t, key := e.Topic(), recordKey(e)
+		if strings.IndexByte(key, 0) >= 0 {
 			continue
 		}
 		records = append(records, driver.Record{
-			Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: e.Key(),
+			Topic: t.Name, Partition: Partition(e.Route(), t.Partitions), Key: key,
 			Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
 		})
 	}

@@ -41,7 +41,7 @@ func (b *Bus) LoadNote(ctx context.Context, name string) (data []byte, err error
 // FollowNote hands over what is saved under a name, now and whenever it changes, nil when it was forgotten, until ctx ends.
 func (b *Bus) FollowNote(ctx context.Context, name string, handle func(data []byte)) error {
 	key, partition := noteAt(name)
-	return b.followNotes(ctx, partition, func(d *driver.Delivery) {
+	return b.followNotes(ctx, partition, []string{key}, func(d *driver.Delivery) {
 		if d.Record.Key == key {
 			handle(d.Record.Value)
 		}
@@ -57,15 +57,16 @@ func (b *Bus) SaveNoteIn(ctx context.Context, folder, name string, data []byte) 
 // FollowNotes is FollowNote for all that is in a folder, each with when the broker stored it.
 func (b *Bus) FollowNotes(ctx context.Context, folder string, handle func(name string, data []byte, stored time.Time)) error {
 	key, partition := noteAt(folder)
-	return b.followNotes(ctx, partition, func(d *driver.Delivery) {
+	return b.followNotes(ctx, partition, nil, func(d *driver.Delivery) {
 		if name, in := strings.CutPrefix(d.Record.Key, key+"/"); in {
 			handle(name, d.Record.Value, d.Stored)
 		}
 	})
 }
 
-func (b *Bus) followNotes(ctx context.Context, partition int, handle func(*driver.Delivery)) error {
-	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{partition}})
+// followNotes hands over the records of some keys, nil is all, and maybe others.
+func (b *Bus) followNotes(ctx context.Context, partition int, keys []string, handle func(*driver.Delivery)) error {
+	feed, err := b.subscribe(ctx, driver.Subscription{Topic: topicState.Name, Start: From{Snapshot: true}, Partitions: []int{partition}, Keys: keys})
 	if err != nil {
 		return ended(ctx, err)
 	}

@@ -18,8 +18,10 @@ type catalogue struct {
 	mu      sync.Mutex
 	targets map[string]*event.Target // With what they are called and whose they are, and nothing else.
 	names   event.Names
-	version int  // Counts changes of these.
-	ready   bool // All that was stored has been read: until then a name that several share might seem to be one's alone.
+	version int // Counts changes of these, but for those of Target.Version alone.
+	// All that was stored has been read: until then a name that several share might seem to be one's alone, as it might for a
+	// moment while a topic is read anew that was lost.
+	ready bool
 }
 
 func newCatalogue() *catalogue {
@@ -47,10 +49,17 @@ func (c *catalogue) follow(ctx context.Context, b *bus.Bus) error {
 		if t == nil && old == nil || t != nil && old != nil && old.Version == t.Version {
 			return nil
 		}
+		if t != nil {
+			if t = named(t); old != nil && sameNames(old, t) { // Nobody finds anything else by it.
+				c.mu.Lock()
+				defer c.mu.Unlock()
+				c.targets[t.ID] = t
+				return nil
+			}
+		}
 		change(func() {
 			c.names.Remove(old)
 			if delete(c.targets, m.Key); t != nil {
-				t = named(t)
 				c.targets[t.ID] = t
 				c.names.Add(t)
 			}
@@ -68,6 +77,11 @@ func named(t *event.Target) *event.Target {
 		kept.Labels = map[string]string{event.LabelName: strings.Clone(name)}
 	}
 	return kept
+}
+
+// sameNames says whether two that named made differ in nothing but their versions.
+func sameNames(a, b *event.Target) bool {
+	return a.ID == b.ID && a.Address == b.Address && a.Team == b.Team && a.Labels[event.LabelName] == b.Labels[event.LabelName]
 }
 
 // read calls look with the version of what is known and how to find what is called so, once all is known that was stored.

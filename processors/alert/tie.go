@@ -22,8 +22,9 @@ func untied(a *event.Alert) bool {
 func (d *Desk) Untied() int { return len(d.untied) }
 
 // Tie returns the transitions of the problems of which it is known by now which target they are about: called finds what
-// others call so, nil when there is none. It looks at those that came since it was asked last, or at all. Whoever told of such a problem need not say it again for that. It stays in its
-// domain, where people were told of it: in another it would be another problem.
+// others call so, nil when there is none. It looks at those that came since it was asked last, or at all. Whoever told of
+// such a problem need not say it again for that. It stays in its domain, where people were told of it: in another it would
+// be another problem.
 func (d *Desk) Tie(called func(instance string) *event.Target, all bool) []*event.Alert {
 	var tied []*event.Alert
 	look := d.strange

@@ -49,7 +49,7 @@ type peers struct {
 	log  *slog.Logger
 	name string
 	mine peer
-	many prometheus.Gauge
+	many prometheus.Gauge // Nil without the role api: nothing is compared then.
 
 	mu   sync.Mutex
 	all  map[string]seenPeer
@@ -69,7 +69,9 @@ func newPeers(b *bus.Bus, cfg *config.Config, roles []Role, scope obs.Scope, now
 	p := &peers{
 		bus: b, log: scope.Log(), mine: peer{Host: host, PID: os.Getpid(), Roles: roles, Config: gist(cfg)},
 		all: map[string]seenPeer{}, told: map[string]string{},
-		many: scope.Gauge("kemi_processes_other_configuration", "Processes on this bus that run from another configuration than this one.").WithLabelValues(),
+	}
+	if slices.Contains(roles, RoleAPI) {
+		p.many = scope.Gauge("kemi_processes_other_configuration", "Processes on this bus that run from another configuration than this one.").WithLabelValues()
 	}
 	p.name = fmt.Sprintf("%s-%d-%d", host, p.mine.PID, now.UnixNano())
 	return p
@@ -100,10 +102,12 @@ func (p *peers) present(ctx context.Context) error {
 	return nil
 }
 
-// follow hears of the others until ctx ends.
+// follow hears of the others until ctx ends or the bus says no.
 func (p *peers) follow(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var looking sync.WaitGroup
 	defer looking.Wait()
+	defer cancel()
 	looking.Go(func() {
 		for pause.For(ctx, time.Minute) {
 			p.forget(ctx, time.Now())
@@ -163,7 +167,9 @@ func (p *peers) compare(now time.Time) {
 				"host", x.Host, "pid", x.PID, "roles", x.Roles, "differ", differs)
 		}
 	}
-	p.many.Set(float64(n))
+	if p.many != nil {
+		p.many.Set(float64(n))
+	}
 }
 
 // differs names the keys that are not the same here and there, "" when all are or it is gone.
@@ -206,7 +212,8 @@ func (p *peers) note(now time.Time) string {
 }
 
 // gist is a few bits of each key that processes of one Kemi share: enough to tell that it differs, and too few to guess
-// what it says. What may differ by machine (addresses, paths, logins) is not in it, nor is anything that is secret.
+// what it says. Of what may differ by machine it has neither where Kemi listens and keeps its data, nor paths and logins as
+// local has them, nor anything that is secret. Files of rules and commands are in it as they are written.
 func gist(cfg *config.Config) map[string]string {
 	out := map[string]string{}
 	add := func(key string, write func(h hash.Hash)) {
@@ -248,8 +255,19 @@ func gist(cfg *config.Config) map[string]string {
 // secretive are parts of the names of keys whose values are nobody's business.
 var secretive = []string{"password", "passphrase", "secret", "token", "key", "credential", "community", "header", "dsn", "env"}
 
+// local says whether what is under a key may differ by machine.
+func local(key string, value conf.Node) bool {
+	switch key {
+	case "username", "path", "dir":
+		return true
+	case "file": // Of holidays; a source of that kind is a map.
+		return value.Kind() != conf.Map
+	}
+	return strings.HasSuffix(key, "_file")
+}
+
 // writeNode writes a node so that equal ones are equal, whatever their order of keys: without what is under a secretive
-// key, and of addresses the host alone, for there are some that let in who knows them.
+// or local key, and of addresses the host alone, for there are some that let in who knows them.
 func writeNode(h hash.Hash, n conf.Node) {
 	switch n.Kind() {
 	case conf.Map:
@@ -258,9 +276,9 @@ func writeNode(h hash.Hash, n conf.Node) {
 		fmt.Fprint(h, "{")
 		for _, k := range keys {
 			fmt.Fprintf(h, "%q:", k.Text())
-			name := strings.ToLower(k.Text())
-			if !slices.ContainsFunc(secretive, func(s string) bool { return strings.Contains(name, s) }) {
-				writeNode(h, n.Get(k.Text()))
+			name, value := strings.ToLower(k.Text()), n.Get(k.Text())
+			if !local(name, value) && !slices.ContainsFunc(secretive, func(s string) bool { return strings.Contains(name, s) }) {
+				writeNode(h, value)
 			}
 		}
 		fmt.Fprint(h, "}")

@@ -38,10 +38,12 @@ func configured(t *testing.T, text string) *config.Config {
 
 const here = `
 listen: 127.0.0.1:1
-cmdb: [{netbox: {url: "https://netbox.example.org/", token: one}}]
+cmdb: [{netbox: {url: "https://netbox.example.org/", token: one}}, {file: {path: "/srv/a/*.yaml"}}]
 teams: {network: {receiver: chat, members: [jo]}}
 people: {jo: {mail: jo@example.org}}
-receivers: {chat: {webhook: {url: "https://hooks.example.org/T0/secret1"}}}
+receivers:
+  chat: {webhook: {url: "https://hooks.example.org/T0/secret1"}}
+  other: {webhook: {url: "https://hooks.example.org/", username: a, password_file: /srv/a/password}}
 `
 
 // Processes are of one Kemi when they differ by machine alone, and by what is secret.
@@ -51,6 +53,7 @@ func TestTheGistOfAConfigurationIsWhatProcessesShare(t *testing.T) {
 		"the order of keys":    {strings.Replace(here, "receiver: chat, members: [jo]", "members: [jo], receiver: chat", 1), ""},
 		"another address":      {strings.Replace(here, "127.0.0.1:1", "127.0.0.1:2", 1) + "data: elsewhere\nlog: {level: debug}\n", ""},
 		"another secret":       {strings.NewReplacer("token: one", "token: two", "secret1", "secret2").Replace(here), ""},
+		"another folder":       {strings.NewReplacer("/srv/a", "/srv/b", "username: a", "username: b").Replace(here), ""},
 		"another source":       {strings.Replace(here, "netbox.example.org", "netbox.example.com", 1), "cmdb"},
 		"a member more":        {strings.Replace(here, "[jo]", "[jo, jo]", 1), "teams"},
 		"another kind of chat": {strings.Replace(here, "{webhook: {url", "{slack: {url", 1), "receivers"},
@@ -160,6 +163,43 @@ func TestAProcessOfAnotherConfigurationIsNamed(t *testing.T) {
 			t.Errorf("%d processes are left on the bus, want the two that are there", left)
 		}
 	})
+}
+
+// When the bus says no, that is said: comparing does not stop without a word.
+func TestWhoFollowsTheOthersEndsWithTheBus(t *testing.T) {
+	cfg := configured(t, here)
+	synctest.Test(t, func(t *testing.T) {
+		b := bus.New(mem.New(), bus.Settings{}, obs.Scope{})
+		if err := b.Open(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		p := newPeers(b, cfg, Roles(), obs.New(slog.New(slog.DiscardHandler), prometheus.NewRegistry()), time.Now())
+		go func() { ended <- p.follow(t.Context()) }()
+		time.Sleep(time.Second)
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err == nil {
+				t.Error("it ended without a word")
+			}
+		case <-time.After(time.Hour):
+			t.Error("it goes on")
+		}
+	})
+}
+
+// Who does not compare does not say that nobody differs.
+func TestWhoDoesNotCompareExportsNothing(t *testing.T) {
+	for role, want := range map[Role]int{RoleAPI: 1, RoleCollector: 0} {
+		reg := prometheus.NewRegistry()
+		newPeers(nil, configured(t, here), []Role{role}, obs.New(slog.New(slog.DiscardHandler), reg), time.Now())
+		if n, err := testutil.GatherAndCount(reg, "kemi_processes_other_configuration"); n != want || err != nil {
+			t.Errorf("%s: %d gauges, %v", role, n, err)
+		}
+	}
 }
 
 func mustJSON(t *testing.T, v any) []byte {
