@@ -68,7 +68,7 @@ func BenchmarkRerootAmong100000(b *testing.B) {
 }
 
 // BenchmarkSecondOf100000 is a second in which nothing happens to 100,000 alerts that fire: on as many targets of which
-// nothing is known, each told by itself, and behind one cause.
+// nothing is known, which are one incident of similar alerts, and behind one cause.
 func BenchmarkSecondOf100000(b *testing.B) {
 	const n = 100_000
 	quiet := func(b *testing.B, s *stage) {

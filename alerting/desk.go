@@ -51,7 +51,7 @@ type Desk struct {
 	// until the next scan.
 	strangers      map[*node]time.Time
 	suspects       map[*node]struct{}
-	guests         map[*node]struct{}     // Targets of other domains that something here is about.
+	guests         map[*node]time.Time    // Targets of other domains that something here is about, with since when it matters what explains them; zero is not yet.
 	moved, unasked bool                   // What suspicions go by changed; time alone may change them.
 	gathered       map[string][]*incident // Incidents of similar alerts, by what they have in common.
 	peers          map[string][]*incident // What may be gathered, as of this Step.
@@ -117,7 +117,7 @@ func NewDesk(policy Policy, ways Ways, holds *hush.Set) *Desk {
 		alerts: map[string]*held{}, incidents: map[string]*incident{}, byKey: map[key]*incident{}, over: map[string]ended{},
 		claims: map[string]*incident{}, fires: map[fireKey][]time.Time{}, flapping: map[fireKey]*incident{},
 		changed: map[*incident]struct{}{}, loose: map[*held]struct{}{}, doubtful: map[*node]struct{}{}, inflight: map[*node]struct{}{},
-		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string][]*incident{}, resting: map[restKey]*event.Incident{}, guests: map[*node]struct{}{},
+		strangers: map[*node]time.Time{}, suspects: map[*node]struct{}{}, gathered: map[string][]*incident{}, resting: map[restKey]*event.Incident{}, guests: map[*node]time.Time{},
 	}
 	return d
 }

@@ -61,6 +61,7 @@ type post struct {
 	outcomes []Outcome
 	news     []news
 	hushed   bool // What holds pages back is not what it was.
+	abroad   bool // What explains guests is not.
 }
 
 // openPartition loads everything that was decided before.
@@ -266,8 +267,8 @@ func (p *partition) visited(c change) {
 func (p *partition) takeIn(now time.Time) {
 	p.post.mu.Lock()
 	changes, findings, outcomes, news := p.post.changes, p.post.findings, p.post.outcomes, p.post.news
-	hushed := p.post.hushed
-	p.post.changes, p.post.findings, p.post.outcomes, p.post.news, p.post.hushed = nil, nil, nil, nil, false
+	hushed := p.post.hushed || p.post.abroad && len(p.desk.guests) > 0 // Who becomes one later is asked about by then.
+	p.post.changes, p.post.findings, p.post.outcomes, p.post.news, p.post.hushed, p.post.abroad = nil, nil, nil, nil, false, false
 	p.post.mu.Unlock()
 	if hushed {
 		p.desk.Hushed()

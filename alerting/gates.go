@@ -137,7 +137,7 @@ func (g *Gates) end(receiver string, o Outcome, now time.Time) (said, open bool,
 	}
 	if !b.open {
 		failed := o.Page
-		if o.Permanent { // It is not tried again.
+		if o.Permanent { // It is not tried again, unless it opens the breaker.
 			delete(b.failed, o.Page)
 			failed = cmp.Or(o.Incident, o.Page)
 		}

@@ -112,7 +112,7 @@ func (d *Desk) invite(n *node) {
 	}
 	if t := d.everywhere(n.id); t != nil && t.Lifecycle != event.Retired {
 		d.SetTarget(t)
-		d.guests[n] = struct{}{}
+		d.guests[n] = time.Time{}
 	}
 }
 
@@ -123,8 +123,9 @@ func (d *Desk) Guest(t *event.Target) {
 	switch {
 	case n == nil:
 	case t.Lifecycle != event.Retired && (n.target != nil || len(n.alerts)+len(n.incidents) > 0) && !n.rests():
+		since := d.guests[n] // Nobody waits anew because it changed.
 		d.SetTarget(t)
-		d.guests[n] = struct{}{}
+		d.guests[n] = since
 	default:
 		d.RemoveTarget(t.ID)
 	}

@@ -48,7 +48,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
 		}
-		return append(d.hush.Why(subject, now), d.absent(a)...)
+		return append(d.hush.Why(subject, now), d.absent(inc, a, now)...)
 	}
 	if known { // Something speaks: of what came since only what is worse matters.
 		for _, a := range inc.fresh {
@@ -92,15 +92,29 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	return inc.muted
 }
 
-// absent says what explains an alert on a target of another domain, where people are told of it.
-func (d *Desk) absent(a *held) []event.Reason {
-	if _, guest := d.guests[a.node]; !guest || d.abroad == nil || a.cause != nil {
+// absent says what explains an alert on a target of another domain, where people are told of it. Before that is known the
+// first page waits a little.
+func (d *Desk) absent(inc *incident, a *held, now time.Time) []event.Reason {
+	since, guest := d.guests[a.node]
+	if !guest || d.abroad == nil || a.cause != nil {
 		return nil
 	}
-	if why, is := d.abroad.why(a.node.target, d.known); is {
-		return []event.Reason{why}
+	if since.IsZero() {
+		since = now
+		d.guests[a.node] = now
 	}
-	return nil
+	knows := d.abroad.knows() // Before why: what is known only then is known in time.
+	why, until, is := d.abroad.why(a.node.target, d.known, now)
+	if wait := since.Add(askAbroad); !is && !knows && len(inc.told) == 0 && now.Before(wait) {
+		why, until, is = event.Reason{Code: ReasonAskingAbroad, Text: "what is down in its domain " + a.node.target.Domain() + " is being read"}, wait, true
+	}
+	if !is {
+		return nil
+	}
+	if !until.IsZero() && until.Before(inc.mutedUntil) {
+		inc.mutedUntil = until
+	}
+	return []event.Reason{why}
 }
 
 // known finds a target in whatever domain.

@@ -84,7 +84,8 @@ func (d *Desk) gather(inc *incident, now time.Time) bool {
 		for _, i := range d.incidents {
 			if len(i.told) > 0 && now.Sub(i.toldAt) <= d.policy.SimilarWithin+d.policy.GroupWait || d.waits(i, now) {
 				if b := d.single(i); b != nil {
-					d.peers[d.kin(b)] = append(d.peers[d.kin(b)], i)
+					kin := d.kin(b)
+					d.peers[kin] = append(d.peers[kin], i)
 				}
 			}
 		}
