@@ -70,7 +70,7 @@ type Bus struct {
 	owned     places
 	stuck     stuck
 	decoded   *decoded
-	retries   seldom // What subscribe says of what it tries again.
+	retries   obs.Seldom // What subscribe says of what it tries again.
 }
 
 // Settings say what of the topics is not the same everywhere.

@@ -69,7 +69,7 @@ func (b *Bus) subscribe(ctx context.Context, s driver.Subscription) (driver.Feed
 		case errors.Is(err, driver.ErrNoTopic), errors.Is(err, driver.ErrClosed):
 			return nil, err
 		}
-		if held, due := b.retries.says(about(err), time.Now()); due {
+		if held, due := b.retries.Says(about(err), time.Now()); due {
 			b.scope.Log().Warn("subscribe again", "topic", s.Topic, "group", s.Group, "err", err, "held_back", held)
 		}
 		if !pause.For(ctx, backoff(attempt)) {
@@ -246,4 +246,13 @@ func follow[T any, W event.Word[T]](ctx context.Context, b *Bus, s driver.Subscr
 			}
 		}
 	}
+}
+
+// about is what tells one trouble from another: what is to be done, where the driver knows that, whatever it is about.
+func about(err error) string {
+	var a driver.Advised
+	if errors.As(err, &a) {
+		return a.Advice()
+	}
+	return err.Error()
 }

@@ -24,7 +24,7 @@ func (d *Driver) options(l *link) []nats.Option {
 		l.reason = err
 		down := l.down
 		l.mu.Unlock()
-		if l.seldom.since(err.Error(), down, time.Now()) {
+		if l.seldom.Since(err.Error(), down, time.Now()) {
 			log.Warn("cannot connect to nats again", "err", err)
 		}
 	}

@@ -241,7 +241,7 @@ type keeper struct {
 	log  *slog.Logger
 	text atomic.Pointer[string]
 	sick *atomic.Bool
-	said seldom
+	said obs.Seldom
 }
 
 // writeError is what the server says once when a stream stops taking records because it could not write.
@@ -253,7 +253,7 @@ func (k *keeper) keep(level func(string, ...any), format string, v []any) {
 	if strings.Contains(text, writeError) {
 		k.sick.Store(true)
 	}
-	if held, due := k.said.says(text, time.Now()); due {
+	if held, due := k.said.Says(text, time.Now()); due {
 		level("nats server", "text", text, "held_back", held)
 	}
 }

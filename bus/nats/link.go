@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nuid"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/obs"
 	"kemi.dev/kemi/internal/pause"
 )
 
@@ -52,7 +53,7 @@ type link struct {
 
 	muted    atomic.Pointer[mute] // Nil once it stored something.
 	refusals refusals
-	seldom   seldom
+	seldom   obs.Seldom
 	missing  chan struct{} // Told when a stream may be gone.
 }
 

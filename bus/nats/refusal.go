@@ -173,51 +173,6 @@ func concerns(stream string) func(subject string) bool {
 	}
 }
 
-// seldom lets each text through once in a while.
-type seldom struct {
-	mu   sync.Mutex
-	said map[string]*saying
-}
-
-type saying struct {
-	at   time.Time
-	held int
-}
-
-// every is how often one text is logged at most.
-const every = time.Minute
-
-// says whether a text is due, and how often it was held back since the last time.
-func (s *seldom) says(text string, now time.Time) (held int, due bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	have := s.said[text]
-	if have != nil && now.Sub(have.at) < every {
-		have.held++
-		return have.held, false
-	}
-	if have != nil {
-		held = have.held
-	}
-	if s.said == nil || len(s.said) >= 1000 {
-		s.said = map[string]*saying{}
-	}
-	s.said[text] = &saying{at: now}
-	return held, true
-}
-
-// since says whether a text was not said yet in what began then, nor shortly before.
-func (s *seldom) since(text string, begun, now time.Time) bool {
-	s.mu.Lock()
-	have := s.said[text]
-	s.mu.Unlock()
-	if have != nil && !have.at.Before(begun) {
-		return false
-	}
-	_, due := s.says(text, now)
-	return due
-}
-
 // warn logs that something did not work, once in a while for each error: what is tried again and again fails again and
 // again. What is the whole link's trouble is told once for all, by the watch.
 func (l *link) warn(log *slog.Logger, text string, err error, args ...any) {
@@ -234,7 +189,7 @@ func (l *link) warn(log *slog.Logger, text string, err error, args ...any) {
 		log.Debug(text, append(args, "err", err)...)
 		return
 	}
-	if held, due := l.seldom.says(what+key, now); due {
+	if held, due := l.seldom.Says(what+key, now); due {
 		log.Warn(text, append(args, "err", err, "held_back", held)...)
 	}
 }

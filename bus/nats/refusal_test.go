@@ -149,15 +149,12 @@ func TestWhatTheUserMayNotDoIsSaidAtOnce(t *testing.T) {
 		defer f.Close()
 		await(t, "Health to know", func() bool { return d.Health() != nil })
 		wants(t, d.Health(), "may not publish to $JS.API.CONSUMER.CREATE.kemi_things_v1", "allow it to publish to $JS.API.CONSUMER.CREATE.kemi_things_v1.>")
+		attempts := map[*refusal]bool{}
 		await(t, "some attempts", func() bool {
-			d.links[process].seldom.mu.Lock()
-			defer d.links[process].seldom.mu.Unlock()
-			for text, s := range d.links[process].seldom.said {
-				if strings.HasPrefix(text, "nats refuses") && s.held >= 5 {
-					return true
-				}
+			for _, r := range d.links[process].refusals.now(time.Now()) {
+				attempts[r] = true
 			}
-			return false
+			return len(attempts) > 5
 		})
 		mu.Lock()
 		defer mu.Unlock()
@@ -288,23 +285,6 @@ func FuzzRefusals(f *testing.F) {
 			}
 		}
 	})
-}
-
-func TestWhatIsSaidOnceInAWhileCountsWhatItHolds(t *testing.T) {
-	var s seldom
-	now := time.Unix(1e9, 0)
-	for i, want := range []string{"0 true", "1 false", "2 false"} {
-		held, due := s.says("a", now.Add(time.Duration(i)*time.Second))
-		if got := fmt.Sprint(held, due); got != want {
-			t.Errorf("%d: got %s, want %s", i, got, want)
-		}
-	}
-	if held, due := s.says("b", now); held != 0 || !due {
-		t.Error("another text is held back")
-	}
-	if held, due := s.says("a", now.Add(every)); held != 2 || !due {
-		t.Errorf("after a while: got %d %t", held, due)
-	}
 }
 
 // What a full disk does not let be done is one thing, though how full it is changes all the time.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/obs"
 )
 
 // An external server may be frozen, and a cluster may be without a leader, while the connection is there and nobody has
@@ -74,7 +75,7 @@ func (a *absence) remind(log *slog.Logger, now time.Time) {
 }
 
 func (a *absence) tell(log *slog.Logger, now time.Time) {
-	if a.told || !a.last.IsZero() && now.Sub(a.last) < every && now.Sub(a.since) < lingers {
+	if a.told || !a.last.IsZero() && now.Sub(a.last) < obs.Every && now.Sub(a.since) < lingers {
 		return
 	}
 	a.told, a.last = true, now
@@ -100,7 +101,7 @@ func (a *absence) covers(what string, now time.Time) bool {
 		return true
 	}
 	s := a.first[what]
-	if s == nil || now.Sub(s.last) > every {
+	if s == nil || now.Sub(s.last) > obs.Every {
 		if a.first == nil || len(a.first) >= 1000 {
 			a.first = map[string]*spell{}
 		}

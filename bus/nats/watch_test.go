@@ -280,7 +280,7 @@ func TestWhatIsNotTheLinksTroubleIsToldAfterAWhile(t *testing.T) {
 	if !a.covers("read something else", now) {
 		t.Error("another's trouble is told at once")
 	}
-	now = now.Add(every + time.Second)
+	now = now.Add(obs.Every + time.Second)
 	if !a.covers("read anew", now) {
 		t.Error("what was over for a minute is taken for the same")
 	}

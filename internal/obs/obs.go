@@ -2,7 +2,7 @@
 //
 // In: a logger, a registry. Out: the same, narrowed to one part.
 // It promises that nothing is registered globally: two Kemis live in one process.
-// It never decides what is worth saying, only how often (Trouble).
+// It never decides what is worth saying, only how often (Trouble, Seldom).
 package obs
 
 import (

@@ -6,9 +6,6 @@ import (
 	"time"
 )
 
-// sayEvery is how often a trouble that lasts is logged.
-const sayEvery = time.Minute
-
 // Trouble logs that something which is tried again and again does not work: when it begins, then at most once a minute
 // with how often it failed, and when it is over. It is safe for concurrent use; the zero Trouble is ready.
 type Trouble struct {
@@ -27,7 +24,7 @@ func (t *Trouble) Failed(log *slog.Logger, now time.Time, text string, args ...a
 		t.since, t.failed, t.told = now, 0, false
 	}
 	t.failed++
-	if ago := now.Sub(t.said); ago >= 0 && ago < sayEvery {
+	if ago := now.Sub(t.said); ago >= 0 && ago < Every {
 		return
 	}
 	t.said, t.told = now, true
