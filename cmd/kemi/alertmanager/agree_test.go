@@ -97,7 +97,13 @@ func drawStory(t *rapid.T) (story []step) {
 		id := one(ids...)
 		switch a := alerts[id]; rapid.IntRange(0, 5).Draw(t, "kind") {
 		case 0:
-			s.say = append(s.say, target(id, targets[id].Domain()))
+			team := targets[id].Team
+			if changed := target(id, targets[id].Domain()); a != nil && changed.Team != team {
+				// Whoever was told of an alert stays with it, which the API does not say: it shows whose the target is.
+				changed.Team = team
+				changed.Version = changed.ComputeVersion()
+			}
+			s.say = append(s.say, targets[id])
 		case 1:
 			e := &event.Silence{
 				ID: one("s1", "s2"), Kind: event.PlainSilence, StartsAt: now, EndsAt: now.Add(time.Duration(rapid.IntRange(1, 100).Draw(t, "for")) * time.Second), By: "jo", Comment: "known", Updated: now,
