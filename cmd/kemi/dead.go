@@ -49,9 +49,6 @@ func newDeadList() *cobra.Command {
 	cmd.Flags().BoolVar(&done, "done", false, "those that were retried or dropped, too")
 	c.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if limit < 1 {
-			return usageError{fmt.Errorf("--limit %d: give 1 or more", limit)}
-		}
 		q := queryOf("topic", f.Topic, "group", f.Group, "reason", f.Reason, "since", when(f.Since, time.Now()), "limit", strconv.Itoa(limit))
 		if done {
 			q.Set("done", "true")

@@ -69,10 +69,7 @@ does no harm.`,
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		topic, now := args[0], time.Now()
 		from, to := when(from, now), when(to, now)
-		most, err := limitText(limit)
 		switch {
-		case err != nil:
-			return err
 		case output != "json" && output != "text":
 			return usageError{fmt.Errorf("-o %s: there is text and json", output)}
 		case into == "" && yes:
@@ -94,7 +91,7 @@ does no harm.`,
 			return c.sayAgain(cmd, topic, map[string]any{"from": from, "to": to, "key": key, "webhook": webhook}, asJSON, p)
 		}
 		n := 0
-		_, err = c.lines(cmd, "/topics/"+url.PathEscape(topic)+"/events", queryOf("from", from, "to", to, "key", key, "limit", most), func(line json.RawMessage) error {
+		_, err := c.lines(cmd, "/topics/"+url.PathEscape(topic)+"/events", queryOf("from", from, "to", to, "key", key, "limit", limitText(limit)), func(line json.RawMessage) error {
 			n++
 			p.say(func() string { return fmt.Sprintf("%d events", n) })
 			return printLine(cmd.OutOrStdout(), output, line)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
@@ -68,15 +67,12 @@ func (n *count) Set(s string) error {
 	return nil
 }
 
-// limitText writes a limit for a query; wrong ones are usage errors.
-func limitText(limit int) (string, error) {
-	switch {
-	case limit < 0:
-		return "", usageError{fmt.Errorf("--limit %d: give 1 or more, or leave it out", limit)}
-	case limit == 0:
-		return "", nil
+// limitText writes a limit for a query: none is nothing.
+func limitText(limit int) string {
+	if limit == 0 {
+		return ""
 	}
-	return fmt.Sprint(limit), nil
+	return strconv.Itoa(limit)
 }
 
 // completeTopics completes names of topics as the running Kemi has them.

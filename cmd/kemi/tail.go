@@ -37,11 +37,7 @@ key of a topic that keeps it (targets, alerts, incidents, pages).
 	cmd.Flags().Var((*count)(&limit), "limit", "end after so many events")
 	c.flags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		most, err := limitText(limit)
-		if err != nil {
-			return err
-		}
-		q := queryOf("from", when(from, time.Now()), "key", key, "limit", most)
+		q := queryOf("from", when(from, time.Now()), "key", key, "limit", limitText(limit))
 		n, err := c.lines(cmd, "/topics/"+url.PathEscape(args[0])+"/tail", q, func(line json.RawMessage) error {
 			return printLine(cmd.OutOrStdout(), output, line)
 		})
