@@ -2,6 +2,8 @@ package nats
 
 import (
 	"errors"
+	"fmt"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,5 +83,32 @@ func TestAnAccountWithoutRoomForTheBucketsEndsTheStart(t *testing.T) {
 	soon(t, err, begun, "kemi_groups", "raise the limits of JetStream")
 	if errors.Is(err, driver.ErrAway) {
 		t.Errorf("the broker is said to be away: %v", err)
+	}
+}
+
+// Processes that start at the same time make the same streams, and the server counts the room of one for each of them.
+func TestProcessesThatStartAtOnceDoNotTakeEachOthersRoom(t *testing.T) {
+	t.Parallel()
+	s := served(t, &server.Options{JetStream: true})
+	big := topicThings
+	big.MaxBytes = maxStore * 6 / 10
+	for round := range 5 {
+		big.Name = fmt.Sprintf("big%d.v1", round)
+		var all sync.WaitGroup
+		var last *Driver
+		for range 3 {
+			d := dialled(t, Config{}, s)
+			last = d
+			all.Go(func() {
+				if err := d.Ensure(t.Context(), []driver.Topic{big}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		err := last.links[process].js.DeleteStream(t.Context(), last.named(big, nil, 0).stream)
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"kemi.dev/kemi/bus/driver"
+	"kemi.dev/kemi/internal/pause"
 )
 
 // Ensure implements driver.Driver. What differs and can be lived with is logged, with the command that changes it.
@@ -75,29 +76,40 @@ func (d *Driver) create(ctx context.Context, want driver.Topic) (*topic, error) 
 		at = power
 	}
 	t := d.named(want, d.links[at], at)
-	var s jetstream.Stream
-	err := t.link.call(ctx, t.stream, func(ctx context.Context) (err error) {
-		s, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
-		return err
-	})
-	var api *jetstream.APIError
-	switch {
-	case err == nil:
-		t.takes(s)
-		return t, nil
-	case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
-		return d.find(ctx, want.Name)
-	case errors.As(err, &api) && api.ErrorCode == errOverlap:
-		subjects := t.before + "*.*"
-		if other, err := t.link.js.StreamNameBySubject(ctx, subjects); err == nil {
-			return nil, driver.Differs(fmt.Errorf("create stream %s: stream %s, which is another's, takes %s already: change its subjects, or give Kemi another prefix (it is %q now)", t.stream, other, subjects, d.config.Prefix))
+	for tries := 0; ; tries++ {
+		var s jetstream.Stream
+		err := t.link.call(ctx, t.stream, func(ctx context.Context) (err error) {
+			s, err = t.link.js.CreateStream(ctx, d.streamConfig(t))
+			return err
+		})
+		var api *jetstream.APIError
+		switch {
+		case err == nil:
+			t.takes(s)
+			return t, nil
+		case errors.Is(err, jetstream.ErrStreamNameAlreadyInUse):
+			return d.find(ctx, want.Name)
+		case errors.As(err, &api) && api.ErrorCode == errOverlap:
+			subjects := t.before + "*.*"
+			if other, err := t.link.js.StreamNameBySubject(ctx, subjects); err == nil {
+				return nil, driver.Differs(fmt.Errorf("create stream %s: stream %s, which is another's, takes %s already: change its subjects, or give Kemi another prefix (it is %q now)", t.stream, other, subjects, d.config.Prefix))
+			}
+		case errors.As(err, &api) && api.ErrorCode == errNoRoom && tries < 5 && pause.For(ctx, tryPeriod):
+			// While several processes make it at once the server counts its room for each of them, and once it is there, too.
+			if made, err := d.find(ctx, want.Name); err == nil {
+				return made, nil
+			}
+			continue
 		}
+		return nil, t.link.explain(fmt.Errorf("create stream %s: %w", t.stream, d.put(err)))
 	}
-	return nil, t.link.explain(fmt.Errorf("create stream %s: %w", t.stream, d.put(err)))
 }
 
-// errOverlap: another stream takes some of the subjects.
-const errOverlap jetstream.ErrorCode = 10065
+// errOverlap: another stream takes some of the subjects; errNoRoom: the server has less than the stream may take.
+const (
+	errOverlap jetstream.ErrorCode = 10065
+	errNoRoom  jetstream.ErrorCode = 10047
+)
 
 // breaks says what of a stream breaks the contract.
 func breaks(want, have driver.Topic, should, c jetstream.StreamConfig) []string {
