@@ -166,7 +166,13 @@ func emptyValues(e *env) {
 		e.Fatalf("got %s; want an empty value, one, and none", brief(all))
 	}
 	now := e.subscribe(e.d, driver.Subscription{Topic: latest.Name, Start: driver.Start{Snapshot: true}}).everything()
-	if len(now) != 1 || now[0].Record.Key != "a" || now[0].Record.Value == nil {
+	left := map[string]bool{} // A server of a cluster that is behind may hand over what was removed, and then the removal.
+	for _, d := range now {
+		if left[d.Record.Key] = true; d.Record.Value == nil {
+			delete(left, d.Record.Key)
+		}
+	}
+	if len(left) != 1 || !left["a"] {
 		e.Fatalf("got %s; want the key with the empty value alone", brief(now))
 	}
 }

@@ -221,6 +221,11 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if position < r.next.position || r.next.position == 0 && meta.Timestamp.Before(r.next.time) {
 		return nil // A snapshot had to begin anew, or the consumer is with a server that did not know where to begin.
 	}
+	// A server of a cluster that has not heard of a removal yet hands over what was removed, and the removal then.
+	came := false
+	if r.came != nil {
+		_, came = r.came[maphash.String(r.seed, m.Subject)]
+	}
 	all, err := r.complete(m.Subject, position)
 	if err != nil {
 		return err
@@ -233,7 +238,7 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if position > r.target && !r.replaces {
 		r.catchUp()
 	}
-	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target) {
+	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target || came) {
 		r.buf.Put(d)
 	}
 	if all {
