@@ -204,7 +204,7 @@ func (b *Bus) PublishTold(ctx context.Context, events ...event.Event) (buried []
 }
 
 func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.Event) (buried []int, err error) {
-	records := make([]driver.Record, 0, len(events))
+	records, of := make([]driver.Record, 0, len(events)), make([]int, 0, len(events)) // Which event each is of.
 	for i, e := range events {
 		r, err := b.record(e)
 		switch {
@@ -216,46 +216,37 @@ func (b *Bus) publish(ctx context.Context, fence *driver.Fence, events []event.E
 			}
 			buried = append(buried, i)
 		default:
-			if records = append(records, r); b.topics[r.Topic].Shared {
+			records, of = append(records, r), append(of, i)
+			if b.topics[r.Topic].Shared {
 				b.decoded.published(e, &r)
 			}
 		}
 	}
-	bare := buried // The events that have no record, in their order.
-	err = b.storeApart(ctx, records, fence, func(r *driver.Record, err error) error {
-		if err := b.bury(ctx, published(r, err), fence); err != nil {
+	err = b.storeApart(ctx, records, 0, fence, func(at int, err error) error {
+		if err := b.bury(ctx, published(&records[at], err), fence); err != nil {
 			return err
 		}
-		at := 0
-		for &records[at] != r {
-			at++
-		}
-		for _, i := range bare {
-			if i <= at {
-				at++
-			}
-		}
-		buried = append(buried, at)
+		buried = append(buried, of[at])
 		return nil
 	})
 	return buried, err
 }
 
 // storeApart publishes records in their order. When the broker says that one is too large, it is looked for by halves
-// and given to refused.
-func (b *Bus) storeApart(ctx context.Context, records []driver.Record, fence *driver.Fence, refused func(*driver.Record, error) error) error {
+// and its index, the first being from, given to refused.
+func (b *Bus) storeApart(ctx context.Context, records []driver.Record, from int, fence *driver.Fence, refused func(at int, err error) error) error {
 	err := b.store(ctx, records, fence)
 	if !errors.Is(err, driver.ErrTooLarge) {
 		return err
 	}
 	if len(records) == 1 {
-		return refused(&records[0], err)
+		return refused(from, err)
 	}
 	half := len(records) / 2
-	if err := b.storeApart(ctx, records[:half], fence, refused); err != nil {
+	if err := b.storeApart(ctx, records[:half], from, fence, refused); err != nil {
 		return err
 	}
-	return b.storeApart(ctx, records[half:], fence, refused)
+	return b.storeApart(ctx, records[half:], from+half, fence, refused)
 }
 
 // store publishes records and counts them.
@@ -296,7 +287,7 @@ func (b *Bus) remove(ctx context.Context, fence *driver.Fence, events []event.Ev
 			Headers: []driver.Header{{Name: headerWord, Value: t.Word}, {Name: headerRoute, Value: e.Route()}},
 		})
 	}
-	return b.storeApart(ctx, records, fence, func(*driver.Record, error) error { return nil })
+	return b.storeApart(ctx, records, 0, fence, func(int, error) error { return nil })
 }
 
 // recordKey is the key of an event's record: its own, but for words whose records are gathered under another.

@@ -192,7 +192,7 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 	if err != nil {
 		return err
 	}
-	records, ids := make([]driver.Record, 0, len(batch)), map[*driver.Record]int64{}
+	records, ids := make([]driver.Record, 0, len(batch)), map[int]int64{}
 	for _, l := range batch {
 		if s.put[s.of[l.ID]] {
 			continue
@@ -215,22 +215,22 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 			continue
 		}
 		records = append(records, r)
-		ids[&records[len(records)-1]], s.put[s.of[l.ID]] = l.ID, true
+		ids[len(records)-1], s.put[s.of[l.ID]] = l.ID, true
 	}
 	if len(records) == 0 {
 		return nil
 	}
-	err = s.bus.storeApart(ctx, records, nil, func(r *driver.Record, err error) error {
-		bare := original(*r) // It may have been as large as may be before it was marked.
-		if len(bare.Headers) < len(r.Headers) {
+	err = s.bus.storeApart(ctx, records, 0, nil, func(at int, err error) error {
+		bare := original(records[at]) // It may have been as large as may be before it was marked.
+		if len(bare.Headers) < len(records[at].Headers) {
 			if err = s.bus.store(ctx, []driver.Record{bare}, nil); !errors.Is(err, driver.ErrTooLarge) {
 				return err
 			}
 		}
-		for _, id := range s.same[s.of[ids[r]]] {
+		for _, id := range s.same[s.of[ids[at]]] {
 			s.why(id, err.Error())
 		}
-		delete(ids, r)
+		delete(ids, at)
 		return nil
 	})
 	if err != nil {
@@ -238,7 +238,7 @@ func (s *settling) putBack(ctx context.Context, batch []*Letter) error {
 	}
 	put := make([]int64, 0, len(ids))
 	for i := range records {
-		id, ok := ids[&records[i]]
+		id, ok := ids[i]
 		if !ok {
 			continue
 		}

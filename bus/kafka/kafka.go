@@ -113,7 +113,7 @@ func (d *Driver) ready(ctx context.Context) (context.Context, context.CancelFunc
 // Subscribe implements driver.Driver.
 func (d *Driver) Subscribe(ctx context.Context, s driver.Subscription) (driver.Feed, error) {
 	f, err := d.subscribe(ctx, s)
-	d.refusals.judge("subscribe "+s.Topic+" "+s.Group, err, time.Now())
+	d.refusals.judge("subscribe "+s.Topic, s.Group, err, time.Now())
 	return f, err
 }
 

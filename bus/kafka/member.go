@@ -157,7 +157,7 @@ func (m *member) run() {
 			// The group is just dividing anew: what is ours can be committed after that.
 		}
 		err := m.join()
-		m.d.refusals.judge("join "+m.group, err, time.Now())
+		m.d.refusals.judge("join", m.group, err, time.Now())
 		if err == nil {
 			begun := time.Now()
 			err = m.stay(log)

@@ -36,7 +36,7 @@ type parcel struct {
 func (d *Driver) Publish(ctx context.Context, records []driver.Record, fence *driver.Fence) error {
 	err := d.publish(ctx, records, fence)
 	if len(records) > 0 {
-		d.refusals.judge("publish "+records[0].Topic, err, time.Now())
+		d.refusals.judge("publish", records[0].Topic, err, time.Now())
 	}
 	return err
 }

@@ -23,11 +23,13 @@ type refusal struct {
 	since, at time.Time
 }
 
-// judge notes what became of something that was asked of the brokers. What only was in vain says nothing about permissions.
-func (rs *refusals) judge(what string, err error, now time.Time) {
+// judge notes what became of something that was asked of the brokers: what, and about which topic or group. What only was in
+// vain says nothing about permissions.
+func (rs *refusals) judge(verb, about string, err error, now time.Time) {
 	if err != nil && !refused(err) || err == nil && !rs.some.Load() {
 		return
 	}
+	what := verb + " " + about
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
 	if have := rs.last[what]; err != nil && have != nil {

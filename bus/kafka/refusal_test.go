@@ -88,18 +88,18 @@ func TestARefusalIsOverWhenItWorks(t *testing.T) {
 	var rs refusals
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 	no := fmt.Errorf("find the coordinator: %w", kafkago.GroupAuthorizationFailed)
-	rs.judge("subscribe a", errors.New("the network"), now)
-	rs.judge("subscribe a", kafkago.NotLeaderForPartition, now)
+	rs.judge("subscribe", "a", errors.New("the network"), now)
+	rs.judge("subscribe", "a", kafkago.NotLeaderForPartition, now)
 	if err := rs.health(now); err != nil {
 		t.Errorf("what passes is a refusal: %v", err)
 	}
-	rs.judge("subscribe a", no, now)
-	rs.judge("subscribe b", no, now.Add(time.Second))
+	rs.judge("subscribe", "a", no, now)
+	rs.judge("subscribe", "b", no, now.Add(time.Second))
 	if err := rs.health(now.Add(time.Second)); err == nil || !strings.Contains(err.Error(), "since 2026-11-22T12:00:00Z") || !strings.Contains(err.Error(), "1 more") {
 		t.Errorf("got %v", err)
 	}
-	rs.judge("subscribe a", nil, now.Add(2*time.Second))
-	rs.judge("subscribe c", nil, now.Add(2*time.Second))
+	rs.judge("subscribe", "a", nil, now.Add(2*time.Second))
+	rs.judge("subscribe", "c", nil, now.Add(2*time.Second))
 	if err := rs.health(now.Add(2 * time.Second)); err == nil || strings.Contains(err.Error(), "more are") {
 		t.Errorf("got %v", err)
 	}
