@@ -43,6 +43,27 @@ func newReplay(d *Driver, t *topic, s driver.Subscription) *replay {
 }
 
 func (r *replay) begin(ctx context.Context) error {
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	r.in = intake{
+		link: r.t.link, log: r.d.scope.Log().With("topic", r.t.Name), more: make(chan struct{}, 1), own: true, take: r.take,
+		stream: r.t.stream, open: r.open,
+		room: func() int {
+			r.Mu.Lock()
+			defer r.Mu.Unlock()
+			return r.buf.Room()
+		},
+		idle: r.idle,
+	}
+	if len(r.filters) > 0 {
+		r.Tasks.Go(func() { r.in.run(r.Ctx) })
+	}
+	return nil
+}
+
+// prepare finds out what is there, and where to begin.
+func (r *replay) prepare(ctx context.Context) error {
 	r.filters = r.t.chosen(r.s.Partitions, r.s.Keys)
 	if err := r.aim(ctx); err != nil {
 		return err
@@ -69,19 +90,6 @@ func (r *replay) begin(ctx context.Context) error {
 	}
 	if r.target == 0 || r.next.position > r.target || len(r.filters) == 0 {
 		r.catchUp()
-	}
-	r.in = intake{
-		link: r.t.link, log: r.d.scope.Log().With("topic", r.t.Name), more: make(chan struct{}, 1), own: true, take: r.take,
-		stream: r.t.stream, open: r.open,
-		room: func() int {
-			r.Mu.Lock()
-			defer r.Mu.Unlock()
-			return r.buf.Room()
-		},
-		idle: r.idle,
-	}
-	if len(r.filters) > 0 {
-		r.Tasks.Go(func() { r.in.run(r.Ctx) })
 	}
 	return nil
 }
@@ -221,12 +229,8 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if position < r.next.position || r.next.position == 0 && meta.Timestamp.Before(r.next.time) {
 		return nil // A snapshot had to begin anew, or the consumer is with a server that did not know where to begin.
 	}
-	// A server of a cluster that has not heard of a removal yet hands over what was removed, and the removal then.
-	came := false
-	if r.came != nil {
-		_, came = r.came[maphash.String(r.seed, m.Subject)]
-	}
-	all, err := r.complete(m.Subject, position)
+	before := r.meet(m.Subject)
+	all, err := r.complete(position)
 	if err != nil {
 		return err
 	}
@@ -238,7 +242,8 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	if position > r.target && !r.replaces {
 		r.catchUp()
 	}
-	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target || came) {
+	// A server of a cluster that has not heard of a removal yet hands over what was removed, and the removal then.
+	if err == nil && (!r.next.snapshot || d.Record.Value != nil || position > r.target || before) {
 		r.buf.Put(d)
 	}
 	if all {
@@ -250,8 +255,20 @@ func (r *replay) take(m *nats.Msg, meta *nats.MsgMetadata) error {
 	return nil
 }
 
-// complete says whether with this record everything came that was there at the beginning.
-func (r *replay) complete(subject string, position int64) (bool, error) {
+// meet notes that a subject came, and says whether it had before.
+func (r *replay) meet(subject string) (before bool) {
+	if r.came == nil {
+		return false
+	}
+	sum := maphash.String(r.seed, subject)
+	_, before = r.came[sum]
+	r.came[sum] = struct{}{}
+	delete(r.missing, subject)
+	return before
+}
+
+// complete says whether with the record at a position everything came that was there at the beginning.
+func (r *replay) complete(position int64) (bool, error) {
 	if !r.replaces {
 		return position >= r.target, nil
 	}
@@ -262,8 +279,6 @@ func (r *replay) complete(subject string, position int64) (bool, error) {
 		r.came, r.missing = nil, nil
 		return true, nil
 	}
-	r.came[maphash.String(r.seed, subject)] = struct{}{}
-	delete(r.missing, subject)
 	if r.missing == nil && position >= r.newest {
 		ctx, cancel := context.WithTimeout(r.Ctx, 10*time.Second)
 		defer cancel()
