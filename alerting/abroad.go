@@ -20,7 +20,7 @@ const ReasonAskingAbroad = "asking-abroad"
 const askAbroad = 10 * time.Second
 
 // abroad is which causes are down in each domain, by the open incidents about them. It is read once for the room, from when
-// something here is about a target of another partition: for most that is never. No clock runs in it: whoever asks says when.
+// a partition has something about a target of another: for most that is never. No clock runs in it: whoever asks says when.
 type abroad struct {
 	settle time.Duration // How much longer a cause counts than it is down: what it took along comes back one by one.
 	once   sync.Once
@@ -174,9 +174,8 @@ func (b *abroad) known(ctx context.Context) error {
 	}
 }
 
-// knows says whether everything is known that was stored, and has it read.
+// knows says whether everything is known that was stored.
 func (b *abroad) knows() bool {
-	b.want()
 	select {
 	case <-b.ready:
 		return true
@@ -188,7 +187,6 @@ func (b *abroad) knows() bool {
 // why says what explains, in the domain of a target, that it fails: find finds what it needs. It holds until a time at least,
 // zero is until somebody is told of a change. ok is false when nothing does, or when that is not known yet.
 func (b *abroad) why(t *event.Target, find func(id string) *event.Target, now time.Time) (r event.Reason, until time.Time, ok bool) {
-	b.want()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.sweep(now)

@@ -343,6 +343,9 @@ func (p *partition) pass(ctx context.Context, now time.Time) error {
 	if err := p.flush(ctx); err != nil {
 		return err
 	}
+	if len(p.desk.guests) > 0 {
+		p.room.abroad.want()
+	}
 	out := p.desk.Step(now)
 	for _, page := range out.Pages {
 		p.ledger.Take(page, now)

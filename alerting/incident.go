@@ -216,13 +216,9 @@ func (a *held) blame(cause *node) {
 	if a.cause = cause; cause != nil {
 		inc.disown(a)
 		inc.restless = true
-		return
+	} else {
+		inc.adopt(a)
 	}
-	if inc.own == nil {
-		inc.own = map[string]*held{}
-	}
-	inc.own[a.event.ID] = a
-	inc.joined(a)
 }
 
 func (inc *incident) leave(d *Desk, a *held) {

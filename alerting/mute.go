@@ -43,7 +43,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 	}
 	team := d.teamOf(inc)
 	subject := hush.Subject{Target: inc.key.node.target, Find: d.known, Sources: d.inhibitor}
-	why := func(a *held) []event.Reason {
+	holds := func(a *held) []event.Reason {
 		subject.Labels, subject.Ways = a.event.Labels, d.ways.Route(a.event.Labels, team).times()
 		if subject.Target = d.known(a.event.Target); subject.Target == nil {
 			subject.Target = inc.key.node.target
@@ -55,7 +55,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 			if a.inc != inc || a.cause != nil || a == inc.speaks {
 				continue
 			}
-			if a.hushed = !before(inc.speaks.event, a.event) && len(why(a)) > 0; !a.hushed && before(a.event, inc.speaks.event) {
+			if a.hushed = !before(inc.speaks.event, a.event) && len(holds(a)) > 0; !a.hushed && before(a.event, inc.speaks.event) {
 				inc.speaks = a
 			}
 		}
@@ -73,7 +73,7 @@ func (d *Desk) mutes(inc *incident, now time.Time) []event.Reason {
 		if a.hushed = false; speaks != nil && before(speaks.event, a.event) {
 			continue // Nothing goes by it.
 		}
-		why := why(a)
+		why := holds(a)
 		if a.hushed = len(why) > 0; !a.hushed {
 			speaks = a
 		} else if worst == nil || before(a.event, worst.event) {

@@ -42,8 +42,12 @@ func (inc *incident) rank(a *held) {
 	}
 }
 
-// joined notes that an alert is one of an incident's own.
-func (inc *incident) joined(a *held) {
+// adopt makes an alert one of an incident's own.
+func (inc *incident) adopt(a *held) {
+	if inc.own == nil {
+		inc.own = map[string]*held{}
+	}
+	inc.own[a.event.ID] = a
 	if inc.ranked {
 		inc.rank(a)
 	}
@@ -55,7 +59,7 @@ func (inc *incident) joined(a *held) {
 	}
 }
 
-// disown notes that an alert is none of an incident's own any more, if it was.
+// disown makes it none of them any more, if it was.
 func (inc *incident) disown(a *held) {
 	delete(inc.own, a.event.ID)
 	if a == inc.worstOwn {
