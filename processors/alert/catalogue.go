@@ -18,7 +18,7 @@ type catalogue struct {
 	mu      sync.Mutex
 	targets map[string]*event.Target // With what they are called and whose they are, and nothing else.
 	names   event.Names
-	version int // Counts changes of these, but for those of Target.Version alone.
+	version int // Counts changes of these.
 	// All that was stored has been read: until then a name that several share might seem to be one's alone, as it might for a
 	// moment while a topic is read anew that was lost.
 	ready bool
@@ -35,52 +35,59 @@ func (c *catalogue) follow(ctx context.Context, b *bus.Bus) error {
 	case <-ctx.Done():
 		return nil
 	}
-	change := func(f func()) {
+	return bus.Mirror(ctx, b, func(m bus.Message[event.Target]) error {
+		t := m.Event
+		if t != nil && t.Lifecycle == event.Retired {
+			t = nil
+		}
+		c.take(m.Key, t)
+		return nil
+	}, func() {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		f()
+		c.ready = true
 		c.version++
-	}
-	return bus.Mirror(ctx, b, func(m bus.Message[event.Target]) error {
-		old, t := c.targets[m.Key], (*event.Target)(nil)
-		if m.Event != nil && m.Event.Lifecycle != event.Retired {
-			t = m.Event
-		}
-		if t == nil && old == nil || t != nil && old != nil && old.Version == t.Version {
-			return nil
-		}
-		if t != nil {
-			if t = named(t); old != nil && sameNames(old, t) { // Nobody finds anything else by it.
-				c.mu.Lock()
-				defer c.mu.Unlock()
-				c.targets[t.ID] = t
-				return nil
-			}
-		}
-		change(func() {
-			c.names.Remove(old)
-			if delete(c.targets, m.Key); t != nil {
-				c.targets[t.ID] = t
-				c.names.Add(t)
-			}
-		})
-		return nil
-	}, func() { change(func() { c.ready = true }) }, func() {
-		change(func() { clear(c.targets); clear(c.names) })
+	}, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		clear(c.targets)
+		clear(c.names)
+		c.version++
 	})
+}
+
+// take takes in what a target is now; nil is gone.
+func (c *catalogue) take(id string, t *event.Target) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	old := c.targets[id]
+	if sameNames(old, t) { // Nobody finds anything else by it.
+		return
+	}
+	c.names.Remove(old)
+	delete(c.targets, id)
+	if t != nil {
+		t = named(t)
+		c.targets[t.ID] = t
+		c.names.Add(t)
+	}
+	c.version++
 }
 
 // named is what a target is called and whose it is. Its texts are its own: those of t are parts of all that was read of it.
 func named(t *event.Target) *event.Target {
-	kept := &event.Target{ID: strings.Clone(t.ID), Address: strings.Clone(t.Address), Team: strings.Clone(t.Team), Version: strings.Clone(t.Version)}
+	kept := &event.Target{ID: strings.Clone(t.ID), Address: strings.Clone(t.Address), Team: strings.Clone(t.Team)}
 	if name := t.Labels[event.LabelName]; name != "" {
 		kept.Labels = map[string]string{event.LabelName: strings.Clone(name)}
 	}
 	return kept
 }
 
-// sameNames says whether two that named made differ in nothing but their versions.
+// sameNames says whether two are called the same and are the same team's; nil is none.
 func sameNames(a, b *event.Target) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
 	return a.ID == b.ID && a.Address == b.Address && a.Team == b.Team && a.Labels[event.LabelName] == b.Labels[event.LabelName]
 }
 
