@@ -320,9 +320,9 @@ func (a *App) Run(ctx context.Context) (err error) {
 	g.Add("bus", func(ctx context.Context) error { return a.carry(ctx, opened) }, opened)
 	if !a.alone {
 		g.Add("presence", a.peers.present)
-	}
-	if !a.alone && a.has(RoleAPI) {
-		g.Add("peers", a.peers.follow)
+		if a.has(RoleAPI) {
+			g.Add("peers", a.peers.follow)
+		}
 	}
 	if a.has(RoleAPI) && !a.has(RoleAlerting) { // Who runs alerting hears of overrides there.
 		g.Add("overrides", a.duty.FollowOverrides)
